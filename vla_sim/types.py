@@ -1,0 +1,241 @@
+"""Values that cross layers: what stands in a world, what is asked, how it ended.
+
+Everything here is frozen, checks itself and needs numpy at most, so every layer may import it.
+World frame: x forward from the usual start, y left, z up; metres, seconds, radians; yaw counter-clockwise.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+Vec3 = tuple[float, float, float]
+
+
+class Kind(str, Enum):
+    """What an object is; each has a shape for physics and a model for the camera."""
+
+    BOX = "box"
+    CUP = "cup"
+    BOTTLE = "bottle"
+    POT = "pot"
+    BASKET = "basket"
+    WALL = "wall"
+
+
+class Role(str, Enum):
+    """What an object is for in its scene."""
+
+    GOAL = "goal"
+    OBSTACLE = "obstacle"
+    DISTRACTOR = "distractor"
+    WALL = "wall"
+
+
+class Side(str, Enum):
+    """A side as the robot sees it from its start: left is +y when it faces +x."""
+
+    LEFT = "left"
+    RIGHT = "right"
+
+    @property
+    def sign(self) -> int:
+        """+1 for left (positive y), -1 for right."""
+        return 1 if self is Side.LEFT else -1
+
+    @property
+    def opposite(self) -> Side:
+        """The other side."""
+        return Side.RIGHT if self is Side.LEFT else Side.LEFT
+
+
+class SuccessRule(str, Enum):
+    """REACHED: within reach of the goal. STOPPED: within reach and commanded to stand still."""
+
+    REACHED = "reached"
+    STOPPED = "stopped"
+
+
+class Outcome(str, Enum):
+    """How an episode ended; exactly one each.
+
+    Order of precedence when several hold after the same control step: the order below, so a robot
+    that hits a box while it comes within reach of the goal has collided.
+    """
+
+    ERROR = "error"
+    COLLISION = "collision"
+    OUT_OF_BOUNDS = "out_of_bounds"
+    WRONG_SIDE = "wrong_side"
+    WRONG_GOAL = "wrong_goal"
+    SUCCESS = "success"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True)
+class Pose2:
+    """A planar pose in the world frame."""
+
+    x_m: float
+    y_m: float
+    yaw_rad: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not all(map(math.isfinite, (self.x_m, self.y_m, self.yaw_rad))):
+            raise ValueError(f"pose must be finite, got {self}")
+
+
+@dataclass(frozen=True)
+class Body:
+    """One thing that stands in a scene (walls included, floor and robot not).
+
+    Attributes:
+        name: unique in its scene, e.g. "box_0", "goal", "wall_north".
+        kind: shape and model.
+        role: what it is for.
+        size_m: full extents along its own x, y, z; round kinds have x == y == widest diameter.
+        x_m, y_m: centre of its footprint in the world frame; it stands on the floor (z = 0).
+        yaw_rad: rotation about z.
+        color: linear RGB in 0..1.
+        texture: name of a surface, e.g. "plain", "cardboard", "wood", "plaster".
+        mass_kg: 0 means that it cannot be moved.
+    """
+
+    name: str
+    kind: Kind
+    role: Role
+    size_m: Vec3
+    x_m: float
+    y_m: float
+    yaw_rad: float = 0.0
+    color: Vec3 = (0.6, 0.6, 0.6)
+    texture: str = "plain"
+    mass_kg: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.size_m) <= 0:
+            raise ValueError(f"body {self.name}: size_m must be positive, got {self.size_m}")
+        if self.mass_kg < 0:
+            raise ValueError(f"body {self.name}: mass_kg must not be negative, got {self.mass_kg}")
+        if not all(0 <= c <= 1 for c in self.color):
+            raise ValueError(f"body {self.name}: color must lie in 0..1, got {self.color}")
+
+    @property
+    def round(self) -> bool:
+        """Whether the footprint is a disc of diameter size_m[0] rather than a rectangle."""
+        return self.kind in (Kind.CUP, Kind.BOTTLE, Kind.POT)
+
+
+@dataclass(frozen=True)
+class Look:
+    """Everything about a scene that changes the picture and nothing else.
+
+    Attributes:
+        sun_azimuth_rad, sun_elevation_rad: where the light comes from.
+        sun, ambient: strengths, 0..1 each; their sum near 1 gives a well exposed picture.
+        tint: RGB factor of the light, around 1.
+        floor_texture, wall_texture: names of surfaces.
+        floor_color, wall_color: RGB 0..1 that the texture is multiplied with.
+        camera_tilt_rad: extra (roll, pitch, yaw) of the camera mount; pitch positive looks down.
+        texture_seed: seed of whatever the textures draw (grain, tile offsets).
+    """
+
+    sun_azimuth_rad: float = 0.8
+    sun_elevation_rad: float = 1.0
+    sun: float = 0.55
+    ambient: float = 0.5
+    tint: Vec3 = (1.0, 1.0, 1.0)
+    floor_texture: str = "tiles"
+    floor_color: Vec3 = (0.75, 0.72, 0.68)
+    wall_texture: str = "plaster"
+    wall_color: Vec3 = (0.85, 0.85, 0.82)
+    camera_tilt_rad: Vec3 = (0.0, 0.0, 0.0)
+    texture_seed: int = 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """What counts as done.
+
+    Attributes:
+        side: side on which every obstacle must be passed; None when any side will do.
+        success: see SuccessRule.
+        reach_m: largest gap between the robot's footprint and the goal's surface that counts as reached.
+        time_limit_s: simulated seconds after which the episode is a timeout.
+        collision_ends: whether touching anything ends the episode as a collision.
+    """
+
+    side: Side | None = None
+    success: SuccessRule = SuccessRule.REACHED
+    reach_m: float = 0.3
+    time_limit_s: float = 16.0
+    collision_ends: bool = True
+
+    def __post_init__(self) -> None:
+        for field in ("reach_m", "time_limit_s"):
+            value = getattr(self, field)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{field} must be positive, got {value}")
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One sentence and where it comes from.
+
+    Attributes:
+        text: what the policy is told.
+        language: "en" or "ko".
+        split: "train" or "eval", the set of phrasings it was drawn from.
+        phrasing: id of the template, e.g. "pass_side.en.eval.2".
+    """
+
+    text: str
+    language: str = "en"
+    split: str = "train"
+    phrasing: str = ""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One sampled world with its task: plain data from which physics, pictures and judgement are built.
+
+    Attributes:
+        scenario: full name of the scenario, e.g. "obstacle_left".
+        seed: the seed it was sampled from.
+        start: where the robot starts.
+        bodies: everything that stands in it; exactly one has Role.GOAL.
+        bounds_m: (x_min, x_max, y_min, y_max) that the robot's centre must not leave.
+        task, look, instruction: see there.
+    """
+
+    scenario: str
+    seed: int
+    start: Pose2
+    bodies: tuple[Body, ...]
+    bounds_m: tuple[float, float, float, float]
+    task: Task
+    look: Look
+    instruction: Instruction
+
+    def __post_init__(self) -> None:
+        names = [b.name for b in self.bodies]
+        if len(set(names)) != len(names):
+            raise ValueError(f"{self.scenario}: body names must differ, got {names}")
+        if sum(b.role is Role.GOAL for b in self.bodies) != 1:
+            raise ValueError(f"{self.scenario}: a scene needs exactly one goal, got {names}")
+
+    @property
+    def goal(self) -> Body:
+        """The body to reach."""
+        return next(b for b in self.bodies if b.role is Role.GOAL)
+
+    def with_role(self, role: Role) -> tuple[Body, ...]:
+        """The bodies that play a role, in order."""
+        return tuple(b for b in self.bodies if b.role is role)
+
+
+def wrap_angle(angle_rad: float) -> float:
+    """The same angle in (-pi, pi]."""
+    wrapped = math.remainder(angle_rad, 2 * math.pi)
+    return math.pi if wrapped == -math.pi else wrapped
