@@ -1,0 +1,111 @@
+"""Made-up episodes for the tests of what happens after an episode."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from vla_sim.evaluation.record import EpisodeRecord
+from vla_sim.types import Body, Instruction, Kind, Look, Outcome, Pose2, Role, Scene, Side, Task
+
+HASH = "0123456789abcdef" * 4
+
+
+def make_record(**changes: Any) -> EpisodeRecord:
+    """A successful two-step episode, with whatever is to be different."""
+    outcome = Outcome(changes.pop("outcome", Outcome.SUCCESS))
+    base = EpisodeRecord(
+        policy="ensemble",
+        policy_hash="p1",
+        scenario="obstacle_left",
+        suite="core",
+        scenario_hash="s1",
+        embodiment="serbot",
+        seed=100000,
+        index=0,
+        instruction="Pass the box on the left and stop at the basket",
+        language="en",
+        phrasing="pass_side.en.eval.2",
+        outcome=Outcome.SUCCESS,
+        success=True,
+        steps=2,
+        sim_time_s=0.8,
+        path_length_m=0.41,
+        expert_path_length_m=0.4,
+        final_distance_m=0.0,
+        min_clearance_m=0.12,
+        clearance_p5_m=0.13,
+        collision_partner=None,
+        collision_events=0,
+        asked_side=Side.LEFT,
+        realised_side=Side.LEFT,
+        step_s=0.4,
+        path=((0.0, 0.0, 0.0), (0.2, 0.05, 0.0), (0.4, 0.1, 0.0)),
+        actions=((0.5, 0.125), (0.5, 0.125)),
+        picture_hash=HASH,
+        state_hash=HASH,
+        privileged=False,
+        error=None,
+        diagnostics={"disagreement": 0.1},
+        inference_ms=1.25,
+    )
+    changes.setdefault("success", outcome is Outcome.SUCCESS)
+    if outcome is Outcome.ERROR:
+        changes.setdefault("error", "Traceback (most recent call last):\nValueError: action is nan")
+    return replace(base, outcome=outcome, **changes)
+
+
+def make_drive(seed: int, *, side: Side = Side.LEFT, steps: int = 16, **changes: Any) -> EpisodeRecord:
+    """An episode with a path that swings around a box and ends near (3.2, 0)."""
+    rng = np.random.default_rng(seed)
+    along = np.linspace(0, 1, steps + 1)
+    swing = side.sign * (0.55 + 0.1 * rng.random()) * np.sin(np.pi * along)
+    points = np.stack([3.2 * along, swing + 0.02 * rng.standard_normal(steps + 1).cumsum() * 0.2], axis=1)
+    moves = np.diff(points, axis=0)
+    length = float(np.linalg.norm(moves, axis=1).sum())
+    changes = {
+        "asked_side": side,
+        "realised_side": side,
+        "scenario": f"obstacle_{side.value}",
+        "instruction": f"Go around the box on the {side.value} and stop at the basket",
+        "path_length_m": length,
+        "expert_path_length_m": 0.98 * length,
+        **changes,
+    }
+    return make_record(
+        seed=seed,
+        index=seed - 100000,
+        steps=steps,
+        sim_time_s=0.4 * steps,
+        path=tuple((float(x), float(y), 0.0) for x, y in points),
+        actions=tuple((float(x) / 0.4, float(y) / 0.4) for x, y in moves),
+        **changes,
+    )
+
+
+def make_scene(*, side: Side | None = Side.LEFT, text: str = "Pass the box on the left", language: str = "en") -> Scene:
+    """A room with two boxes, a cup and a basket to reach."""
+    wall = (0.85, 0.85, 0.82)
+    bodies = (
+        Body("goal", Kind.BASKET, Role.GOAL, (0.4, 0.4, 0.35), 3.4, 0.1, color=(0.8, 0.45, 0.1)),
+        Body(
+            "box_0", Kind.BOX, Role.OBSTACLE, (0.4, 0.5, 0.5), 1.6, 0.0, yaw_rad=math.radians(20), color=(0.6, 0.4, 0.2)
+        ),
+        Body("cup_0", Kind.CUP, Role.DISTRACTOR, (0.12, 0.12, 0.15), 2.4, -0.9, color=(0.2, 0.4, 0.9)),
+        Body("wall_north", Kind.WALL, Role.WALL, (6.0, 0.1, 1.0), 2.0, 2.0, color=wall),
+        Body("wall_south", Kind.WALL, Role.WALL, (6.0, 0.1, 1.0), 2.0, -2.0, color=wall),
+        Body("wall_east", Kind.WALL, Role.WALL, (0.1, 4.0, 1.0), 5.0, 0.0, color=wall),
+    )
+    return Scene(
+        scenario=f"obstacle_{side.value}" if side else "reach_goal",
+        seed=100000,
+        start=Pose2(0.0, 0.0),
+        bodies=bodies,
+        bounds_m=(-1.0, 5.0, -2.0, 2.0),
+        task=Task(side=side),
+        look=Look(),
+        instruction=Instruction(text, language, "eval", "pass_side.en.eval.2"),
+    )

@@ -1,0 +1,204 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from evaluation_fakes import make_drive, make_record
+
+from vla_sim.evaluation import metrics
+from vla_sim.evaluation.statistics import mcnemar_exact, wilson
+from vla_sim.evaluation.summary import console_table, markdown_table, side_family, summarise
+from vla_sim.types import Outcome, Side
+
+
+def outcomes(*values, **changes):
+    return [make_record(outcome=v, seed=100000 + i, index=i, **changes) for i, v in enumerate(values)]
+
+
+DEMANDED = {
+    *("policy", "scenario", "n", "successes", "success_rate", "success_ci95", "spl", "soft_spl", "collision_rate"),
+    *("wrong_side_rate", "wrong_goal_rate", "timeout_rate", "out_of_bounds_rate", "error_count", "path_length_m"),
+    *("min_clearance_m", "sim_time_s", "steps", "inference_ms_p50", "inference_ms_p95", "privileged", "complete"),
+}
+
+
+def only_row(records, **options):
+    (row,) = summarise(records, {}, **options)["results"]
+    return row
+
+
+def test_every_demanded_key_is_there():
+    assert set(only_row(outcomes("success"))) >= DEMANDED
+
+
+def test_rates_are_shares_of_all_episodes():
+    row = only_row(outcomes("success", "success", "collision", "wrong_side", "timeout"))
+    assert (row["n"], row["successes"], row["success_rate"]) == (5, 2, 0.4)
+    assert row["success_ci95"] == [wilson(2, 5).low, wilson(2, 5).high]
+    assert row["collision_rate"] == row["wrong_side_rate"] == row["timeout_rate"] == 0.2
+    assert row["out_of_bounds_rate"] == row["wrong_goal_rate"] == 0.0
+    assert sum(row["outcomes"].values()) == 5
+    assert set(row["outcomes"]) == {o.value for o in Outcome}
+
+
+def test_errors_count_as_failures_and_are_shown_apart():
+    row = only_row(outcomes("success", "success", "collision", "error"))
+    assert (row["success_rate"], row["error_count"]) == (0.5, 1)
+    assert row["success_rate_without_errors"] == pytest.approx(2 / 3)
+    assert row["success_rate_if_errors_succeeded"] == 0.75
+
+
+def test_error_before_the_world_stood_lowers_spl_instead_of_vanishing():
+    failed = make_record(
+        outcome="error", seed=1, steps=0, path=(), actions=(), expert_path_length_m=None, path_length_m=0
+    )
+    good = make_record(path_length_m=0.4)
+    row = only_row([good, failed])
+    assert (row["spl"], row["soft_spl"], row["spl_excluded"]) == (0.5, 0.5, 0)
+
+
+def test_unreachable_worlds_are_excluded_from_spl_and_counted():
+    row = only_row([make_record(path_length_m=0.4), make_record(seed=1, expert_path_length_m=math.inf)])
+    assert (row["spl"], row["spl_excluded"], row["success_rate"]) == (1.0, 1, 1.0)
+
+
+def test_spl_agrees_with_the_metric():
+    records = [make_drive(100000 + i) for i in range(5)]
+    expected = metrics.spl([1] * 5, [r.expert_path_length_m for r in records], [r.path_length_m for r in records])
+    assert only_row(records)["spl"] == expected.value
+
+
+def test_min_clearance_is_the_smallest_and_none_in_empty_worlds():
+    assert (
+        only_row([make_record(min_clearance_m=0.3), make_record(seed=1, min_clearance_m=0.1)])["min_clearance_m"] == 0.1
+    )
+    assert only_row([make_record(min_clearance_m=None)])["min_clearance_m"] is None
+
+
+def test_latency_percentiles_are_over_episodes():
+    row = only_row([make_record(seed=i, inference_ms=float(i)) for i in range(101)])
+    assert (row["inference_ms_p50"], row["inference_ms_p95"]) == (50.0, 95.0)
+    assert only_row([make_record(inference_ms=None)])["inference_ms_p50"] is None
+
+
+def test_rows_are_incomplete_below_the_plan_and_present_without_episodes():
+    plan = {("ensemble", "obstacle_left"): 3, ("ensemble", "obstacle_right"): 3}
+    short, empty = summarise(outcomes("success", "timeout"), {}, planned=plan)["results"]
+    assert (short["n"], short["planned"], short["complete"]) == (2, 3, False)
+    assert (empty["n"], empty["success_rate"], empty["complete"]) == (0, None, False)
+    assert empty["success_ci95"] == [0.0, 1.0]
+
+
+def test_ndtw_appears_only_with_references_for_all_episodes():
+    record = make_drive(100000)
+    straight = np.array(record.path)[:, :2]
+    assert "ndtw" not in only_row([record])
+    assert "ndtw" not in only_row([record, make_drive(100001)], references={("obstacle_left", 100000): straight})
+    row = only_row([record], references={("obstacle_left", 100000): straight}, reference_spacing_m=0.05)
+    assert 0.8 < row["ndtw"] <= 1.0
+    assert row["sdtw"] == row["ndtw"]
+
+
+def test_provenance_is_passed_through():
+    assert summarise([], {"git": "abc", "seeds": [1, 2]})["provenance"] == {"git": "abc", "seeds": [1, 2]}
+
+
+def mixed():
+    return [
+        *(make_drive(100000 + i, side=side, policy=policy) for policy in ("a", "b") for side in Side for i in range(4)),
+        make_drive(100004, policy="a", outcome="collision", collision_events=1, collision_partner="box_0"),
+        make_drive(100004, policy="b"),
+        make_record(policy="a", outcome="error", scenario="reach_goal", asked_side=None, realised_side=None),
+    ]
+
+
+def test_summary_is_strict_json():
+    text = json.dumps(summarise(mixed(), {}), allow_nan=False)
+    assert json.loads(text)["format"] == 1
+
+
+def test_order_of_records_changes_no_figure():
+    forth, back = summarise(mixed(), {}), summarise(mixed()[::-1], {})
+
+    def by_name(summary):
+        return {(r["policy"], r["scenario"]): r for r in summary["results"]}
+
+    assert by_name(forth) == by_name(back)
+
+
+def test_suite_pools_scenarios_with_two_kinds_of_interval():
+    rows = {r["policy"]: r for r in summarise(mixed(), {})["suites"]}
+    assert (rows["a"]["n"], rows["a"]["successes"], rows["a"]["scenarios"]) == (10, 8, 3)
+    assert rows["a"]["worst_scenario"] == "reach_goal"
+    low, high = rows["a"]["success_ci95_stratified"]
+    assert 0 <= low <= 0.8 <= high <= 1
+    assert rows["b"]["success_ci95_stratified"] == [1.0, 1.0]
+
+
+def test_both_sides_needs_success_under_both_instructions_on_the_same_seed():
+    left = outcomes("success", "success", "collision", "success", scenario="two_obstacles_left")
+    right = outcomes(
+        "success", "timeout", "success", scenario="two_obstacles_right", asked_side="right", realised_side="right"
+    )
+    (row,) = summarise(left + right, {})["paired"]["sides"]
+    assert (row["scenarios"], row["n"], row["both"]) == ("two_obstacles_*", 3, 1)
+    assert (row["only_left"], row["only_right"], row["neither"]) == (1, 1, 0)
+    assert row["both_sides_rate"] == pytest.approx(1 / 3)
+    assert row["both_sides_ci95"] == [wilson(1, 3).low, wilson(1, 3).high]
+    assert row["ignore_rate"] == 0.0
+    assert row["failed_seeds"] == [100001, 100002]
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("obstacle_left", ("obstacle_*", "left")),
+        ("1box_vert_right_close", ("1box_vert_*_close", "right")),
+        ("reach_goal", None),
+        ("left_right", None),
+        ("leftover", None),
+    ],
+)
+def test_side_family(name, family):
+    assert side_family(name) == family
+
+
+def test_policies_are_compared_on_equal_worlds_only():
+    a = outcomes("success", "success", "success", "collision", policy="a")
+    b = outcomes("timeout", "success", "timeout", policy="b")
+    (row,) = summarise(a + b, {})["paired"]["policies"]
+    assert (row["n"], row["only_a"], row["only_b"]) == (3, 2, 0)
+    assert row["difference"] == pytest.approx(2 / 3)
+    assert row["mcnemar_p"] == mcnemar_exact(2, 0)
+    assert row["difference_ci95"][0] <= row["difference"] <= row["difference_ci95"][1]
+
+
+def test_policies_without_common_worlds_are_not_compared():
+    a, b = make_record(policy="a", seed=1), make_record(policy="b", seed=2)
+    assert summarise([a, b], {})["paired"]["policies"] == []
+
+
+def test_console_table_is_aligned_and_names_everything():
+    table = console_table(summarise(mixed(), {}))
+    lines = table.splitlines()
+    assert "80.0 %" in table
+    assert "solved under both instructions in 4 of 4 worlds" in table
+    assert "a against b" in table
+    ends = {line.index("%") for line in lines[2:5]}
+    assert len(ends) == 1
+
+
+def test_console_table_aligns_korean_names_by_width():
+    table = console_table(summarise([make_record(policy="정책"), make_record(policy="abcd", seed=1)], {}))
+    assert table.splitlines()[2].index("obstacle") + 2 == table.splitlines()[3].index("obstacle")
+
+
+def test_markdown_table_has_equal_columns_and_escapes_pipes():
+    lines = markdown_table(summarise([make_record(policy="a|b")], {})).splitlines()
+    assert "a\\|b" in lines[2]
+    assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
+
+
+def test_tables_of_nothing_do_not_fail():
+    assert console_table(summarise([], {}))
+    assert markdown_table(summarise([], {}))
