@@ -1,0 +1,47 @@
+# Four verbs: demo, test, check, bench. The environment is made on first use in .venv (or VENV=...).
+PYTHON ?= $(shell command -v python3.11 || command -v python3.10 || command -v python3)
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+READY = $(VENV)/.ready
+WORKERS ?= 2
+
+.PHONY: demo test check bench format install weights clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade pip
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+install: $(READY)
+
+# Small trained policies drive around boxes on the side that the instruction names: table, videos, report.
+demo: $(READY)
+	rm -rf runs/demo
+	$(RUN) -m vla_sim.eval --policy ensemble hold --scenario obstacle_left obstacle_right choose_goal \
+		--episodes 20 --workers $(WORKERS) --video 6 --out runs/demo
+	@echo
+	@echo "open runs/demo/report.html and the videos in runs/demo/videos"
+
+test: $(READY)
+	$(RUN) -m pytest
+
+check: $(READY)
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
+
+format: $(READY)
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+bench: $(READY)
+	$(RUN) -m benchmarks
+
+# Trains the shipped policies again from seeds (about an hour on two cores).
+weights: $(READY)
+	$(RUN) -m vla_sim.train --out runs/train --publish policies
+
+clean:
+	rm -rf $(VENV) runs build *.egg-info

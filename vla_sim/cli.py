@@ -1,0 +1,28 @@
+"""What all commands share: errors of the user become one sentence and exit code 2, never a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+def run_command(
+    run: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, arguments: Sequence[str] | None
+) -> int:
+    """Parse, run, and return the exit code."""
+    options = parser.parse_args(arguments)
+    from vla_sim.errors import UserError
+
+    try:
+        return run(options)
+    except UserError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print(f"\n{parser.prog}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return INTERRUPTED

@@ -1,0 +1,135 @@
+"""`VLASim/Navigate-v0`: one robot, one world, one sentence."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+
+from vla_sim.envs.sampling import SceneSource
+from vla_sim.envs.simulation import Simulation, checked_action
+from vla_sim.envs.spaces import action_space, observation_space
+from vla_sim.scenarios import Scenario
+from vla_sim.sim.camera import make_renderer
+from vla_sim.specs import Embodiment
+from vla_sim.types import Outcome
+
+SUCCESS_REWARD = 5.0
+FAILURE_REWARD = -2.0
+STEP_REWARD = -0.02
+
+
+def reward_of(progress_m: float, outcome: Outcome | None) -> float:
+    """Metres that the gap to the goal shrank, minus a step cost, plus a bonus or malus at the end."""
+    reward = progress_m + STEP_REWARD
+    if outcome is Outcome.SUCCESS:
+        reward += SUCCESS_REWARD
+    elif outcome is not None and outcome is not Outcome.TIMEOUT:
+        reward += FAILURE_REWARD
+    return reward
+
+
+class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
+    """Drive a mobile robot to the goal that an instruction describes.
+
+    ## Description
+    A PyBullet world with walls, objects and a goal is sampled from a scenario; the robot sees it through its camera
+    and is told one sentence, e.g. "Navigate around the obstacle on the left side and reach the cup".
+
+    ## Action Space
+    `Box(float32)`: body twist [vx, vy] or [vx, vy, wz] (or [vx, wz] for a differential drive), m/s and rad/s,
+    x forward, y left, counter-clockwise; held for one control step (0.4 s for `serbot`). Values outside are clipped;
+    NaN, infinity and wrong shapes raise `ActionError`.
+
+    ## Observation Space
+    `Dict`: `image` uint8 (224, 224, 3) RGB; `instruction` text; `state` float32 (6,): odometry x, y (m), yaw (rad) in
+    the start frame, measured body twist vx, vy (m/s), wz (rad/s).
+
+    ## Rewards
+    Progress towards the goal in metres, -0.02 a step, +5 for success, -2 for any failure but the time limit.
+
+    ## Starting State
+    Sampled from the scenario by the seed given to `reset`; without one, from a training seed below 100000 drawn from
+    `np_random`. `options={"scene": Scene}` starts a given scene.
+
+    ## Episode End
+    Terminated on success, collision, leaving the arena, passing on the wrong side, reaching the wrong goal;
+    truncated at the scenario's time limit. `info["outcome"]` names it.
+
+    ## Arguments
+    scenario: name or path; embodiment: name, path or `Embodiment`; instruction_set: "train" or "eval" phrasings;
+    language: None, "en" or "ko"; renderer: "software", "gpu" or "tiny".
+
+    ## Info
+    Ground truth for judges and privileged policies, never part of the observation: `pose` (x, y, yaw), `goal_gap_m`,
+    `is_success`, `outcome`, `collision_partner`, `collision_events`, `sim_time_s`, `scene`.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 5}
+
+    def __init__(
+        self,
+        scenario: str | Scenario = "obstacle_left",
+        embodiment: str | Embodiment = "serbot",
+        *,
+        instruction_set: str = "train",
+        language: str | None = None,
+        renderer: str = "software",
+        render_mode: str | None = None,
+    ) -> None:
+        self.source = SceneSource(scenario, embodiment, instruction_set, language)
+        self.embodiment = self.source.embodiment
+        self.render_mode = render_mode
+        self.action_space = action_space(self.embodiment)
+        self.observation_space = observation_space(self.embodiment)
+        self.metadata = {**self.metadata, "render_fps": round(1 / self.embodiment.control_s) or 1}
+        self.simulation = Simulation(self.embodiment)
+        self._renderer = make_renderer(self.embodiment.camera.image_px, 1, name=renderer)
+        self._gap_m = 0.0
+        self._image: np.ndarray | None = None
+
+    @property
+    def task_description(self) -> str:
+        """The instruction of the present episode; empty before the first reset."""
+        scene = self.simulation.scene
+        return scene.instruction.text if scene else ""
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Start an episode; see Starting State."""
+        super().reset(seed=seed)
+        scene = self.source.next_scene(seed, (options or {}).get("scene"), self.np_random)
+        self.simulation.start(scene)
+        self._renderer.load(0, scene, self.embodiment.camera)
+        info = self.simulation.info()
+        self._gap_m = info["goal_gap_m"]
+        return self._observe(), info
+
+    def step(self, action: np.ndarray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Drive for one control step."""
+        self.simulation.advance(checked_action(action, self.embodiment))
+        info = self.simulation.info()
+        outcome = self.simulation.outcome
+        reward = reward_of(self._gap_m - info["goal_gap_m"], outcome)
+        self._gap_m = info["goal_gap_m"]
+        ended = outcome is not None
+        truncated = outcome is Outcome.TIMEOUT
+        return self._observe(), reward, ended and not truncated, truncated, info
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        """The camera picture, uint8 (H, W, 3) RGB."""
+        return self._image if self.render_mode == "rgb_array" else None
+
+    def close(self) -> None:
+        """Give physics and pictures back."""
+        self.simulation.close()
+        self._renderer.close()
+
+    def _observe(self) -> dict[str, Any]:
+        simulation = self.simulation
+        assert simulation.scene is not None
+        self._renderer.place(0, simulation.pose, simulation.moved())
+        self._image = self._renderer.render()[0].copy()
+        return {"image": self._image, "instruction": simulation.scene.instruction.text, "state": simulation.state()}

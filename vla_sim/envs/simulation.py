@@ -1,0 +1,136 @@
+"""One world, one robot, one task: the mechanism under both Gymnasium envs, without any picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vla_sim.envs.judge import Situation, goal_gap, judge
+from vla_sim.errors import UserError
+from vla_sim.sim.drive import Twist
+from vla_sim.sim.robot import Robot
+from vla_sim.sim.world import World
+from vla_sim.specs import ACTION_NAMES, Embodiment
+from vla_sim.types import Outcome, Pose2, Scene, wrap_angle
+
+# Streams of a scene's seed: 0 to 2 belong to the scenario (layout, look, wording).
+MOTION_STREAM = 3
+
+STATE_NAMES = ("x_m", "y_m", "yaw_rad", "vx_mps", "vy_mps", "wz_radps")
+
+
+class ActionError(UserError, ValueError):
+    """An action that cannot be executed: wrong shape or not finite."""
+
+
+def checked_action(action: Any, embodiment: Embodiment) -> np.ndarray:
+    """An action as float64 of shape (action_dim,), clipped to the embodiment's bounds.
+
+    Raises:
+        ActionError: wrong shape, not numbers, NaN or infinite.
+    """
+    names = embodiment.action_names
+    try:
+        values = np.asarray(action, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ActionError(f"an action must be {len(names)} numbers {list(names)}, got {action!r}") from error
+    if values.shape != (len(names),):
+        raise ActionError(f"an action of {embodiment.name} has shape ({len(names)},) {list(names)}, got {values.shape}")
+    if not np.isfinite(values).all():
+        raise ActionError(f"an action must be finite, got {values.tolist()}")
+    bounds = action_bounds(embodiment)
+    return np.clip(values, -bounds, bounds)
+
+
+def action_bounds(embodiment: Embodiment) -> np.ndarray:
+    """Largest absolute value of each action component, float32 (action_dim,), m/s and rad/s."""
+    most = {"vx": embodiment.max_mps, "vy": embodiment.max_mps, "wz": embodiment.max_radps}
+    return np.array([most[name] for name in embodiment.action_names], dtype=np.float32)
+
+
+class Simulation:
+    """Runs one episode at a time: `start` with a scene, then `advance` with actions until `outcome` is set."""
+
+    def __init__(self, embodiment: Embodiment) -> None:
+        self.embodiment = embodiment
+        self._world = World(physics_hz=embodiment.physics_hz)
+        self._robot = Robot(embodiment, self._world)
+        self._columns = [ACTION_NAMES.index(name) for name in embodiment.action_names]
+        self.scene: Scene | None = None
+        self.outcome: Outcome | None = None
+        self.time_s = 0.0
+        self.steps = 0
+        self.collision_partner: str | None = None
+        self.collision_events = 0
+
+    def start(self, scene: Scene) -> None:
+        """Begin an episode in this scene."""
+        self._robot.place(scene, np.random.default_rng([scene.seed, MOTION_STREAM]))
+        self.scene, self.outcome = scene, None
+        self.time_s, self.steps = 0.0, 0
+        self.collision_partner, self.collision_events = None, 0
+
+    def advance(self, action: np.ndarray) -> None:
+        """Execute one checked action for one control step, then judge."""
+        if self.scene is None or self.outcome is not None:
+            raise RuntimeError("the episode is over: start a new one before the next step")
+        before = self.pose
+        motion = self._robot.drive(self._twist_of(action), stop_on_contact=self.scene.task.collision_ends)
+        self.steps += 1
+        self.time_s += motion.steps / self.embodiment.physics_hz
+        self.collision_events += len(motion.contacts)
+        if motion.contacts and self.collision_partner is None:
+            self.collision_partner = motion.contacts[0].other
+        stopped = not any(self._robot.command)
+        now = Situation(before, self.pose, bool(motion.contacts), stopped, self.time_s)
+        self.outcome = judge(self.scene, now, self.embodiment.body.radius_m)
+
+    @property
+    def pose(self) -> Pose2:
+        """The robot's pose in the world frame."""
+        return self._robot.pose
+
+    def moved(self) -> Mapping[str, Any]:
+        """Poses (centre, quaternion) of bodies that were pushed."""
+        return self._world.moved() if self.collision_events else {}
+
+    def state(self) -> np.ndarray:
+        """What the robot's own sensors tell, float32 (6,): see STATE_NAMES.
+
+        Odometry (x, y, yaw) in the frame of the start pose, then the body twist; m, rad, m/s, rad/s. Ideal: no drift.
+        """
+        assert self.scene is not None
+        start, pose = self.scene.start, self.pose
+        dx, dy = pose.x_m - start.x_m, pose.y_m - start.y_m
+        cos, sin = math.cos(start.yaw_rad), math.sin(start.yaw_rad)
+        turned = wrap_angle(pose.yaw_rad - start.yaw_rad)
+        twist = self._robot.twist
+        return np.array([cos * dx + sin * dy, cos * dy - sin * dx, turned, *twist], dtype=np.float32)
+
+    def info(self) -> dict[str, Any]:
+        """Ground truth: pose (3,) float64, gap to the goal in m, outcome, contacts, the scene itself."""
+        assert self.scene is not None
+        pose = self.pose
+        return {
+            "pose": np.array([pose.x_m, pose.y_m, pose.yaw_rad]),
+            "goal_gap_m": goal_gap(self.scene, pose, self.embodiment.body.radius_m),
+            "is_success": self.outcome is Outcome.SUCCESS,
+            "outcome": self.outcome.value if self.outcome else "",
+            "collision_partner": self.collision_partner or "",
+            "collision_events": self.collision_events,
+            "sim_time_s": self.time_s,
+            "scene": self.scene,
+        }
+
+    def close(self) -> None:
+        """Give the physics client back."""
+        self._world.close()
+
+    def _twist_of(self, action: np.ndarray) -> Twist:
+        twist = [0.0, 0.0, 0.0]
+        for column, value in zip(self._columns, action.tolist(), strict=True):
+            twist[column] = value
+        return (twist[0], twist[1], twist[2])

@@ -1,0 +1,38 @@
+"""Observation and action spaces of the navigation envs; one place so that single and vector env agree."""
+
+from __future__ import annotations
+
+import functools
+import string
+
+import numpy as np
+from gymnasium import spaces
+
+from vla_sim.envs.simulation import STATE_NAMES, action_bounds
+from vla_sim.specs import Embodiment
+
+INSTRUCTION_LENGTH = 256
+
+
+@functools.lru_cache(maxsize=1)
+def _characters() -> str:
+    """Printable ASCII and the Hangul syllables."""
+    return string.printable + "".join(map(chr, range(0xAC00, 0xD7A4)))
+
+
+def action_space(embodiment: Embodiment) -> spaces.Box:
+    """Body twist [vx, vy(, wz)] in m/s and rad/s, float32."""
+    bounds = action_bounds(embodiment)
+    return spaces.Box(-bounds, bounds, dtype=np.float32)
+
+
+def observation_space(embodiment: Embodiment) -> spaces.Dict:
+    """`image` uint8 (H, W, 3) RGB, `instruction` text, `state` float32 (6,)."""
+    width, height = embodiment.camera.image_px
+    return spaces.Dict(
+        {
+            "image": spaces.Box(0, 255, (height, width, 3), np.uint8),
+            "instruction": spaces.Text(INSTRUCTION_LENGTH, charset=_characters()),
+            "state": spaces.Box(-np.inf, np.inf, (len(STATE_NAMES),), np.float32),
+        }
+    )

@@ -1,0 +1,206 @@
+"""`python -m vla_sim.eval`: drive policies through scenarios in closed loop, write results, report and videos."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vla_sim.cli import run_command
+
+if TYPE_CHECKING:
+    from vla_sim.evaluation.plan import Plan
+    from vla_sim.evaluation.runner import Result
+
+EPILOG = """examples:
+  python -m vla_sim.eval --policy ensemble --scenario obstacle_left
+  python -m vla_sim.eval --policy clip_lstm clip_mlp --suite core --episodes 50 --workers 2 --video failures
+  python -m vla_sim.eval --policy my_module:MyPolicy --scenario ./my_scenario.toml
+  python -m vla_sim.eval --resume runs/core
+
+results: OUT/episodes.jsonl (one line per episode), OUT/summary.json, OUT/report.html, OUT/videos/
+exit code: 0 all episodes ran, 2 bad input, 130 interrupted (go on with --resume)"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `vla_sim.eval`."""
+    made = argparse.ArgumentParser(
+        prog="python -m vla_sim.eval",
+        description=__doc__.split(": ", 1)[1],
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument(
+        "--policy", nargs="+", default=[], metavar="NAME", help="name, folder or module:Class; several are compared"
+    )
+    made.add_argument("--scenario", nargs="+", default=[], metavar="NAME", help="scenario names or TOML files")
+    made.add_argument("--suite", nargs="+", default=[], metavar="NAME", help="whole suites: core, seed, smoke")
+    made.add_argument("--episodes", type=int, default=50, help="per policy and scenario (default %(default)s)")
+    made.add_argument("--seed", type=int, default=100_000, help="first seed (default %(default)s; training uses less)")
+    made.add_argument("--embodiment", default="serbot", help="robot: a name or TOML file (default %(default)s)")
+    made.add_argument(
+        "--instruction-set", choices=("eval", "train"), default="eval", help="held-out or training phrasings"
+    )
+    made.add_argument("--language", choices=("en", "ko"), help="only this language (default: the scenario's mix)")
+    made.add_argument("--workers", type=int, default=1, help="processes; results do not depend on it")
+    made.add_argument("--video", default="none", metavar="{none,failures,all,N}", help="which episodes to film")
+    made.add_argument("--renderer", choices=("software", "gpu", "tiny"), default="software", help="what draws")
+    made.add_argument("--hang-timeout", type=float, default=60.0, metavar="S", help="seconds a step may take")
+    made.add_argument("--out", type=Path, metavar="DIR", help="output folder (default runs/TIME-POLICY)")
+    made.add_argument("--resume", type=Path, metavar="DIR", help="go on with an interrupted evaluation")
+    made.add_argument("--update-baseline", type=Path, metavar="FILE", help="record the outcomes as regression baseline")
+    made.add_argument("--baseline", type=Path, metavar="FILE", help="compare with a recorded baseline; exit 1 on change")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return run_command(_run, parser(), arguments)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from vla_sim.evaluation.films import wanted_films
+    from vla_sim.evaluation.runner import evaluate
+
+    wanted_films([], options.video)  # a bad --video must fail before the run, not after
+    plan, out = _plan_and_folder(options)
+    _check_workers(options)
+    print(_headline(plan, out), flush=True)
+    progress = _Bar(len(plan.jobs()))
+    try:
+        result = evaluate(
+            plan, out, workers=options.workers, hang_timeout_s=options.hang_timeout, on_progress=progress.show
+        )
+    finally:
+        progress.close()
+    _finish(result, plan, out, options)
+    if not result.complete:
+        print(f"interrupted after {len(result.records)} of {len(plan.jobs())} episodes; go on with: {_again(out)}")
+        return 130
+    return _gate(result, out, options)
+
+
+def _check_workers(options: argparse.Namespace) -> None:
+    from vla_sim.errors import UserError
+
+    if options.workers < 1:
+        raise UserError(f"--workers must be at least 1, got {options.workers}")
+    if options.hang_timeout <= 0:
+        raise UserError(f"--hang-timeout must be positive, got {options.hang_timeout:g}")
+
+
+def _plan_and_folder(options: argparse.Namespace) -> tuple[Plan, Path]:
+    from vla_sim.errors import UserError
+    from vla_sim.evaluation.runner import read_plan
+
+    if options.resume:
+        if options.policy or options.scenario or options.suite or options.out:
+            raise UserError("--resume takes everything from its folder: leave --policy, --scenario, --suite, --out away")
+        return read_plan(options.resume), options.resume
+    plan = _plan(options)
+    name = "-".join(Path(p.split(":")[-1]).name for p in plan.policies[:3])
+    return plan, options.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    from vla_sim.embodiments import load_embodiment
+    from vla_sim.errors import UserError
+    from vla_sim.evaluation.plan import Plan
+    from vla_sim.policies.loading import policy_hash
+    from vla_sim.scenarios import load_scenario, load_suite
+
+    if not options.policy:
+        raise UserError("--policy is missing: name at least one, e.g. --policy ensemble")
+    if not (options.scenario or options.suite):
+        raise UserError("--scenario or --suite is missing, e.g. --scenario obstacle_left or --suite core")
+    chosen = {name: "" for name in options.scenario}
+    for suite in options.suite:
+        chosen.update({scenario.name: suite for scenario in load_suite(suite)})
+    for name in options.scenario:
+        load_scenario(name)
+    for name in options.policy:
+        policy_hash(name)
+    load_embodiment(options.embodiment)
+    return Plan(
+        policies=tuple(options.policy),
+        scenarios=tuple(chosen),
+        suites=tuple(chosen.values()),
+        episodes=options.episodes,
+        seed=options.seed,
+        embodiment=options.embodiment,
+        instruction_set=options.instruction_set,
+        language=options.language,
+        renderer=options.renderer,
+    )
+
+
+def _headline(plan: Plan, out: Path) -> str:
+    last = plan.seed + plan.episodes - 1
+    return (
+        f"{len(plan.policies)} policies x {len(plan.scenarios)} scenarios x {plan.episodes} episodes "
+        f"(seeds {plan.seed}..{last}, {plan.instruction_set} phrasings, {plan.embodiment}) -> {out}"
+    )
+
+
+def _finish(result: Result, plan: Plan, out: Path, options: argparse.Namespace) -> None:
+    """Videos, report and table."""
+    from vla_sim.evaluation.films import film, wanted_films
+    from vla_sim.evaluation.report import write_report
+    from vla_sim.evaluation.runner import REPORT_FILE
+    from vla_sim.evaluation.summary import console_table
+
+    films = wanted_films(result.records, options.video)
+    videos = [film(plan, record, out / "videos") for record in _counted(films, "filming")]
+    write_report(result.summary, result.records, videos, out / REPORT_FILE)
+    print(console_table(result.summary))
+    print(f"report: {out / REPORT_FILE}")
+    if videos:
+        print(f"videos: {len(videos)} in {out / 'videos'}")
+
+
+def _gate(result: Result, out: Path, options: argparse.Namespace) -> int:
+    from vla_sim.evaluation.baseline import compare_baseline, record_baseline
+
+    if options.update_baseline:
+        record_baseline(result.records, options.update_baseline)
+        print(f"baseline of {len(result.records)} episodes written to {options.update_baseline}")
+    if options.baseline:
+        report = compare_baseline(result.records, options.baseline)
+        print(report.text(str(out)))
+        return 0 if report.passed else 1
+    return 0
+
+
+def _again(out: Path) -> str:
+    return f"python -m vla_sim.eval --resume {out}"
+
+
+def _counted(items: Sequence[Any], what: str) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(items, desc=what, unit="episode", disable=len(items) < 2 or not sys.stderr.isatty(), leave=False)
+
+
+class _Bar:
+    """Progress with the running success rate; one line at a time where nobody watches a terminal."""
+
+    def __init__(self, total: int) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(
+            total=total, desc="driving", unit="episode", mininterval=0.2 if sys.stderr.isatty() else 10, leave=False
+        )
+
+    def show(self, done: int, total: int, successes: int) -> None:
+        self._bar.set_postfix_str(f"success {successes / done:.1%}", refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

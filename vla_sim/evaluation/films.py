@@ -1,0 +1,42 @@
+"""Which episodes are filmed, and filming them: always afterwards, from the record, so that driving costs no memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vla_sim.errors import UserError
+from vla_sim.evaluation.plan import Plan
+from vla_sim.evaluation.record import EpisodeRecord
+from vla_sim.evaluation.replay import Replayed, replay_episode
+from vla_sim.evaluation.report import VideoRef
+from vla_sim.evaluation.video import video_name, write_video
+
+
+def wanted_films(records: Sequence[EpisodeRecord], choice: str) -> list[EpisodeRecord]:
+    """The records to film, failures first.
+
+    Args:
+        records: all of the run; those that never drove are left out.
+        choice: "none", "failures", "all", or a number of episodes.
+
+    Raises:
+        UserError: any other choice.
+    """
+    if choice not in ("none", "failures", "all") and not choice.isdecimal():
+        raise UserError(f"--video must be none, failures, all or a number, got {choice!r}")
+    drove = [record for record in records if record.path]
+    failures = [record for record in drove if not record.success]
+    in_turn = failures + [record for record in drove if record.success]
+    if choice.isdecimal():
+        return in_turn[: int(choice)]
+    return {"none": [], "failures": failures, "all": in_turn}[choice]
+
+
+def film(plan: Plan, record: EpisodeRecord, folder: Path, replayed: Replayed | None = None) -> VideoRef:
+    """Write the video of one episode; returns the reference that the report shows."""
+    replayed = replayed or replay_episode(plan, record)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / video_name(record)
+    write_video(path, replayed.frames, scene=replayed.scene, record=record)
+    return VideoRef(record=record, path=path)

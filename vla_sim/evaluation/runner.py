@@ -1,0 +1,231 @@
+"""An evaluation from plan to files: run what is missing, keep every record, write summary, videos and report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vla_sim.envs.sampling import SceneSource
+from vla_sim.errors import UserError
+from vla_sim.evaluation.plan import Job, Plan, Unit
+from vla_sim.evaluation.pool import Pool
+from vla_sim.evaluation.provenance import provenance
+from vla_sim.evaluation.record import EpisodeRecord, in_order, read_records, write_atomically, write_records
+from vla_sim.evaluation.summary import summarise
+from vla_sim.policies.loading import policy_hash
+from vla_sim.types import Outcome
+
+EPISODES_FILE, SUMMARY_FILE, REPORT_FILE, PLAN_FILE = "episodes.jsonl", "summary.json", "report.html", "run.json"
+
+Progress = Callable[[int, int, int], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `evaluate` leaves: records in canonical order, the summary, whether all episodes ran."""
+
+    records: list[EpisodeRecord]
+    summary: dict[str, Any]
+    complete: bool
+
+
+def evaluate(
+    plan: Plan,
+    out: Path,
+    *,
+    workers: int = 1,
+    hang_timeout_s: float = 60.0,
+    on_progress: Progress = lambda done, total, successes: None,
+) -> Result:
+    """Run a plan into a folder; a folder that holds part of the same plan is completed.
+
+    Ctrl-C ends the run early: what ran is written as a complete set of files, and the result says so.
+
+    Args:
+        plan: what to run.
+        out: folder for episodes.jsonl, summary.json and run.json.
+        workers: processes. Results are the same bit for bit for any number.
+        hang_timeout_s: a policy that takes longer for a step is killed; the episode is an error.
+        on_progress: told (episodes done, of how many, successes) after each.
+
+    Raises:
+        UserError: unknown names, another plan in the folder, a folder that cannot be written.
+    """
+    with _writable(out):
+        records = _started(plan, out)
+        begin = time.perf_counter()
+        interrupted = False
+        write_records(out / EPISODES_FILE, records)
+        with (out / EPISODES_FILE).open("a", encoding="utf-8") as file:
+            keeper = _Keeper(plan, records, file, on_progress)
+            pool = Pool(
+                plan,
+                workers=workers,
+                hang_timeout_s=hang_timeout_s,
+                on_record=keeper.keep,
+                make_error=ErrorRecords(plan),
+            )
+            try:
+                pool.run(keeper.open_units())
+            except KeyboardInterrupt:
+                interrupted = True
+            finally:
+                write_records(out / EPISODES_FILE, in_plan_order(plan, keeper.records))
+        records = in_plan_order(plan, keeper.records)
+        facts = {
+            **provenance(),
+            "plan": json.loads(plan.to_json()),
+            "policy_hashes": {policy: policy_hash(policy) for policy in plan.policies},
+            "scenario_hashes": {s: keeper.source(s).scenario.hash for s in plan.scenarios},
+            "embodiment_hash": keeper.source(plan.scenarios[0]).embodiment.content_hash,
+            "seeds": [plan.seed, plan.seed + plan.episodes - 1],
+            "workers": workers,
+            "wall_time_s": round(time.perf_counter() - begin, 3),
+            "complete": not interrupted,
+        }
+        summary = summarise(records, facts)
+        write_atomically(out / SUMMARY_FILE, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    return Result(records, summary, not interrupted)
+
+
+class _writable:
+    """Turns what goes wrong with the output folder into one sentence."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+
+    def __enter__(self) -> None:
+        try:
+            self._out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write to {self._out}: {error.strerror}") from error
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise UserError(f"cannot write to {self._out}: {error.strerror or error}") from error
+
+
+def _started(plan: Plan, out: Path) -> list[EpisodeRecord]:
+    """Records already in the folder; marks a new folder with its plan."""
+    if (out / PLAN_FILE).exists():
+        found = read_plan(out)
+        if found != plan:
+            raise UserError(f"{out} holds another evaluation: choose an empty folder, or --resume {out} to go on with it")
+        torn: list[str] = []
+        records = read_records(out / EPISODES_FILE, on_torn=torn.append) if (out / EPISODES_FILE).exists() else []
+        return [record for record in records if record.outcome is not Outcome.ERROR]
+    if (out / EPISODES_FILE).exists():
+        raise UserError(f"{out} holds {EPISODES_FILE} but no {PLAN_FILE}: choose an empty folder")
+    write_atomically(out / PLAN_FILE, plan.to_json())
+    return []
+
+
+def read_plan(folder: Path) -> Plan:
+    """The plan of a folder that an evaluation wrote.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        return Plan.from_json((folder / PLAN_FILE).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{folder} is not the folder of an evaluation: no readable {PLAN_FILE} ({error.strerror})") from error
+
+
+def in_plan_order(plan: Plan, records: list[EpisodeRecord]) -> list[EpisodeRecord]:
+    """The records in the order of the plan's jobs."""
+    rank = {job.key: number for number, job in enumerate(plan.jobs())}
+    return sorted(records, key=lambda record: rank[record.key])
+
+
+class _Keeper:
+    """Keeps each record: in memory, and at once in the file, so that a crash loses nothing that was finished."""
+
+    def __init__(self, plan: Plan, records: list[EpisodeRecord], file: Any, on_progress: Progress) -> None:
+        self._plan = plan
+        self._jobs = {job.key: job for job in plan.jobs()}
+        self._sources: dict[str, SceneSource] = {}
+        self.records = list(records)
+        self._check_same(self.records)
+        self._seen = {record.key for record in self.records}
+        self._file = file
+        self._on_progress = on_progress
+
+    def source(self, scenario: str) -> SceneSource:
+        """Scenes of one of the plan's scenarios."""
+        if scenario not in self._sources:
+            plan = self._plan
+            self._sources[scenario] = SceneSource(scenario, plan.embodiment, plan.instruction_set, plan.language)
+        return self._sources[scenario]
+
+    def open_units(self) -> list[Unit]:
+        """Units with at least one episode missing; run whole, so that each batch is what it always is."""
+        return [unit for unit in self._plan.units() if any(job.key not in self._seen for job in unit.jobs)]
+
+    def keep(self, record: EpisodeRecord) -> None:
+        """Take a record; one that is already there (a unit run again after an interruption) is dropped."""
+        if record.key in self._seen:
+            return
+        self._seen.add(record.key)
+        self.records.append(record)
+        self._file.write(record.to_json() + "\n")
+        self._file.flush()
+        self._on_progress(len(self.records), len(self._jobs), sum(r.success for r in self.records))
+
+    def _check_same(self, records: list[EpisodeRecord]) -> None:
+        """Never mix results of two versions of a policy or scenario."""
+        hashes = {policy: policy_hash(policy) for policy in self._plan.policies}
+        for record in records:
+            if record.policy_hash != hashes[record.policy]:
+                raise UserError(f"policy {record.policy!r} has changed since these results were made: start a new folder")
+            if record.scenario_hash != self.source(record.scenario).scenario.hash:
+                raise UserError(
+                    f"scenario {record.scenario!r} has changed since these results were made: start a new folder"
+                )
+
+
+class ErrorRecords:
+    """Makes the record of an episode that could not be driven."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def __call__(self, job: Job, reason: str) -> EpisodeRecord:
+        """An `error` record without path, with the reason in `error`."""
+        plan = self._plan
+        source = SceneSource(job.scenario, plan.embodiment, plan.instruction_set, plan.language)
+        scene = source.scene(job.seed)
+        return EpisodeRecord(
+            policy=job.policy,
+            policy_hash=policy_hash(job.policy),
+            scenario=job.scenario,
+            suite=job.suite,
+            scenario_hash=source.scenario.hash,
+            embodiment=plan.embodiment,
+            seed=job.seed,
+            index=job.index,
+            instruction=scene.instruction.text,
+            language=scene.instruction.language,
+            phrasing=scene.instruction.phrasing,
+            outcome=Outcome.ERROR,
+            success=False,
+            steps=0,
+            sim_time_s=0.0,
+            path_length_m=0.0,
+            expert_path_length_m=None,
+            final_distance_m=None,
+            min_clearance_m=None,
+            clearance_p5_m=None,
+            collision_partner=None,
+            collision_events=0,
+            asked_side=scene.task.side,
+            realised_side=None,
+            step_s=source.embodiment.control_s,
+            path=(),
+            actions=(),
+            error=reason,
+        )

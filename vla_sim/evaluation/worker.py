@@ -1,0 +1,98 @@
+"""What runs inside a worker process: loads the policies once, drives units, sends records home."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import traceback
+from multiprocessing.connection import Connection
+from typing import Any
+
+from vla_sim.evaluation.plan import Plan, Unit
+
+# Messages to the parent are tuples that start with one of these.
+READY, ALIVE, RECORD, DONE, RAISED, REFUSED = "ready", "alive", "record", "done", "raised", "refused"
+ALIVE_EVERY_S = 0.5
+
+
+def work(connection: Connection, plan: Plan) -> None:
+    """Serve units until the parent sends None or goes away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+    try:
+        _serve(connection, _Bench(connection, plan))
+    except (BrokenPipeError, EOFError):
+        pass
+
+
+def _serve(connection: Connection, bench: _Bench) -> None:
+    connection.send((READY,))
+    while True:
+        unit = connection.recv()
+        if unit is None:
+            return
+        bench.run(unit)
+
+
+class _Bench:
+    """The rollouts of this process, one per policy and number of lanes."""
+
+    def __init__(self, connection: Connection, plan: Plan) -> None:
+        self._connection = connection
+        self._plan = plan
+        self._rollouts: dict[tuple[str, int], Any] = {}
+        self._last_sign = 0.0
+
+    def run(self, unit: Unit) -> None:
+        """Run a unit; tell the parent what happened."""
+        from vla_sim.errors import UserError
+
+        try:
+            rollout = self._rollout(unit)
+        except UserError as error:
+            self._connection.send((REFUSED, str(error)))
+            return
+        except Exception:
+            self._connection.send((REFUSED, f"policy {unit.policy!r} cannot be started:\n{traceback.format_exc()}"))
+            return
+        self._connection.send((ALIVE,))
+        try:
+            rollout.run(unit.jobs, lambda record: self._connection.send((RECORD, record.to_json())))
+        except Exception:
+            self._forget(unit)
+            self._connection.send((RAISED, traceback.format_exc()))
+        else:
+            self._connection.send((DONE,))
+
+    def _rollout(self, unit: Unit) -> Any:
+        key = (unit.policy, unit.lanes)
+        if key not in self._rollouts:
+            from vla_sim.evaluation.rollout import Rollout
+            from vla_sim.policies.loading import load_policy, policy_hash
+
+            _one_thread()
+            policy = load_policy(unit.policy)
+            self._rollouts[key] = Rollout(
+                self._plan, policy, policy_hash(unit.policy), lanes=unit.lanes, on_step=self._sign_of_life
+            )
+        return self._rollouts[key]
+
+    def _forget(self, unit: Unit) -> None:
+        """A policy that raised may be in any state: load it afresh next time."""
+        self._rollouts.pop((unit.policy, unit.lanes)).close()
+
+    def _sign_of_life(self) -> None:
+        now = time.monotonic()
+        if now - self._last_sign > ALIVE_EVERY_S:
+            self._last_sign = now
+            self._connection.send((ALIVE,))
+
+
+def _one_thread() -> None:
+    """Sums over several threads differ in their last bits; with one thread they never do."""
+    import sys
+
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)

@@ -1,0 +1,125 @@
+"""The scripted expert: reads ground truth, drives the shortest path on the instructed side. Labels for learning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vla_sim.planner import Planner
+from vla_sim.policies.base import Policy, PolicySpec
+from vla_sim.specs import ActuationKind, DriveKind, Embodiment
+from vla_sim.types import Pose2, Scene, SuccessRule, wrap_angle
+
+# Stream of an episode's seed from which the expert's habits are drawn.
+HABIT_STREAM = 4
+# Clearance that the expert keeps, drawn anew for each episode: no two drives are one memorised sequence.
+MARGIN_M = (0.08, 0.20)
+# Tried in turn when the robot stands closer than its usual clearance (a learner may have brought it there).
+TIGHTER = (1.0, 0.5, 0.15)
+TURN_GAIN = 2.5
+
+
+class _Driver:
+    """The expert in one lane."""
+
+    def __init__(self, scene: Scene, embodiment: Embodiment, margin_m: float) -> None:
+        self.scene = scene
+        self._embodiment = embodiment
+        self._margin_m = margin_m
+        self._planners: dict[float, Planner] = {}
+
+    def twist(self, pose: Pose2) -> tuple[float, float, float]:
+        """Body twist that follows the shortest path from here."""
+        planner = self._planner(1.0)
+        gap = planner.goal_gap(pose.x_m, pose.y_m)
+        task = self.scene.task
+        if task.success is SuccessRule.STOPPED and gap <= task.reach_m * 0.9:
+            return (0.0, 0.0, 0.0)
+        heading = self._heading(pose)
+        if self._embodiment.drive.kind is DriveKind.DIFFERENTIAL:
+            return self._steer(wrap_angle(heading - pose.yaw_rad))
+        speed = self._speed()
+        heading -= pose.yaw_rad
+        return (speed * math.cos(heading), speed * math.sin(heading), 0.0)
+
+    def _speed(self) -> float:
+        spec = self._embodiment
+        pulsed = spec.actuation.kind is ActuationKind.HEADING_PULSE
+        return spec.actuation.speed_mps if pulsed else spec.max_mps
+
+    def _steer(self, error_rad: float) -> tuple[float, float, float]:
+        turn = max(-self._embodiment.max_radps, min(self._embodiment.max_radps, TURN_GAIN * error_rad))
+        return (self._speed() * max(0.0, math.cos(error_rad)) ** 3, 0.0, turn)
+
+    def _planner(self, share: float) -> Planner:
+        if share not in self._planners:
+            radius = self._embodiment.body.radius_m
+            self._planners[share] = Planner(self.scene, radius, margin_m=self._margin_m * share)
+        return self._planners[share]
+
+    def _heading(self, pose: Pose2) -> float:
+        """World heading of the next stretch of path; where there is none, away from what is nearest."""
+        for share in TIGHTER:
+            path = self._planner(share).path(pose.x_m, pose.y_m)
+            if len(path) >= 2:
+                return self._along(path)
+        return self._away(pose)
+
+    def _along(self, path: np.ndarray) -> float:
+        """Heading to the point one control step ahead on the path, so that corners are not overshot."""
+        reach = self._speed() * self._embodiment.control_s
+        for here, there in zip(path[:-1], path[1:], strict=True):
+            length = math.dist(here, there)
+            if length >= reach or there is path[-1]:
+                break
+            reach -= length
+        share = min(1.0, reach / length) if length > 0 else 1.0
+        target = here + share * (there - here)
+        dx, dy = target - path[0]
+        return math.atan2(dy, dx) if (dx or dy) else 0.0
+
+    def _away(self, pose: Pose2) -> float:
+        name, _ = self._planner(TIGHTER[-1]).nearest(pose.x_m, pose.y_m)
+        body = next(b for b in self.scene.bodies if b.name == name)
+        away = math.atan2(pose.y_m - body.y_m, pose.x_m - body.x_m)
+        goal = math.atan2(self.scene.goal.y_m - pose.y_m, self.scene.goal.x_m - pose.x_m)
+        turn = wrap_angle(goal - away)
+        return away + max(-math.pi / 3, min(math.pi / 3, turn))
+
+
+class ExpertPolicy(Policy):
+    """Privileged: reads scene and pose from the infos. Follows the shortest feasible path with an episode's own clearance."""
+
+    spec = PolicySpec(requires_privileged_info=True, description="scripted shortest-path expert")
+
+    def __init__(self) -> None:
+        self._drivers: list[_Driver | None] = []
+        self._margins: list[float] = []
+
+    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
+        """Forget the marked lanes; draw their habits."""
+        if len(self._drivers) != len(lanes):
+            self._drivers, self._margins = [None] * len(lanes), [0.0] * len(lanes)
+        for lane in np.flatnonzero(lanes):
+            rng = np.random.default_rng([int(seeds[lane]), HABIT_STREAM])
+            self._drivers[lane] = None
+            self._margins[lane] = float(rng.uniform(*MARGIN_M))
+
+    def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
+        """Body twists, float32 (N, action_dim)."""
+        if infos is None:
+            raise ValueError("the expert needs ground truth: pass infos")
+        return np.stack([self._act(lane, info) for lane, info in enumerate(infos)])
+
+    def _act(self, lane: int, info: Mapping[str, Any]) -> np.ndarray:
+        embodiment: Embodiment = info["embodiment"]
+        if "scene" not in info:
+            return np.zeros(len(embodiment.action_names), dtype=np.float32)
+        driver = self._drivers[lane]
+        if driver is None or driver.scene is not info["scene"]:
+            driver = self._drivers[lane] = _Driver(info["scene"], embodiment, self._margins[lane])
+        twist = dict(zip(("vx", "vy", "wz"), driver.twist(Pose2(*map(float, info["pose"]))), strict=True))
+        return np.array([twist[name] for name in embodiment.action_names], dtype=np.float32)

@@ -1,0 +1,91 @@
+"""`python -m vla_sim.replay`: rebuild one recorded episode, verify that it matches, and film it if asked."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vla_sim.cli import run_command
+
+if TYPE_CHECKING:
+    from vla_sim.evaluation.record import EpisodeRecord
+
+EPILOG = """EPISODE is a line number of episodes.jsonl counted from 0, or POLICY/SCENARIO/SEED (parts that are not needed
+to tell episodes apart may be left away from the front: obstacle_left/100003, 100003).
+
+examples:
+  python -m vla_sim.replay runs/core 12
+  python -m vla_sim.replay runs/core ensemble/choose_goal/100007 --video
+
+exit code: 0 the episode is the same bit for bit, 1 it differs, 2 bad input"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `vla_sim.replay`."""
+    made = argparse.ArgumentParser(
+        prog="python -m vla_sim.replay",
+        description=__doc__.split(": ", 1)[1],
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("folder", type=Path, metavar="DIR", help="output folder of vla_sim.eval")
+    made.add_argument("episode", metavar="EPISODE", help="which episode, see below")
+    made.add_argument("--video", action="store_true", help="film it into DIR/videos")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return run_command(_run, parser(), arguments)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from vla_sim.errors import UserError
+    from vla_sim.evaluation.films import film
+    from vla_sim.evaluation.record import read_records
+    from vla_sim.evaluation.replay import replay_episode
+    from vla_sim.evaluation.runner import EPISODES_FILE, read_plan
+
+    plan = read_plan(options.folder)
+    try:
+        records = read_records(options.folder / EPISODES_FILE, on_torn=lambda text: print(text, file=sys.stderr))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{options.folder}: {error}") from error
+    record = find_episode(records, options.episode)
+    replayed = replay_episode(plan, record)
+    print(f'{record.policy} / {record.scenario} / seed {record.seed}: "{record.instruction}"')
+    print(f"recorded: {record.outcome.value} after {record.steps} steps, {record.path_length_m:.2f} m")
+    for difference in replayed.differences:
+        print(f"DIFFERENT {difference}")
+    if not replayed.differences:
+        print("same: outcome, path and every picture match bit for bit")
+    if options.video:
+        print(f"video: {film(plan, record, options.folder / 'videos', replayed).path}")
+    return 1 if replayed.differences else 0
+
+
+def find_episode(records: Sequence[EpisodeRecord], name: str) -> EpisodeRecord:
+    """The record of that name (see the command's help).
+
+    Raises:
+        UserError: none or several have it.
+    """
+    from vla_sim.errors import UserError
+
+    if name.isdecimal() and int(name) < len(records):
+        return records[int(name)]
+    wanted = name.split("/")
+    found = [r for r in records if list(map(str, r.key))[-len(wanted) :] == wanted]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        keys = ", ".join("/".join(map(str, r.key)) for r in found[:4])
+        raise UserError(f"{len(found)} episodes are named {name!r}; say which: {keys}, ...")
+    raise UserError(f"no episode {name!r}: the run has {len(records)} (0 to {len(records) - 1}), or POLICY/SCENARIO/SEED")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
