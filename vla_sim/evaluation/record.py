@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
@@ -304,6 +305,12 @@ def write_atomically(path: str | Path, text: str) -> None:
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+
+
+def replay_command(record: EpisodeRecord, folder: str = "DIR") -> str:
+    """What to type to rebuild the episode; `folder` is the output folder of its run."""
+    name = "/".join(map(str, record.key))
+    return f"python -m vla_sim.replay {shlex.quote(folder)} {shlex.quote(name)}"
 
 
 def in_order(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:

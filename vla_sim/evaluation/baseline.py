@@ -1,0 +1,200 @@
+"""The regression gate: recorded outcomes of the shipped policies, compared episode by episode.
+
+A baseline is a small JSON file (format version 1) with one line an episode, so that a change of it reads
+well in a diff. Outcomes are compared exactly; steps are reported but do not fail the gate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vla_sim.evaluation.record import EpisodeRecord, replay_command, write_atomically
+from vla_sim.types import Outcome
+
+FORMAT = 1
+LISTED = 20  # so many episodes are named one by one, the rest is counted
+
+Key = tuple[str, str, int]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an episode of the baseline ended."""
+
+    outcome: Outcome
+    steps: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """An episode that ended otherwise than recorded."""
+
+    record: EpisodeRecord
+    before: Ending
+
+    def text(self, folder: str) -> str:
+        """What changed and how to see it."""
+        r = self.record
+        return (
+            f"  {r.policy} / {r.scenario} / seed {r.seed}: was {self.before.outcome.value} after {self.before.steps} "
+            f"steps, now {r.outcome.value} after {r.steps}\n    {replay_command(r, folder)}"
+        )
+
+
+@dataclass(frozen=True)
+class BaselineReport:
+    """What differs from a baseline.
+
+    Attributes:
+        compared: episodes that both have.
+        changed: other outcome than recorded.
+        slower: same outcome after another number of steps; does not fail.
+        missing: in the baseline, but did not run.
+        new: ran, but not in the baseline.
+        reasons: policies and scenarios whose hash is not the recorded one, in words.
+    """
+
+    compared: int
+    changed: tuple[Change, ...] = ()
+    slower: tuple[Change, ...] = ()
+    missing: tuple[Key, ...] = ()
+    new: tuple[Key, ...] = ()
+    reasons: tuple[str, ...] = field(default=())
+
+    @property
+    def passed(self) -> bool:
+        """Whether exactly the recorded episodes ran and each ended as recorded."""
+        return not (self.changed or self.missing or self.new)
+
+    def text(self, folder: str = "DIR") -> str:
+        """The report for people; `folder` is where the run was written, for the replay commands."""
+        better = sum(c.record.success for c in self.changed)
+        worse = sum(c.before.outcome is Outcome.SUCCESS for c in self.changed)
+        lines = [f"baseline {'passed' if self.passed else 'FAILED'}: {self.compared} episodes compared"]
+        if self.changed:
+            lines.append(f"{len(self.changed)} changed outcomes ({worse} lost, {better} gained):")
+            lines += _listed([c.text(folder) for c in self.changed])
+        if self.missing:
+            lines.append(f"{len(self.missing)} episodes of the baseline did not run:")
+            lines += _listed([f"  {_named(key)}" for key in self.missing])
+        if self.new:
+            lines.append(f"{len(self.new)} episodes are not in the baseline:")
+            lines += _listed([f"  {_named(key)}" for key in self.new])
+        if self.slower:
+            lines.append(f"{len(self.slower)} episodes ended alike after another number of steps (no failure)")
+        if self.reasons and not (self.passed and not self.slower):
+            lines += ["probable reason:", *(f"  {reason}" for reason in self.reasons)]
+        if not self.passed:
+            lines.append("if this is meant, record again with --update-baseline FILE")
+        return "\n".join(lines)
+
+
+def _named(key: Key) -> str:
+    return f"{key[0]} / {key[1]} / seed {key[2]}"
+
+
+def _listed(lines: Sequence[str]) -> list[str]:
+    more = len(lines) - LISTED
+    return [*lines[:LISTED], *([f"  ... and {more} more"] if more > 0 else [])]
+
+
+def record_baseline(records: Sequence[EpisodeRecord], path: str | Path) -> None:
+    """Write the outcomes of a run as the baseline; equal runs give equal files.
+
+    Raises:
+        ValueError: no records, an episode twice, or a policy or scenario with two hashes.
+        OSError: the file cannot be written; what was there stays.
+    """
+    if not records:
+        raise ValueError("a baseline needs at least one episode")
+    by_key = _by_key(records)
+    head = {
+        "format": FORMAT,
+        "policies": _hashes((r.policy, r.policy_hash) for r in records),
+        "scenarios": _hashes((r.scenario, r.scenario_hash) for r in records),
+    }
+    rows = [
+        json.dumps([*key, by_key[key].outcome.value, by_key[key].steps], ensure_ascii=False) for key in sorted(by_key)
+    ]
+    opening = json.dumps(head, ensure_ascii=False, indent=1)[:-2]
+    write_atomically(path, opening + ',\n "episodes": [\n  ' + ",\n  ".join(rows) + "\n ]\n}\n")
+
+
+def compare_baseline(records: Sequence[EpisodeRecord], path: str | Path) -> BaselineReport:
+    """Hold a run against a recorded baseline.
+
+    Raises:
+        ValueError: the file is no baseline of this format, or the run has an episode twice.
+        OSError: the file cannot be read.
+    """
+    content = _read(Path(path))
+    expected = {(p, s, seed): Ending(Outcome(outcome), steps) for p, s, seed, outcome, steps in content["episodes"]}
+    found = _by_key(records)
+    common = [key for key in sorted(found) if key in expected]
+    other = [Change(found[k], expected[k]) for k in common if (found[k].outcome, found[k].steps) != _pair(expected[k])]
+    return BaselineReport(
+        compared=len(common),
+        changed=tuple(c for c in other if c.record.outcome is not c.before.outcome),
+        slower=tuple(c for c in other if c.record.outcome is c.before.outcome),
+        missing=tuple(key for key in sorted(expected) if key not in found),
+        new=tuple(key for key in sorted(found) if key not in expected),
+        reasons=tuple(_reasons(records, content)),
+    )
+
+
+def _pair(ending: Ending) -> tuple[Outcome, int]:
+    return ending.outcome, ending.steps
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content["format"]
+        if version != FORMAT:
+            raise ValueError(f"format must be {FORMAT}, got {version!r}")
+        for policy, scenario, seed, outcome, steps in content["episodes"]:
+            Outcome(outcome)
+            if not (isinstance(policy, str) and isinstance(scenario, str) and type(seed) is type(steps) is int):
+                raise ValueError(f"not an episode: {[policy, scenario, seed, outcome, steps]}")
+        for names in (content["policies"], content["scenarios"]):
+            dict(names)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a baseline: {error}") from error
+    return content
+
+
+def _by_key(records: Sequence[EpisodeRecord]) -> dict[Key, EpisodeRecord]:
+    by_key = {r.key: r for r in records}
+    if len(by_key) != len(records):
+        seen: set[Key] = set()
+        twice = next(r.key for r in records if r.key in seen or seen.add(r.key))  # type: ignore[func-returns-value]
+        raise ValueError(f"episode {_named(twice)} is there twice")
+    return by_key
+
+
+def _hashes(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    hashes: dict[str, str] = {}
+    for name, value in sorted(set(pairs)):
+        if name in hashes:
+            raise ValueError(f"{name!r} ran in two versions ({hashes[name]} and {value}): record one run only")
+        hashes[name] = value
+    return hashes
+
+
+def _reasons(records: Sequence[EpisodeRecord], content: Mapping[str, Any]) -> list[str]:
+    """What changed since the baseline was recorded."""
+    now = {
+        "policies": {(r.policy, r.policy_hash) for r in records},
+        "scenarios": {(r.scenario, r.scenario_hash) for r in records},
+    }
+    reasons = []
+    for what, word in (("policies", "policy"), ("scenarios", "scenario")):
+        for name, value in sorted(now[what]):
+            before = content[what].get(name)
+            if before is not None and before != value:
+                reasons.append(f"{word} {name} has changed (was {before[:12]}, is {value[:12]})")
+    return reasons
