@@ -95,7 +95,8 @@ class ExpertPolicy(Policy):
 
     spec = PolicySpec(requires_privileged_info=True, description="scripted shortest-path expert")
 
-    def __init__(self) -> None:
+    def __init__(self, *, margin_m: tuple[float, float] = MARGIN_M) -> None:
+        self._margin_m = margin_m
         self._drivers: list[_Driver | None] = []
         self._margins: list[float] = []
 
@@ -106,7 +107,7 @@ class ExpertPolicy(Policy):
         for lane in np.flatnonzero(lanes):
             rng = np.random.default_rng([int(seeds[lane]), HABIT_STREAM])
             self._drivers[lane] = None
-            self._margins[lane] = float(rng.uniform(*MARGIN_M))
+            self._margins[lane] = float(rng.uniform(*self._margin_m))
 
     def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
         """Body twists, float32 (N, action_dim)."""

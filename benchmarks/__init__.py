@@ -1,0 +1,1 @@
+"""Benchmarks: ratios against a named alternative, measured in the same run. `make bench` prints them all."""

@@ -1,0 +1,212 @@
+"""Drives that become training data: the expert labels every visited state, whoever steers. Used by `vla_sim.train`."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vla_sim.envs.sampling import FIRST_EVALUATION_SEED, SceneSource
+from vla_sim.errors import UserError
+
+# Streams of an episode's seed used while collecting (0 to 4 belong to scene, motion and expert).
+NOISE_STREAM, MIX_STREAM = 5, 6
+
+LANES = 8
+SHARD_EPISODES = 100
+# Expert drives with a common habit when it labels a learner's states, so that like states get like labels.
+LABEL_MARGIN_M = (0.13, 0.13)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One episode to collect: which world, and who steers.
+
+    Attributes:
+        learner_share: probability that the learner steers, drawn anew every `hold` steps; 0 is the expert alone.
+        noise: size of the Ornstein-Uhlenbeck noise on the steering, in shares of full speed; labels stay clean.
+    """
+
+    scenario: str
+    seed: int
+    learner_share: float = 0.0
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.seed >= FIRST_EVALUATION_SEED:
+            raise UserError(f"seed {self.seed} is an evaluation seed: training uses seeds below {FIRST_EVALUATION_SEED}")
+
+
+@dataclass(frozen=True)
+class Drives:
+    """Collected episodes, padded to the longest.
+
+    Attributes:
+        images: uint8 (E, T, h, w, 3), shrunk to the learner's resolution.
+        actions: float32 (E, T, action_dim), the expert's label for each picture.
+        mask: bool (E, T), which steps exist.
+        texts: per episode, equivalent training phrasings of its instruction.
+        outcomes: how each ended.
+    """
+
+    images: np.ndarray
+    actions: np.ndarray
+    mask: np.ndarray
+    texts: list[list[str]]
+    outcomes: list[str]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Drives]) -> Drives:
+        """All episodes of several collections, in order."""
+        longest = max(part.mask.shape[1] for part in parts)
+
+        def stack(arrays: list[np.ndarray]) -> np.ndarray:
+            padded = [np.pad(a, [(0, 0), (0, longest - a.shape[1])] + [(0, 0)] * (a.ndim - 2)) for a in arrays]
+            return np.concatenate(padded)
+
+        return cls(
+            stack([p.images for p in parts]),
+            stack([p.actions for p in parts]),
+            stack([p.mask for p in parts]),
+            [texts for p in parts for texts in p.texts],
+            [outcome for p in parts for outcome in p.outcomes],
+        )
+
+
+def collect(tasks: Sequence[Task], embodiment: str, *, learner: str | None, image_px: int, workers: int = 2) -> Drives:
+    """Drive all tasks; the same tasks give the same data for any number of workers.
+
+    Args:
+        tasks: what to drive.
+        embodiment: name of the robot.
+        learner: policy that steers its share, or None.
+        image_px: side of the square pictures to keep.
+        workers: processes.
+    """
+    shards = [tasks[i : i + SHARD_EPISODES] for i in range(0, len(tasks), SHARD_EPISODES)]
+    calls = [(shard, embodiment, learner, image_px) for shard in shards]
+    if workers == 1 or len(shards) == 1:
+        return Drives.joined([_collect_shard(*call) for call in calls])
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        return Drives.joined(pool.starmap(_collect_shard, calls, chunksize=1))
+
+
+@dataclass
+class _Lane:
+    task: Task
+    noise_rng: np.random.Generator
+    mix_rng: np.random.Generator
+    noise: np.ndarray
+    texts: list[str]
+    images: list[np.ndarray]
+    actions: list[np.ndarray]
+    learner_steers: bool = False
+
+
+class _Collector:
+    """One vector env with the expert and perhaps a learner beside it."""
+
+    def __init__(self, embodiment: str, learner: str | None, image_px: int, scenario: str) -> None:
+        from vla_sim.envs.vector import NavigateVectorEnv
+        from vla_sim.policies.expert import ExpertPolicy
+        from vla_sim.policies.loading import load_policy
+        from vla_sim.policies.pictures import shrink
+
+        self.env = NavigateVectorEnv(LANES, scenario, embodiment, autoreset_mode="Disabled")
+        self._expert = ExpertPolicy(margin_m=LABEL_MARGIN_M) if learner else ExpertPolicy()
+        self._learner = load_policy(learner) if learner else None
+        self._shrink = lambda images: shrink(images, image_px)
+        self._sources: dict[str, SceneSource] = {}
+        self._speed = self.env.embodiment.max_mps
+
+    def run(self, tasks: Sequence[Task]) -> list[tuple[_Lane, str]]:
+        """Drive the tasks; returns lanes in the order of the tasks with their outcomes."""
+        waiting = deque(enumerate(tasks))
+        running: list[tuple[int, _Lane] | None] = [None] * LANES
+        finished: dict[int, tuple[_Lane, str]] = {}
+        observation = self._refill(waiting, running)
+        while any(running):
+            actions = self._step(observation, running)
+            observation, *_ = self.env.step(actions)
+            for lane, entry in enumerate(running):
+                outcome = self.env.lanes[lane].outcome
+                if entry is not None and outcome is not None:
+                    finished[entry[0]] = (entry[1], outcome.value)
+                    running[lane] = None
+            if waiting and not all(running):
+                observation = self._refill(waiting, running)
+        return [finished[number] for number in range(len(tasks))]
+
+    def _refill(self, waiting: deque[tuple[int, Task]], running: list[Any]) -> dict[str, Any]:
+        mask, seeds = np.zeros(LANES, dtype=bool), np.zeros(LANES, dtype=np.int64)
+        scenes: list[Any] = [None] * LANES
+        for lane in range(LANES):
+            if running[lane] is None and waiting:
+                number, task = waiting.popleft()
+                source = self._source(task.scenario)
+                scenes[lane] = scene = source.scene(task.seed)
+                mask[lane], seeds[lane] = True, task.seed
+                noise_rng = np.random.default_rng([task.seed, NOISE_STREAM])
+                mix_rng = np.random.default_rng([task.seed, MIX_STREAM])
+                texts = source.scenario.equivalents(scene, "train")
+                running[lane] = (number, _Lane(task, noise_rng, mix_rng, np.zeros(2), texts, [], []))
+        observation, _ = self.env.reset(options={"reset_mask": mask, "scenes": scenes})
+        self._expert.reset(mask, seeds)
+        if self._learner:
+            self._learner.reset(mask, seeds)
+        return observation
+
+    def _source(self, scenario: str) -> SceneSource:
+        if scenario not in self._sources:
+            self._sources[scenario] = SceneSource(scenario, self.env.embodiment, "train", None)
+        return self._sources[scenario]
+
+    def _step(self, observation: dict[str, Any], running: list[Any]) -> np.ndarray:
+        infos = [
+            {**(s.info() if s.scene is not None else {}), "embodiment": self.env.embodiment} for s in self.env.lanes
+        ]
+        labels = self._expert.act(observation, infos)
+        shown = {**observation, "instruction": list(observation["instruction"])}
+        learned = self._learner.act(shown) if self._learner else labels
+        small = self._shrink(observation["image"])
+        actions = labels.copy()
+        for lane, entry in enumerate(running):
+            if entry is not None:
+                entry[1].images.append(small[lane].copy())
+                entry[1].actions.append(labels[lane])
+                actions[lane] = self._steered(entry[1], labels[lane], learned[lane])
+        return actions
+
+    def _steered(self, lane: _Lane, label: np.ndarray, learned: np.ndarray) -> np.ndarray:
+        if len(lane.actions) % 4 == 1:
+            lane.learner_steers = lane.mix_rng.random() < lane.task.learner_share
+        action = learned if lane.learner_steers else label
+        if lane.task.noise > 0:
+            size = lane.task.noise * self._speed
+            lane.noise = 0.7 * lane.noise + 0.7 * size * lane.noise_rng.standard_normal(2)
+            action = action + lane.noise
+        return action
+
+
+def _collect_shard(tasks: Sequence[Task], embodiment: str, learner: str | None, image_px: int) -> Drives:
+    import torch
+
+    torch.set_num_threads(1)
+    collector = _Collector(embodiment, learner, image_px, tasks[0].scenario)
+    try:
+        driven = collector.run(tasks)
+    finally:
+        collector.env.close()
+    longest = max(len(lane.actions) for lane, _ in driven)
+    count = len(driven)
+    images = np.zeros((count, longest, image_px, image_px, 3), dtype=np.uint8)
+    actions = np.zeros((count, longest, driven[0][0].actions[0].size), dtype=np.float32)
+    mask = np.zeros((count, longest), dtype=bool)
+    for number, (lane, _) in enumerate(driven):
+        steps = len(lane.actions)
+        images[number, :steps], actions[number, :steps], mask[number, :steps] = lane.images, lane.actions, True
+    return Drives(images, actions, mask, [lane.texts for lane, _ in driven], [outcome for _, outcome in driven])
