@@ -1,0 +1,104 @@
+"""What is changed about a training episode each time it is seen: mirror, shift, colours, words. numpy only."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+# Words that say which object is meant or what to do: never dropped or garbled. Matched anywhere in a word.
+KEPT_WORDS = tuple(
+    "left right 왼 오른 좌측 우측 좌회전 우회전 box cup bottle pot basket wall crate carton mug jar plant flower bin hamper "
+    "red green blue yellow orange purple white black brown gray grey pink cyan near far close middle center centre "
+    "stop first second between not avoid "
+    "상자 박스 컵 병 화분 바구니 벽 빨 초록 녹 파란 파랑 노란 노랑 주황 보라 흰 하얀 검 갈색 회색 분홍 가운데 중앙 먼 가까 "
+    "정지 멈".split()
+)
+
+_ENGLISH = re.compile(r"(?<![a-z])(left|right)(?=(?:most|wards?|hand|side)?(?![a-z]))", re.IGNORECASE)
+_LETTER = re.compile(r"(?<![A-Za-z0-9'])([LR])(?![A-Za-z0-9'])")
+_KOREAN = re.compile(
+    r"(왼|오른)(?=\s?(?:쪽|편|손|켠|방향|길|발|팔))|(좌|우)(?=측|회전|로(?:\s|$)|편|방향)|(?<=최)(좌|우)(?=측|단)"
+)
+_OPPOSITE = {"left": "right", "right": "left", "l": "r", "r": "l", "왼": "오른", "오른": "왼", "좌": "우", "우": "좌"}
+
+
+def mirror_text(text: str) -> str:
+    """The instruction for the mirrored picture: every left becomes right and the other way round, English and Korean.
+
+    Applying it twice gives the text again.
+
+    >>> mirror_text("Pass the leftmost box on its Right, 왼쪽으로")
+    'Pass the rightmost box on its Left, 오른쪽으로'
+    """
+    for pattern in (_ENGLISH, _LETTER, _KOREAN):
+        text = pattern.sub(lambda match: _cased(_OPPOSITE[match[0].lower()], like=match[0]), text)
+    return text
+
+
+def _cased(word: str, *, like: str) -> str:
+    if like.isupper():
+        return word.upper()
+    return word.capitalize() if like[0].isupper() else word
+
+
+def vary_text(text: str, rng: np.random.Generator, *, share: float = 0.08) -> str:
+    """The instruction with some words dropped or garbled and its punctuation perhaps gone, its meaning kept.
+
+    A policy that has seen garbled words relies on those that matter, and meets new phrasings with less surprise.
+
+    Args:
+        text: an instruction.
+        rng: where chance comes from.
+        share: probability, for each word that does not matter, of being dropped, and again of being garbled.
+    """
+    words = []
+    for word in text.split():
+        chance = rng.random()
+        if chance >= 2 * share or any(kept in word.lower() for kept in KEPT_WORDS):
+            words.append(word)
+        elif chance >= share:
+            words.append(_garbled(word, rng))
+    varied = " ".join(words)
+    return varied.rstrip(".!?") if rng.random() < 0.3 else varied
+
+
+def _garbled(word: str, rng: np.random.Generator) -> str:
+    """As many letters, drawn at random from the same script."""
+    first, last = ("가", "힣") if any("가" <= letter <= "힣" for letter in word) else ("a", "z")
+    return "".join(chr(code) for code in rng.integers(ord(first), ord(last) + 1, size=len(word)))
+
+
+def shifted(frames: np.ndarray, down_px: int, right_px: int) -> np.ndarray:
+    """Frames (T, h, w, 3) moved by a few pixels, contiguous; the border is repeated where nothing is known."""
+    height, width = frames.shape[1:3]
+    top, left = max(0, down_px), max(0, right_px)
+    bottom, right = height + min(0, down_px), width + min(0, right_px)
+    moved = np.empty(frames.shape, dtype=frames.dtype)
+    moved[:, top:bottom, left:right] = frames[:, top - down_px : bottom - down_px, left - right_px : right - right_px]
+    moved[:, top:bottom, :left] = moved[:, top:bottom, left : left + 1]
+    moved[:, top:bottom, right:] = moved[:, top:bottom, right - 1 : right]
+    moved[:, :top] = moved[:, top : top + 1]
+    moved[:, bottom:] = moved[:, bottom - 1 : bottom]
+    return moved
+
+
+def colour_matrices(count: int, rng: np.random.Generator, *, strength: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Random changes of light and colour, one for each episode, as maps of RGB values in 0..255.
+
+    Args:
+        count: episodes.
+        rng: where chance comes from.
+        strength: 0 changes nothing, 1 is the usual.
+
+    Returns:
+        matrix float32 (count, 3, 3) and offset float32 (count, 3): new = old @ matrix + offset.
+    """
+    contrast = 1 + strength * rng.uniform(-0.25, 0.25, (count, 1, 1))
+    brightness = strength * rng.uniform(-25, 25, (count, 1))
+    saturation = 1 + strength * rng.uniform(-0.3, 0.3, (count, 1, 1))
+    tint = 1 + strength * rng.uniform(-0.08, 0.08, (count, 1, 3))
+    matrix = (saturation * np.eye(3) + (1 - saturation) / 3) * contrast * tint
+    # Contrast turns about middle grey.
+    offset = brightness + 127.5 * (1 - contrast[:, 0])
+    return matrix.astype(np.float32), offset.astype(np.float32)

@@ -1,0 +1,133 @@
+"""Policies that do not look: standing still, driving at random, replaying a list. What every score is measured against."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vla_sim.policies.base import Policy, PolicySpec
+from vla_sim.policies.folders import PolicyFolder
+
+# Stream of an episode's seed from which the random policy draws (others draw scene, motion and expert).
+RANDOM_STREAM = 7
+
+
+class HoldPolicy(Policy):
+    """Never moves."""
+
+    def __init__(self, action_names: tuple[str, ...] = ("vx", "vy")) -> None:
+        self.spec = PolicySpec(action_names=action_names, image_px=(), description="stands still")
+
+    @classmethod
+    def from_folder(cls, folder: PolicyFolder) -> HoldPolicy:
+        """Config: action_names."""
+        folder.know(("action_names",))
+        return cls(folder.action_names())
+
+    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
+        """Nothing to forget."""
+
+    def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
+        """Zeros."""
+        return np.zeros((len(observation["instruction"]), len(self.spec.action_names)), dtype=np.float32)
+
+
+class RandomPolicy(Policy):
+    """Drives in a random direction at a fixed speed, a new one every `hold_steps` steps; the same for the same seed."""
+
+    def __init__(
+        self,
+        action_names: tuple[str, ...] = ("vx", "vy"),
+        *,
+        speed_mps: float = 0.5,
+        turn_radps: float = 1.0,
+        hold_steps: int = 1,
+    ) -> None:
+        if hold_steps < 1:
+            raise ValueError(f"hold_steps must be at least 1, got {hold_steps}")
+        self.spec = PolicySpec(action_names=action_names, image_px=(), description="drives at random")
+        self._speed_mps, self._turn_radps, self._hold_steps = speed_mps, turn_radps, hold_steps
+        self._generators: list[np.random.Generator] = []
+        self._steps = np.zeros(0, dtype=np.int64)
+        self._held = np.zeros((0, len(action_names)), dtype=np.float32)
+
+    @classmethod
+    def from_folder(cls, folder: PolicyFolder) -> RandomPolicy:
+        """Config: action_names, speed_mps, turn_radps, hold_steps."""
+        folder.know(("action_names", "speed_mps", "turn_radps", "hold_steps"))
+        return cls(
+            folder.action_names(),
+            speed_mps=folder.get("speed_mps", float, 0.5),
+            turn_radps=folder.get("turn_radps", float, 1.0),
+            hold_steps=folder.get("hold_steps", int, 1),
+        )
+
+    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
+        """Draw anew from the seeds of the marked lanes."""
+        if len(self._generators) != len(lanes):
+            self._generators = [np.random.default_rng(0) for _ in lanes]
+            self._steps = np.zeros(len(lanes), dtype=np.int64)
+            self._held = np.zeros((len(lanes), len(self.spec.action_names)), dtype=np.float32)
+        for lane in np.flatnonzero(lanes):
+            self._generators[lane] = np.random.default_rng([int(seeds[lane]), RANDOM_STREAM])
+            self._steps[lane] = 0
+
+    def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
+        """Random twists."""
+        for lane, generator in enumerate(self._generators):
+            if self._steps[lane] % self._hold_steps == 0:
+                self._held[lane] = self._draw(generator)
+        self._steps += 1
+        return self._held.copy()
+
+    def _draw(self, generator: np.random.Generator) -> list[float]:
+        heading, turn = generator.uniform(-math.pi, math.pi), generator.uniform(-1, 1)
+        twist = {
+            "vx": self._speed_mps * math.cos(heading),
+            "vy": self._speed_mps * math.sin(heading),
+            "wz": self._turn_radps * turn,
+        }
+        return [twist[name] for name in self.spec.action_names]
+
+
+class ReplayPolicy(Policy):
+    """Replays a list of actions in every lane, then stands still."""
+
+    def __init__(
+        self, actions: Sequence[Sequence[float]] | np.ndarray, action_names: tuple[str, ...] = ("vx", "vy")
+    ) -> None:
+        """Args: actions: (T, A) in m/s and rad/s; action_names: what their columns are."""
+        self._actions = np.asarray(actions, dtype=np.float32)
+        if self._actions.ndim != 2 or self._actions.shape[1] != len(action_names):
+            raise ValueError(f"actions must be rows of {list(action_names)}, got shape {self._actions.shape}")
+        if not np.isfinite(self._actions).all():
+            raise ValueError("actions must be finite")
+        self.spec = PolicySpec(
+            action_names=action_names, image_px=(), description=f"replays {len(self._actions)} actions"
+        )
+        self._steps = np.zeros(0, dtype=np.int64)
+
+    @classmethod
+    def from_folder(cls, folder: PolicyFolder) -> ReplayPolicy:
+        """Config: actions (rows), action_names."""
+        folder.know(("actions", "action_names"))
+        try:
+            return cls(folder.get("actions", list), folder.action_names())
+        except (ValueError, TypeError) as error:
+            raise folder.error(str(error)) from error
+
+    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
+        """Start the list again in the marked lanes."""
+        if len(self._steps) != len(lanes):
+            self._steps = np.zeros(len(lanes), dtype=np.int64)
+        self._steps[np.asarray(lanes, dtype=bool)] = 0
+
+    def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
+        """The next row of each lane; zeros after the last."""
+        padded = np.concatenate([self._actions, np.zeros_like(self._actions[:1], shape=(1, self._actions.shape[1]))])
+        actions = padded[np.minimum(self._steps, len(self._actions))]
+        self._steps += 1
+        return actions

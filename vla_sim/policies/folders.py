@@ -1,0 +1,193 @@
+"""Policy folders as on a model hub: `config.json`, perhaps `model.safetensors` and `tokenizer.json`, a README.
+
+Reading one executes nothing: JSON and safetensors only; pickles are refused by name. Needs no torch until weights are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vla_sim.errors import UserError, suggest
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT = 1
+CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
+# Keys that every config may have.
+COMMON_KEYS = ("format", "type", "description")
+
+
+class PolicyError(UserError):
+    """A policy that cannot be used; the message names folder, field and value."""
+
+
+@dataclass(frozen=True)
+class PolicyFolder:
+    """One folder with a checked `config.json`.
+
+    Attributes:
+        path: the folder.
+        config: the whole config.
+        chain: the folders that led here, outermost first; a folder may not name one of them.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    chain: tuple[Path, ...] = ()
+
+    @classmethod
+    def read(cls, path: Path, chain: tuple[Path, ...] = ()) -> PolicyFolder:
+        """Read a folder's config.
+
+        Raises:
+            PolicyError: no folder, no config, or not JSON of our format.
+        """
+        path = path.resolve()
+        if path in chain:
+            raise PolicyError(f"policies name each other in a circle: {' -> '.join(p.name for p in (*chain, path))}")
+        if not (path / CONFIG).is_file():
+            raise PolicyError(f"{path} is no policy folder: {CONFIG} is missing{_pickle_note(path)}")
+        try:
+            config = json.loads((path / CONFIG).read_text("utf-8"))
+        except ValueError as error:
+            raise PolicyError(f"{path / CONFIG} is no JSON: {error}") from error
+        if not isinstance(config, dict):
+            raise PolicyError(f"{path / CONFIG} must hold one object, got {type(config).__name__}")
+        if config.get("format") != FORMAT:
+            raise PolicyError(f"format must be {FORMAT}, got {config.get('format')!r} ({path / CONFIG})")
+        return cls(path, config, chain)
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def type(self) -> str:
+        """What kind of policy it holds."""
+        return str(self.config.get("type"))
+
+    @property
+    def description(self) -> str:
+        """One line for tables; the name where the config says nothing."""
+        return str(self.config.get("description", self.name))
+
+    def error(self, message: str) -> PolicyError:
+        """An error that says which config it is about."""
+        return PolicyError(f"{message} ({self.path / CONFIG})")
+
+    def know(self, keys: Iterable[str]) -> None:
+        """Refuse keys other than these and the common ones."""
+        known = [*COMMON_KEYS, *keys]
+        for key in self.config:
+            if key not in known:
+                raise self.error(f"unknown key {key!r}; {suggest(key, known)}")
+
+    def get(self, key: str, kind: type, default: Any = None) -> Any:
+        """A value of the config, checked for its type; without a default it must be there."""
+        if key not in self.config:
+            if default is None:
+                raise self.error(f"{key} is missing")
+            return default
+        value = self.config[key]
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise self.error(f"{key} must be {_words(kind)}, got {value!r}")
+        return value
+
+    def action_names(self) -> tuple[str, ...]:
+        """The config's "action_names", ("vx", "vy") where it says nothing."""
+        return tuple(map(str, self.get("action_names", list, ["vx", "vy"])))
+
+    def sibling(self, name: str) -> PolicyFolder:
+        """A folder that this one names: beside it, else among the policies that come with the package."""
+        from vla_sim.policies.loading import find_folder
+
+        beside = self.path.parent / name
+        path = beside if (beside / CONFIG).is_file() else find_folder(name)
+        return PolicyFolder.read(path, (*self.chain, self.path))
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The tensors of `model.safetensors`.
+
+        Raises:
+            PolicyError: missing, truncated, or a pickle where safetensors belong.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = self.path / WEIGHTS
+        if not path.is_file():
+            raise PolicyError(f"weights are missing: {path}{_pickle_note(self.path)}")
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise PolicyError(
+                f"weights cannot be read (truncated?): {error} ({path}, {path.stat().st_size} bytes)"
+            ) from error
+
+    def load_into(self, module: torch.nn.Module) -> None:
+        """Fill a network with the folder's weights.
+
+        Raises:
+            PolicyError: names, shapes or kinds of the tensors differ from the network's, or a value is not finite.
+        """
+        given, wanted = self.weights(), module.state_dict()
+        self._check_names(set(given), set(wanted))
+        for name, tensor in given.items():
+            if tensor.shape != wanted[name].shape:
+                raise PolicyError(
+                    f"weight {name} has shape {tuple(tensor.shape)}, the config asks for "
+                    f"{tuple(wanted[name].shape)} ({self.path / WEIGHTS})"
+                )
+            if tensor.dtype != wanted[name].dtype:
+                raise PolicyError(
+                    f"weight {name} must be {wanted[name].dtype}, got {tensor.dtype} ({self.path / WEIGHTS})"
+                )
+            if not bool(tensor.isfinite().all()):
+                raise PolicyError(f"weight {name} holds values that are not finite ({self.path / WEIGHTS})")
+        module.load_state_dict(given)
+
+    def _check_names(self, given: set[str], wanted: set[str]) -> None:
+        for what, names in (("misses", wanted - given), ("holds unknown", given - wanted)):
+            if names:
+                some = ", ".join(sorted(names)[:3])
+                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+                raise PolicyError(f"the weights' file {what} {some}{more} ({self.path / WEIGHTS})")
+
+    def own_hash(self) -> str:
+        """sha256 over config, weights and tokenizer of this folder alone, hex. The README does not count."""
+        digest = hashlib.sha256()
+        for name in (CONFIG, WEIGHTS, TOKENIZER):
+            if (self.path / name).is_file():
+                digest.update(name.encode() + b"\0" + hashlib.sha256((self.path / name).read_bytes()).digest())
+        return digest.hexdigest()
+
+
+def refuse_pickle(path: Path) -> None:
+    """Raise for a file that would have to be unpickled, which could run anything."""
+    if path.suffix.lower() in PICKLES:
+        raise PolicyError(
+            f"{path} is a pickle, which can run any code when it is read: refused, nothing was executed. "
+            f"Convert it to safetensors and name its folder (with {CONFIG} and {WEIGHTS})"
+        )
+
+
+def _pickle_note(path: Path) -> str:
+    """What to say when there is a pickle where safetensors belong."""
+    found = sorted(p.name for p in path.glob("*") if p.suffix.lower() in PICKLES) if path.is_dir() else []
+    return f"; {found[0]} is a pickle and was not opened: convert it to {WEIGHTS}" if found else ""
+
+
+def _words(kind: type) -> str:
+    return {str: "text", float: "a number", int: "a whole number", list: "a list", dict: "an object"}.get(
+        kind, kind.__name__
+    )

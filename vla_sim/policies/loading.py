@@ -1,0 +1,179 @@
+"""From a name, a folder or `module:Class` to a policy, and to the hash that identifies it. No torch at import."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from vla_sim.catalog import content_folder
+from vla_sim.errors import suggest
+from vla_sim.policies.base import Policy
+from vla_sim.policies.folders import CONFIG, PolicyError, PolicyFolder, refuse_pickle
+
+# Type in a config -> class with `from_folder(folder)`, or with a constructor that needs nothing.
+TYPES = {
+    "hold": "vla_sim.policies.baselines:HoldPolicy",
+    "random": "vla_sim.policies.baselines:RandomPolicy",
+    "replay": "vla_sim.policies.baselines:ReplayPolicy",
+    "expert": "vla_sim.policies.expert:ExpertPolicy",
+    "clip": "vla_sim.policies.clip_policy:ClipPolicy",
+    "ensemble": "vla_sim.policies.ensemble:EnsemblePolicy",
+}
+# Types whose behaviour is their code: the hash covers it.
+CODE_TYPES = ("hold", "random", "replay", "expert")
+# Types that are only a part of policies.
+PARTS = ("clip_backbone",)
+
+
+def load_policy(name: str) -> Policy:
+    """The policy of that name (in `policies/`), folder, or `module:Class`.
+
+    Raises:
+        UserError: there is none (with the nearest name), or it cannot be used; nothing of it was executed, except
+            that `module:Class` imports the module.
+    """
+    if _is_class(name):
+        return _made(_named_class(name), name)
+    return load_folder(PolicyFolder.read(find_folder(name)))
+
+
+def load_folder(folder: PolicyFolder) -> Policy:
+    """The policy in an already read folder."""
+    cls = _import(TYPES[_checked_type(folder)])
+    build = getattr(cls, "from_folder", None)
+    if build is not None:
+        return build(folder)
+    folder.know(())
+    return cls()
+
+
+def policy_hash(name: str) -> str:
+    """sha256, hex, over everything that decides what the policy does: configs, weights, tokenizer, members; for
+    `module:Class` and scripted policies the source file. Executes nothing and needs no torch.
+    """
+    if _is_class(name):
+        return _digest([name.partition(":")[2], _source_hash(name)])
+    return folder_hash(PolicyFolder.read(find_folder(name)))
+
+
+def folder_hash(folder: PolicyFolder) -> str:
+    """See `policy_hash`."""
+    parts = [folder.own_hash()]
+    kind = _checked_type(folder, parts_too=True)
+    if kind in CODE_TYPES:
+        parts.append(_source_hash(TYPES[kind]))
+    named = [folder.config.get("backbone"), *_texts(folder.config.get("members"))]
+    parts += [folder_hash(folder.sibling(other)) for other in named if isinstance(other, str)]
+    return _digest(parts)
+
+
+def policy_names() -> list[str]:
+    """Names that `load_policy` knows, sorted."""
+    configs = sorted(content_folder("policies").glob(f"*/{CONFIG}"))
+    folders = [PolicyFolder.read(config.parent) for config in configs]
+    return [folder.name for folder in folders if folder.type not in PARTS]
+
+
+def find_folder(name: str) -> Path:
+    """Where a named policy lies.
+
+    Raises:
+        PolicyError: nowhere; the message offers the nearest name.
+    """
+    path = Path(name).expanduser()
+    refuse_pickle(path)
+    known = content_folder("policies") / name
+    if path.name == name and (known / CONFIG).is_file():
+        return known
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise PolicyError(f"policy {name} is a file: name its folder (with {CONFIG} in it)")
+    if path.name != name:
+        raise PolicyError(f"policy folder {name} does not exist")
+    raise PolicyError(f"unknown policy {name!r}; {suggest(name, policy_names())}")
+
+
+def _checked_type(folder: PolicyFolder, *, parts_too: bool = False) -> str:
+    kind = folder.type
+    if kind in PARTS and not parts_too:
+        raise folder.error(
+            f"{folder.name} is a part of other policies, not a policy; {suggest(folder.name, policy_names())}"
+        )
+    if kind not in TYPES and kind not in PARTS:
+        raise folder.error(f"unknown type {kind!r}; {suggest(kind, list(TYPES))}")
+    return kind
+
+
+def _is_class(name: str) -> bool:
+    module, colon, cls = name.partition(":")
+    return bool(colon) and cls.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def _source(module: str) -> Path:
+    """Where a module's source lies, found without importing it (its parent packages are imported)."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # a script of the user's beside which the console command was started
+    try:
+        spec = importlib.util.find_spec(module)
+    except ImportError as error:
+        raise PolicyError(f"module {module!r} cannot be found: {error}") from error
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        raise PolicyError(f"module {module!r} cannot be found (looked in the current folder and Python's path)")
+    return Path(spec.origin)
+
+
+def _source_hash(name: str) -> str:
+    module, _, cls = name.partition(":")
+    path = _source(module)
+    _check_defined(path, cls)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _check_defined(path: Path, cls: str) -> None:
+    """Refuse a class that the module neither defines nor imports by name; seen without running it."""
+    if path.suffix != ".py":
+        return
+    try:
+        body = ast.parse(path.read_bytes()).body
+    except SyntaxError as error:
+        raise PolicyError(f"{path} is no Python: {error}") from error
+    classes = [node.name for node in body if isinstance(node, ast.ClassDef)]
+    if cls not in classes and cls.encode() not in path.read_bytes():
+        raise PolicyError(f"{path.stem} has no class {cls!r}; {suggest(cls, classes)}")
+
+
+def _named_class(name: str) -> Any:
+    _source_hash(name)
+    return _import(name)
+
+
+def _import(name: str) -> Any:
+    module, _, cls = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), cls)
+    except AttributeError as error:
+        raise PolicyError(f"{module} has no {cls!r}") from error
+
+
+def _made(cls: Any, name: str) -> Policy:
+    missing = [part for part in ("reset", "act", "spec") if not hasattr(cls, part)]
+    if missing or not isinstance(cls, type):
+        raise PolicyError(
+            f"{name} is no policy: it lacks {', '.join(missing) or 'a class'} (see vla_sim.policies.base.Policy)"
+        )
+    return cls()
+
+
+def _texts(value: Any) -> list[str]:
+    return [v for v in value if isinstance(v, str)] if isinstance(value, list) else []
+
+
+def _digest(parts: list[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
