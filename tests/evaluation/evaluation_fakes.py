@@ -77,7 +77,7 @@ def make_drive(seed: int, *, side: Side = Side.LEFT, steps: int = 16, **changes:
     }
     return make_record(
         seed=seed,
-        index=seed - 100000,
+        index=max(0, seed - 100000),
         steps=steps,
         sim_time_s=0.4 * steps,
         path=tuple((float(x), float(y), 0.0) for x, y in points),

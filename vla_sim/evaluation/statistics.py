@@ -64,12 +64,12 @@ def wilson(k: int, n: int, *, confidence: float = 0.95) -> Interval:
 
 def clopper_pearson(k: int, n: int, *, confidence: float = 0.95) -> Interval:
     """Exact (conservative) interval, for safety claims such as collision rates; [0, 1] for n = 0."""
-    from scipy.stats import beta
+    from scipy.special import betaincinv  # scipy.stats would take a second to import
 
     _check_count(k, n)
     alpha = 1 - confidence
-    low = 0.0 if k == 0 else float(beta.ppf(alpha / 2, k, n - k + 1))
-    high = 1.0 if k == n else float(beta.ppf(1 - alpha / 2, k + 1, n - k))
+    low = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, alpha / 2))
+    high = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - alpha / 2))
     return Interval(low, high)
 
 

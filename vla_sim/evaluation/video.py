@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,31 +87,40 @@ def write_video(
         ValueError: no pictures, or not one for each pose.
         OSError: the encoder could not be run or could not write.
     """
-    import imageio_ffmpeg
-
     path = Path(path)
+    pictures = _film(frames, scene, record, fps, robot_radius_m)
+    first = next(pictures)  # refuses bad input before the encoder starts
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{os.getpid()}.{path.name}")
-    writer = imageio_ffmpeg.write_frames(
-        str(aside),
-        SIZE_PX,
-        fps=fps,
-        codec="libx264",
-        quality=None,
-        macro_block_size=2,
-        output_params=["-crf", "23", "-preset", "veryfast", "-threads", "1", "-movflags", "+faststart"],
-    )
     try:
-        pictures = _film(frames, scene, record, fps, robot_radius_m)
-        first = next(pictures)  # refuses bad input before the encoder starts
-        writer.send(None)
-        for picture in _then(first, pictures):
-            writer.send(picture.tobytes())
-        writer.close()
+        _encode(aside, chain([first], pictures), fps)
         aside.replace(path)
     finally:
-        writer.close()
         aside.unlink(missing_ok=True)
+
+
+def _encode(path: Path, pictures: Iterable[Image], fps: float) -> None:
+    """Pipe pictures through the ffmpeg that imageio brings along (its own writer leaves files open)."""
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{SIZE_PX[0]}x{SIZE_PX[1]}", "-r", str(fps), "-i", "-"]
+    target = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "23", "-preset", "veryfast", "-threads", "1"]
+    command = [get_ffmpeg_exe(), "-v", "error", "-y", *source, *target, "-movflags", "+faststart", str(path)]
+    with tempfile.TemporaryFile() as said, subprocess.Popen(command, stdin=subprocess.PIPE, stderr=said) as encoder:
+        assert encoder.stdin is not None
+        try:
+            for picture in pictures:
+                encoder.stdin.write(picture.tobytes())
+            encoder.stdin.close()
+        except BrokenPipeError:
+            pass  # it ended early; why stands in what it said
+        except BaseException:
+            encoder.kill()
+            raise
+        if encoder.wait() != 0:
+            said.seek(0)
+            reason = said.read().decode("utf-8", "replace").strip()
+            raise OSError(f"could not encode {path}: {reason[:500] or f'ffmpeg ended with {encoder.returncode}'}")
 
 
 def write_gif(
@@ -137,11 +148,6 @@ def write_gif(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     flat[0].save(path, save_all=True, append_images=flat[1:], duration=round(1000 / fps), loop=0, optimize=True)
-
-
-def _then(first: Image, rest: Iterator[Image]) -> Iterator[Image]:
-    yield first
-    yield from rest
 
 
 def _film(
@@ -363,7 +369,7 @@ class _Map:
         points = [(p[0], p[1]) for p in self._poses]
         for body in self._scene.bodies:
             if body.role is not Role.WALL:
-                points += _corners(body, grow_m=0.3)
+                points += footprint(body, grow_m=0.3)
         x_low, y_low = np.min(points, axis=0) - 0.25
         x_high, y_high = np.max(points, axis=0) + 0.25
         x_min, x_max, y_min, y_max = self._scene.bounds_m
@@ -415,12 +421,12 @@ class _Map:
 
     def _draw_reach(self, draw: ImageDraw) -> None:
         """The ring that the robot's rim must touch."""
-        ring = [self._px(*p) for p in _corners(self._scene.goal, grow_m=self._scene.task.reach_m, smooth=True)]
+        ring = [self._px(*p) for p in footprint(self._scene.goal, grow_m=self._scene.task.reach_m, smooth=True)]
         draw.polygon(ring, fill=(*GREEN, 28))
         _dashed(draw, [*ring, ring[0]], (*GREEN, 255), 2 * SMOOTH, 7 * SMOOTH)
 
     def _draw_body(self, draw: ImageDraw, body: Body) -> None:
-        shape = [self._px(*p) for p in _corners(body, smooth=body.round)]
+        shape = [self._px(*p) for p in footprint(body, smooth=body.round)]
         if body.role is Role.WALL:
             draw.polygon(shape, fill=(176, 172, 164))
             return
@@ -487,7 +493,7 @@ class _Map:
         _arrow(draw, tail, nose, BLUE, max(2, round(radius * 0.22)))
 
 
-def _corners(body: Body, *, grow_m: float = 0.0, smooth: bool = False) -> list[Point]:
+def footprint(body: Body, *, grow_m: float = 0.0, smooth: bool = False) -> list[Point]:
     """Outline of a footprint in the world frame, grown outwards; with round corners where `smooth`."""
     half_x, half_y = (0.0, 0.0) if body.round else (body.size_m[0] / 2, body.size_m[1] / 2)
     grow_m += body.size_m[0] / 2 if body.round else 0.0
@@ -504,7 +510,7 @@ def _corners(body: Body, *, grow_m: float = 0.0, smooth: bool = False) -> list[P
 
 def _extent(body: Body, direction: Point) -> float:
     """How far a footprint reaches from its centre along a unit direction, in metres."""
-    return max((x - body.x_m) * direction[0] + (y - body.y_m) * direction[1] for x, y in _corners(body))
+    return max((x - body.x_m) * direction[0] + (y - body.y_m) * direction[1] for x, y in footprint(body))
 
 
 def _dashed(draw: ImageDraw, points: Sequence[Point], color: tuple[int, ...], width: int, dash: float) -> None:
