@@ -7,12 +7,42 @@ import re
 import numpy as np
 
 # Words that say which object is meant or what to do: never dropped or garbled. Matched anywhere in a word.
-KEPT_WORDS = tuple(
-    "left right 왼 오른 좌측 우측 좌회전 우회전 box cup bottle pot basket wall crate carton mug jar plant flower bin hamper "
-    "red green blue yellow orange purple white black brown gray grey pink cyan near far close middle center centre "
-    "stop first second between not avoid "
-    "상자 박스 컵 병 화분 바구니 벽 빨 초록 녹 파란 파랑 노란 노랑 주황 보라 흰 하얀 검 갈색 회색 분홍 가운데 중앙 먼 가까 "
-    "정지 멈".split()
+KEPT_WORDS = (
+    *("left", "right", "왼", "오른", "좌", "우", "stop", "not", "avoid", "정지", "멈"),
+    *(
+        "box",
+        "crate",
+        "carton",
+        "cup",
+        "mug",
+        "bottle",
+        "jar",
+        "pot",
+        "plant",
+        "flower",
+        "basket",
+        "bin",
+        "hamper",
+        "wall",
+    ),
+    *("상자", "박스", "컵", "잔", "병", "화분", "바구니", "벽"),
+    *("red", "green", "blue", "yellow", "orange", "purple", "white", "black", "brown", "gray", "grey", "pink", "cyan"),
+    *("빨", "초록", "녹", "파란", "파랑", "노란", "노랑", "주황", "보라", "흰", "하얀", "검", "갈색", "회색", "분홍"),
+    *(
+        "near",
+        "far",
+        "close",
+        "middle",
+        "center",
+        "centre",
+        "between",
+        "first",
+        "second",
+        "가운데",
+        "중앙",
+        "먼",
+        "가까",
+    ),
 )
 
 _ENGLISH = re.compile(r"(?<![a-z])(left|right)(?=(?:most|wards?|hand|side)?(?![a-z]))", re.IGNORECASE)

@@ -40,7 +40,8 @@ def export_policies(
         model: its weights are written as they are.
         tokenizer: the one it was trained with.
         root: usually `policies/`.
-        action_names, action_scale: what an action of 1 means.
+        action_names: components of an action.
+        action_scale: an action of 1 in m/s or rad/s.
         facts: of the training, kept in the configs and cards.
         notes: more lines for the cards.
     """

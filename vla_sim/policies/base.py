@@ -17,7 +17,7 @@ class PolicySpec:
     """What a policy reads and gives; checked against the env before the first step.
 
     Attributes:
-        action_names: components of its actions, a subset of ("vx", "vy", "wz") in that order; empty: it follows the env.
+        action_names: components of its actions, of ("vx", "vy", "wz") in that order; empty: it follows the env.
         image_px: (width, height) of the pictures it reads; empty: it does not look at them.
         requires_privileged_info: it reads ground truth from the infos; reports print that beside its score.
         description: one line for tables.

@@ -1,4 +1,4 @@
-"""Policies that do not look: standing still, driving at random, replaying a list. What every score is measured against."""
+"""Policies that do not look: standing still, driving at random, replaying a list. Scores are measured against them."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 The CLIP is `open_clip.model.CLIP` with our own configuration: its text transformer, and a convolutional tower of ours
 in place of its image tower (a ViT or CLIP's ResNet of the same speed learns far more slowly on two cores). For driving,
-`PlainClip` computes the same from the same weights without importing open_clip (which costs 2.5 s); a test compares them.
-Importing this module loads torch.
+`PlainClip` computes the same from the same weights without importing open_clip, which takes seconds; a test compares
+them. Importing this module loads torch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ClipConfig:
         vocab_size: ids of the tokenizer.
         context_length: tokens per instruction.
         image_px: side of the square picture the tower reads.
-        channels: of the tower's four blocks; the first three halve the picture each.
+        channels: of the tower's three blocks: patches of 8 pixels every 4, half of that, the same again.
         fused_channels: of the two blocks that language modulates.
         readout_channels: what is kept of each cell of the grid before it is flattened.
         embed_dim: of CLIP's joint space.
@@ -40,7 +40,7 @@ class ClipConfig:
     vocab_size: int
     context_length: int = 48
     image_px: int = 96
-    channels: tuple[int, ...] = (16, 32, 64, 96)
+    channels: tuple[int, ...] = (32, 64, 96)
     fused_channels: int = 128
     readout_channels: int = 32
     embed_dim: int = 128
@@ -55,8 +55,8 @@ class ClipConfig:
             sizes = value if isinstance(value, tuple) else (value,)
             if not all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes):
                 raise ValueError(f"model.{field.name} must be positive whole numbers, got {value!r}")
-        if len(self.channels) != 4:
-            raise ValueError(f"model.channels must be four numbers, got {list(self.channels)}")
+        if len(self.channels) != 3:
+            raise ValueError(f"model.channels must be three numbers, got {list(self.channels)}")
         if self.image_px % 16:
             raise ValueError(f"model.image_px must be a multiple of 16, got {self.image_px}")
         if self.text_width % self.text_heads:
@@ -75,7 +75,8 @@ class ClipConfig:
                 raise ValueError(f"unknown key model.{key}; known: {', '.join(known)}")
         if "vocab_size" not in table:
             raise ValueError("model.vocab_size is missing")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in table.items()}
+        return cls(**values)
 
     @property
     def grid(self) -> int:
@@ -86,10 +87,10 @@ class ClipConfig:
 class ConvBlock(nn.Module):
     """Convolution, batch norm, optional modulation, ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, padding: int = 1) -> None:
         super().__init__()
-        self.conv: nn.Module = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-        self.norm: nn.Module = nn.BatchNorm2d(outputs)
+        self.conv: Any = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
+        self.norm: Any = nn.BatchNorm2d(outputs)
 
     def forward(self, x: torch.Tensor, film: torch.Tensor | None = None) -> torch.Tensor:
         """x: (n, inputs, h, w); film: (n, 2 * outputs), scale and shift of each channel."""
@@ -114,17 +115,17 @@ class ConvTower(nn.Module):
 
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()
-        first, second, third, fourth = config.channels
+        first, second, third = config.channels
+        # Straight to a quarter of the resolution: maps at half of it would cost more than all the rest together.
         self.blocks = nn.Sequential(
-            ConvBlock(3, first, kernel=5, stride=2),
+            ConvBlock(3, first, kernel=8, stride=4, padding=2),
             ConvBlock(first, second, stride=2),
-            ConvBlock(second, third, stride=2),
-            ConvBlock(third, fourth),
+            ConvBlock(second, third),
         )
-        self.proj = nn.Linear(fourth, config.embed_dim, bias=False)
+        self.proj = nn.Linear(third, config.embed_dim, bias=False)
 
     def grid(self, pixels: torch.Tensor) -> torch.Tensor:
-        """pixels: (n, 3, image_px, image_px), normalised. Returns (n, channels[3], image_px / 8, image_px / 8)."""
+        """pixels: (n, 3, image_px, image_px), normalised. Returns (n, channels[-1], image_px / 8, image_px / 8)."""
         return self.blocks(pixels)
 
     def pooled(self, grid: torch.Tensor) -> torch.Tensor:
@@ -213,7 +214,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.config = config
         self.clip = clip
-        seen, fused = config.channels[3], config.fused_channels
+        seen, fused = config.channels[-1], config.fused_channels
         self.film = nn.Linear(config.embed_dim, 2 * (seen + 2 * fused))
         self.fuse_down = ConvBlock(seen, fused, stride=2)
         self.fuse_same = ConvBlock(fused, fused)
@@ -236,9 +237,10 @@ class Backbone(nn.Module):
 
         Args:
             pixels: normalised (n, 3, h, w).
-            text, film: from `language`, one row for each picture.
+            text: from `language`, one row for each picture.
+            film: likewise.
         """
-        seen, fused = self.config.channels[3], self.config.fused_channels
+        seen, fused = self.config.channels[-1], self.config.fused_channels
         first, second, third = film.split([2 * seen, 2 * fused, 2 * fused], dim=1)
         visual = self.clip.visual
         grid = visual.grid(pixels)  # type: ignore[operator, union-attr]
@@ -254,7 +256,7 @@ class Backbone(nn.Module):
         for module in self.modules():
             if isinstance(module, ConvBlock):
                 module.fold()
-        return self.to(memory_format=torch.channels_last)
+        return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 class LstmHead(nn.Module):
@@ -268,7 +270,7 @@ class LstmHead(nn.Module):
     def forward(
         self, features: torch.Tensor, state: tuple[torch.Tensor, torch.Tensor] | None = None
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        """features (n, T, feature_dim) to normalised actions (n, T, actions) and the state after the last step."""
+        """From features (n, T, feature_dim) to normalised actions (n, T, actions) and the state after the last step."""
         hidden, state = self.lstm(features, state)
         return self.out(hidden), state
 
@@ -282,7 +284,7 @@ class MlpHead(nn.Module):
         self.out = nn.Linear(hidden, actions)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """features (..., feature_dim) to normalised actions (..., actions)."""
+        """From features (..., feature_dim) to normalised actions (..., actions)."""
         return self.out(functional.relu(self.hidden(features)))
 
 

@@ -104,11 +104,6 @@ class ClipPolicy(Policy):
         """Config: head, hidden, backbone, backbone_sha256, action (names, units, scale), image_px."""
         folder.know(HEAD_KEYS)
         encoder = Encoder.from_folder(_checked_backbone(folder))
-        return cls.with_encoder(folder, encoder)
-
-    @classmethod
-    def with_encoder(cls, folder: PolicyFolder, encoder: Encoder) -> ClipPolicy:
-        """As `from_folder`, on an encoder that is already there."""
         kind = folder.get("head", str)
         if kind not in HEADS:
             raise folder.error(f"head must be one of {', '.join(HEADS)}, got {kind!r}")
@@ -153,8 +148,8 @@ class ClipPolicy(Policy):
 def _checked_backbone(folder: PolicyFolder) -> PolicyFolder:
     """The backbone's folder, refused unless it is the very one that the head was trained on."""
     backbone = folder.sibling(folder.get("backbone", str))
-    if backbone.type != "clip_backbone":
-        raise folder.error(f"backbone {backbone.name!r} must be of type clip_backbone, got {backbone.type!r}")
+    if backbone.kind != "clip_backbone":
+        raise folder.error(f"backbone {backbone.name!r} must be of type clip_backbone, got {backbone.kind!r}")
     wanted, found = folder.get("backbone_sha256", str), backbone.own_hash()
     if wanted != found:
         raise folder.error(

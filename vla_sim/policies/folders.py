@@ -1,6 +1,6 @@
 """Policy folders as on a model hub: `config.json`, perhaps `model.safetensors` and `tokenizer.json`, a README.
 
-Reading one executes nothing: JSON and safetensors only; pickles are refused by name. Needs no torch until weights are read.
+Reading one executes nothing: JSON and safetensors only; pickles are refused by name. No torch until weights are read.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class PolicyFolder:
         return self.path.name
 
     @property
-    def type(self) -> str:
-        """What kind of policy it holds."""
+    def kind(self) -> str:
+        """The config's "type": what kind of policy it holds."""
         return str(self.config.get("type"))
 
     @property

@@ -54,8 +54,10 @@ def load_folder(folder: PolicyFolder) -> Policy:
 
 
 def policy_hash(name: str) -> str:
-    """sha256, hex, over everything that decides what the policy does: configs, weights, tokenizer, members; for
-    `module:Class` and scripted policies the source file. Executes nothing and needs no torch.
+    """What identifies a policy: sha256, hex, over everything that decides what it does.
+
+    That is configs, weights, tokenizer and members; for `module:Class` and scripted policies the source file.
+    Executes nothing and needs no torch.
     """
     if _is_class(name):
         return _digest([name.partition(":")[2], _source_hash(name)])
@@ -77,7 +79,7 @@ def policy_names() -> list[str]:
     """Names that `load_policy` knows, sorted."""
     configs = sorted(content_folder("policies").glob(f"*/{CONFIG}"))
     folders = [PolicyFolder.read(config.parent) for config in configs]
-    return [folder.name for folder in folders if folder.type not in PARTS]
+    return [folder.name for folder in folders if folder.kind not in PARTS]
 
 
 def find_folder(name: str) -> Path:
@@ -101,7 +103,7 @@ def find_folder(name: str) -> Path:
 
 
 def _checked_type(folder: PolicyFolder, *, parts_too: bool = False) -> str:
-    kind = folder.type
+    kind = folder.kind
     if kind in PARTS and not parts_too:
         raise folder.error(
             f"{folder.name} is a part of other policies, not a policy; {suggest(folder.name, policy_names())}"
