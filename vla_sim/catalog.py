@@ -1,0 +1,27 @@
+"""Where the content is: scenarios, policies and embodiments by name or path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vla_sim.errors import UserError, suggest
+
+_PACKAGE = Path(__file__).parent
+
+
+def content_folder(kind: str) -> Path:
+    """The folder `envs`, `scenarios` or `policies`: beside the package in a checkout, inside it when installed."""
+    beside = _PACKAGE.parent / kind
+    if (_PACKAGE.parent / "pyproject.toml").exists() and beside.is_dir():
+        return beside
+    return _PACKAGE / "_content" / kind
+
+
+def embodiment_path(name_or_path: str) -> Path:
+    """The TOML file of an embodiment, by name or path."""
+    if name_or_path.endswith(".toml") or "/" in name_or_path:
+        return Path(name_or_path)
+    known = {path.stem: path for path in sorted(content_folder("envs").glob("*.toml"))}
+    if name_or_path not in known:
+        raise UserError(f"unknown embodiment {name_or_path!r}; {suggest(name_or_path, known)}")
+    return known[name_or_path]

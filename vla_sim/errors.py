@@ -1,0 +1,19 @@
+"""Errors that are the user's to mend: one sentence in the words of their file or command, never a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user gave cannot be used; the message says what, and what would be right."""
+
+
+def suggest(name: str, allowed: Iterable[str], *, most: int = 8) -> str:
+    """'did you mean X? (allowed: A, B, ...)' for a name that is not among the allowed ones."""
+    choices = list(allowed)
+    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    shown = ", ".join(choices[:most]) + (", ..." if len(choices) > most else "")
+    listed = f"allowed: {shown}" if choices else "there are none"
+    return f"did you mean {near[0]!r}? ({listed})" if near else listed
