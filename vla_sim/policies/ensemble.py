@@ -24,7 +24,7 @@ class EnsemblePolicy(Policy):
     def __init__(self, members: Sequence[Policy], weights: Sequence[float], *, description: str = "ensemble") -> None:
         if not members or len(members) != len(weights):
             raise ValueError(f"weights must be one for each of {len(members)} members, got {list(weights)}")
-        if not all(np.isfinite(weight) and weight > 0 for weight in weights):
+        if not all(isinstance(weight, (int, float)) and np.isfinite(weight) and weight > 0 for weight in weights):
             raise ValueError(f"weights must be positive, got {list(weights)}")
         names = {member.spec.action_names for member in members}
         pictures = {member.spec.image_px for member in members if member.spec.image_px}
