@@ -30,6 +30,10 @@ def _turned(points: np.ndarray, yaw_rad: float) -> np.ndarray:
     return points @ np.array([[cos, sin], [-sin, cos]])
 
 
+def _centre(body: Body) -> np.ndarray:
+    return np.array((body.x_m, body.y_m))
+
+
 def _circle(radius_m: float) -> np.ndarray:
     """Corners (12, 2) on a circle, counter-clockwise, none straight ahead or aside."""
     angles = (np.arange(_CORNERS) + 0.5) * (2 * math.pi / _CORNERS)
@@ -39,21 +43,21 @@ def _circle(radius_m: float) -> np.ndarray:
 def _corners(body: Body) -> np.ndarray:
     """Corners (4, 2) of a rectangular footprint in the world, counter-clockwise."""
     half = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * (np.array(body.size_m[:2]) / 2)
-    return _turned(half, body.yaw_rad) + (body.x_m, body.y_m)
+    return _turned(half, body.yaw_rad) + _centre(body)
 
 
 def _grown(body: Body, by_m: float) -> np.ndarray:
     """Convex polygon (n, 2) around a footprint, everywhere at least `by_m` away from it; counter-clockwise."""
     around = 1 / math.cos(math.pi / _CORNERS)
     if body.round:
-        return _circle((body.size_m[0] / 2 + by_m) * around) + (body.x_m, body.y_m)
+        return _circle((body.size_m[0] / 2 + by_m) * around) + _centre(body)
     arcs = _turned(_circle(by_m * around), body.yaw_rad).reshape(4, _CORNERS // 4, 2)
     return (_corners(body)[:, None, :] + arcs).reshape(-1, 2)
 
 
 def _nearest_on(body: Body, points: np.ndarray) -> np.ndarray:
     """Points of a footprint that are nearest to the given ones (n, 2)."""
-    centre = np.array((body.x_m, body.y_m))
+    centre = _centre(body)
     if body.round:
         away = points - centre
         length = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), _EPS)
@@ -84,7 +88,7 @@ class _Obstruction:
         if not len(self.corners):
             return np.ones(len(points), dtype=bool)
         inside = np.logical_and.reduceat(self._outside(points) < -_EPS, self._starts, axis=1)
-        return ~inside.any(axis=1)
+        return np.logical_not(inside.any(axis=1))
 
     def moved_out(self, point: np.ndarray, most_m: float) -> np.ndarray | None:
         """The point, or the nearest one outside its polygons; None when that is farther than `most_m`."""
@@ -125,7 +129,7 @@ class _Obstruction:
         slack = _EPS * np.linalg.norm(move, axis=1)[:, None]
         missed |= np.minimum.reduceat(cross, self._starts, axis=1) >= -slack
         missed |= np.maximum.reduceat(cross, self._starts, axis=1) <= slack
-        return ~missed.all(axis=1)
+        return np.logical_not(missed.all(axis=1))
 
 
 class _Graph:
@@ -135,7 +139,7 @@ class _Graph:
         self._goal = scene.goal
         self._within_m = robot_radius_m + scene.task.reach_m
         self._depth_m = robot_radius_m + scene.task.reach_m * _DEPTH
-        by_m = {role: robot_radius_m + margin_m for role in Role}
+        by_m = dict.fromkeys(Role, robot_radius_m + margin_m)
         by_m[Role.DISTRACTOR] = robot_radius_m + distractor_margin_m
         self._limits, inner_walls = _limits(scene, robot_radius_m + margin_m)
         solid = [b for b in scene.bodies if b.role in (Role.OBSTACLE, Role.DISTRACTOR)] + inner_walls
@@ -148,7 +152,8 @@ class _Graph:
 
     def _inside(self, points: np.ndarray) -> np.ndarray:
         low, high = self._limits
-        return ((points >= low - _EPS) & (points <= high + _EPS)).all(axis=1)
+        within = (points >= low - _EPS) & (points <= high + _EPS)
+        return within[:, 0] & within[:, 1]
 
     def _entries(self, points: np.ndarray, within_m: float) -> tuple[np.ndarray, np.ndarray]:
         """Where straight moves at the goal come within `within_m` of it, (n, 2), and their lengths (n,)."""

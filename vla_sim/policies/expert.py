@@ -93,7 +93,9 @@ class _Driver:
 class ExpertPolicy(Policy):
     """Privileged: reads scene and pose from the infos. Follows the shortest feasible path with an episode's own clearance."""
 
-    spec = PolicySpec(requires_privileged_info=True, description="scripted shortest-path expert")
+    spec = PolicySpec(
+        action_names=(), image_px=(), requires_privileged_info=True, description="scripted shortest-path expert"
+    )
 
     def __init__(self, *, margin_m: tuple[float, float] = MARGIN_M) -> None:
         self._margin_m = margin_m

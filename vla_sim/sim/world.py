@@ -48,7 +48,8 @@ def _without_banner() -> Iterator[None]:
         os.close(saved)
 
 
-def _pybullet() -> Any:
+def pybullet_module() -> Any:
+    """PyBullet, imported without its banner."""
     import sys
 
     if "pybullet" not in sys.modules:
@@ -67,7 +68,7 @@ class World:
     """
 
     def __init__(self, *, physics_hz: int = 120) -> None:
-        self._p = _pybullet()
+        self._p = pybullet_module()
         self._client = self._p.connect(self._p.DIRECT)
         if self._client < 0:
             raise RuntimeError("PyBullet gave no physics client (too many are open in this process)")

@@ -1,0 +1,179 @@
+"""`python -m vla_sim.train`: make the shipped policies from seeds: expert drives, behaviour cloning, DAgger rounds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vla_sim.cli import run_command
+
+if TYPE_CHECKING:
+    from vla_sim.learning.behaviour_cloning import Sequences, Trainer
+    from vla_sim.learning.collecting import Drives, Task
+
+EPILOG = """The folder OUT holds everything: data of each round, checkpoint, logs, the policies of each round. Started again on the
+same folder, the command goes on where it was interrupted. Training seeds are below 100000; no evaluation seed is ever seen.
+
+examples:
+  python -m vla_sim.train --out runs/train --publish policies
+  python -m vla_sim.train --out runs/quick --scale 0.1"""
+
+VOCABULARY = 800
+# Share of the episodes that each suite gets.
+SUITES = {"core": 0.75, "seed": 0.25}
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round: drives to collect, then steps of learning on all drives so far."""
+
+    name: str
+    episodes: int
+    steps: int
+    learner_share: float
+    noise: float
+    decay: bool = False
+
+
+ROUNDS = (
+    Round("clone", episodes=2400, steps=1600, learner_share=0.0, noise=0.5),
+    Round("dagger_1", episodes=800, steps=900, learner_share=0.8, noise=0.15),
+    Round("dagger_2", episodes=800, steps=900, learner_share=0.9, noise=0.1),
+    Round("dagger_3", episodes=800, steps=1800, learner_share=1.0, noise=0.05, decay=True),
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `vla_sim.train`."""
+    made = argparse.ArgumentParser(
+        prog="python -m vla_sim.train",
+        description=__doc__.split(": ", 1)[1],
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--out", type=Path, default=Path("runs/train"), metavar="DIR", help="working folder")
+    made.add_argument("--publish", type=Path, metavar="DIR", help="copy the finished policies into this folder")
+    made.add_argument("--embodiment", default="serbot")
+    made.add_argument("--seed", type=int, default=0, help="of weights, batches and worlds (default %(default)s)")
+    made.add_argument("--scale", type=float, default=1.0, help="factor on episodes and steps, for a quick try")
+    made.add_argument("--workers", type=int, default=2, help="processes that collect, and threads that learn")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return run_command(_run, parser(), arguments)
+
+
+def _run(options: argparse.Namespace) -> int:
+    import torch
+
+    torch.set_num_threads(options.workers)
+    begin = time.perf_counter()
+    trainer = _trainer(options)
+    resumed = trainer.checkpoint.exists()
+    parts: list[Any] = []
+    for number, round_ in enumerate(ROUNDS):
+        learner = options.out / ROUNDS[number - 1].name / "ensemble" if number else None
+        parts.append(_data(options, round_, number, learner))
+        trainer.add(parts[-1])
+        if resumed and number == 0:
+            trainer.load()
+        steps = max(1, round(round_.steps * options.scale))
+        finished = options.out / round_.name / "ensemble" / "config.json"
+        if trainer.stages.get(round_.name, {}).get("steps", 0) < steps or not finished.exists():
+            trainer.run(round_.name, steps=steps, decay=round_.decay, log=_print_line)
+            trainer.export(options.out / round_.name)
+    if options.publish:
+        _publish(options.out / ROUNDS[-1].name, options.publish)
+    print(f"done in {(time.perf_counter() - begin) / 60:.1f} minutes: {options.out / ROUNDS[-1].name}")
+    return 0
+
+
+def _trainer(options: argparse.Namespace) -> Trainer:
+    from vla_sim.embodiments import load_embodiment
+    from vla_sim.learning.behaviour_cloning import TrainConfig, Trainer, fresh_model
+    from vla_sim.policies.tokenizer import InstructionTokenizer
+    from vla_sim.scenarios import load_suite
+
+    spec = load_embodiment(options.embodiment)
+    texts = sorted({text for suite in SUITES for s in load_suite(suite) for text in s.instructions("train")})
+    tokenizer = InstructionTokenizer.trained(texts, vocab_size=VOCABULARY)
+    config = TrainConfig(action_names=spec.action_names, action_scale=spec.max_mps, seed=options.seed)
+    model = fresh_model(tokenizer, seed=options.seed, actions=len(spec.action_names))
+    return Trainer(model, tokenizer, config, options.out)
+
+
+def _data(options: argparse.Namespace, round_: Round, number: int, learner: Path | None) -> Sequences:
+    """The drives of a round: from disk, or collected now."""
+    from vla_sim.learning.behaviour_cloning import Sequences
+    from vla_sim.learning.collecting import collect
+
+    folder = options.out / "data" / round_.name
+    tasks = round_tasks(round_, number, options.seed, options.scale)
+    if not (folder / "facts.json").exists():
+        begin = time.perf_counter()
+        drives = collect(
+            tasks,
+            options.embodiment,
+            learner=str(learner) if learner else None,
+            image_px=96,
+            workers=options.workers,
+        )
+        _save(folder, drives)
+        taken = time.perf_counter() - begin
+        frames = int(drives.mask.sum())
+        succeeded = drives.outcomes.count("success") / len(drives.outcomes)
+        print(f"{round_.name}: {len(tasks)} drives, {frames} pictures in {taken:.0f} s, {succeeded:.1%} success", flush=True)
+    facts = json.loads((folder / "facts.json").read_text("utf-8"))
+    images, actions, mask = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "actions", "mask"))
+    return Sequences(images, facts["texts"], actions, np.asarray(mask), [task.scenario for task in tasks])
+
+
+def round_tasks(round_: Round, number: int, seed: int, scale: float) -> list[Task]:
+    """Which worlds a round drives: all scenarios of the suites in turn, each with seeds of its own below 100000."""
+    from vla_sim.learning.collecting import Task
+    from vla_sim.scenarios import load_suite
+
+    tasks = []
+    first = seed * 40_000 % 80_000 + number * 5_000
+    for suite, share in SUITES.items():
+        names = [scenario.name for scenario in load_suite(suite)]
+        count = max(len(names), round(round_.episodes * scale * share))
+        tasks += [
+            Task(names[i % len(names)], first + i, round_.learner_share, round_.noise * (i % 3 != 0)) for i in range(count)
+        ]
+    return tasks
+
+
+def _save(folder: Path, drives: Drives) -> None:
+    """Write aside, then rename: a folder with its facts is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("images", "actions", "mask"):
+        np.save(folder / f"{name}.npy", getattr(drives, name))
+    aside = folder / "facts.json.part"
+    aside.write_text(json.dumps({"texts": drives.texts, "outcomes": drives.outcomes}, ensure_ascii=False), "utf-8")
+    os.replace(aside, folder / "facts.json")
+
+
+def _publish(source: Path, target: Path) -> None:
+    for folder in sorted(source.iterdir()):
+        shutil.copytree(folder, target / folder.name, dirs_exist_ok=True)
+
+
+def _print_line(line: Mapping[str, Any]) -> None:
+    print(" ".join(f"{key}={value}" for key, value in line.items()), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
