@@ -25,7 +25,9 @@ class SceneSource:
         self, scenario: str | Scenario, embodiment: str | Embodiment, instruction_set: str, language: str | None
     ) -> None:
         if instruction_set not in INSTRUCTION_SETS:
-            raise UserError(f"unknown instruction set {instruction_set!r}; {suggest(instruction_set, INSTRUCTION_SETS)}")
+            raise UserError(
+                f"unknown instruction set {instruction_set!r}; {suggest(instruction_set, INSTRUCTION_SETS)}"
+            )
         self.scenario = load_scenario(scenario) if isinstance(scenario, str) else scenario
         self.embodiment = load_embodiment(embodiment) if isinstance(embodiment, str) else embodiment
         self.instruction_set = instruction_set

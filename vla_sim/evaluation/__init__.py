@@ -1,0 +1,1 @@
+"""Closed-loop evaluation: rollouts, records, metrics, statistics, reports, videos."""

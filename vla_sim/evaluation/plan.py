@@ -7,7 +7,6 @@ So the batch an episode runs in is fixed by the plan: a unit is always the same 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -108,12 +107,11 @@ class Plan:
             UserError: not such a file.
         """
         try:
-            values: Mapping[str, Any] = json.loads(text)
+            values: dict[str, Any] = json.loads(text)
             if values.get("format") != FORMAT:
                 raise UserError(f"run.json has format {values.get('format')!r}, this version reads {FORMAT}")
-            known = {f.name: values[f.name] for f in fields(cls)}
+            known: dict[str, Any] = {f.name: values[f.name] for f in fields(cls)}
         except (ValueError, KeyError, AttributeError) as error:
             raise UserError(f"run.json is not one of ours or is damaged: {error}") from error
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in known.items()})
-
-
+        known |= {key: tuple(value) for key, value in known.items() if isinstance(value, list)}
+        return cls(**known)

@@ -85,4 +85,6 @@ def _differences(found: dict[str, object], record: EpisodeRecord) -> list[str]:
         "state hash": record.state_hash,
         "picture hash": record.picture_hash,
     }
-    return [f"{name}: recorded {recorded[name]!r}, now {found[name]!r}" for name in found if found[name] != recorded[name]]
+    return [
+        f"{name}: recorded {recorded[name]!r}, now {found[name]!r}" for name in found if found[name] != recorded[name]
+    ]

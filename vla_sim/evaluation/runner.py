@@ -14,7 +14,7 @@ from vla_sim.errors import UserError
 from vla_sim.evaluation.plan import Job, Plan, Unit
 from vla_sim.evaluation.pool import Pool
 from vla_sim.evaluation.provenance import provenance
-from vla_sim.evaluation.record import EpisodeRecord, in_order, read_records, write_atomically, write_records
+from vla_sim.evaluation.record import EpisodeRecord, read_records, write_atomically, write_records
 from vla_sim.evaluation.summary import summarise
 from vla_sim.policies.loading import policy_hash
 from vla_sim.types import Outcome
@@ -114,7 +114,9 @@ def _started(plan: Plan, out: Path) -> list[EpisodeRecord]:
     if (out / PLAN_FILE).exists():
         found = read_plan(out)
         if found != plan:
-            raise UserError(f"{out} holds another evaluation: choose an empty folder, or --resume {out} to go on with it")
+            raise UserError(
+                f"{out} holds another evaluation: choose an empty folder, or --resume {out} to go on with it"
+            )
         torn: list[str] = []
         records = read_records(out / EPISODES_FILE, on_torn=torn.append) if (out / EPISODES_FILE).exists() else []
         return [record for record in records if record.outcome is not Outcome.ERROR]
@@ -133,7 +135,9 @@ def read_plan(folder: Path) -> Plan:
     try:
         return Plan.from_json((folder / PLAN_FILE).read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{folder} is not the folder of an evaluation: no readable {PLAN_FILE} ({error.strerror})") from error
+        raise UserError(
+            f"{folder} is not the folder of an evaluation: no readable {PLAN_FILE} ({error.strerror})"
+        ) from error
 
 
 def in_plan_order(plan: Plan, records: list[EpisodeRecord]) -> list[EpisodeRecord]:
@@ -181,7 +185,9 @@ class _Keeper:
         hashes = {policy: policy_hash(policy) for policy in self._plan.policies}
         for record in records:
             if record.policy_hash != hashes[record.policy]:
-                raise UserError(f"policy {record.policy!r} has changed since these results were made: start a new folder")
+                raise UserError(
+                    f"policy {record.policy!r} has changed since these results were made: start a new folder"
+                )
             if record.scenario_hash != self.source(record.scenario).scenario.hash:
                 raise UserError(
                     f"scenario {record.scenario!r} has changed since these results were made: start a new folder"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -21,10 +22,8 @@ def work(connection: Connection, plan: Plan) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
-    try:
+    with contextlib.suppress(BrokenPipeError, EOFError):
         _serve(connection, _Bench(connection, plan))
-    except (BrokenPipeError, EOFError):
-        pass
 
 
 def _serve(connection: Connection, bench: _Bench) -> None:

@@ -38,7 +38,9 @@ class Task:
 
     def __post_init__(self) -> None:
         if self.seed >= FIRST_EVALUATION_SEED:
-            raise UserError(f"seed {self.seed} is an evaluation seed: training uses seeds below {FIRST_EVALUATION_SEED}")
+            raise UserError(
+                f"seed {self.seed} is an evaluation seed: training uses seeds below {FIRST_EVALUATION_SEED}"
+            )
 
 
 @dataclass(frozen=True)
