@@ -106,7 +106,7 @@ def raw_parts() -> tuple[float, float]:
             world._p.getContactPoints(world._ids["robot"], physicsClientId=world._client)
     physics_s = (time.perf_counter() - begin) / repeats
     begin = time.perf_counter()
-    for i in range(repeats):
+    for _i in range(repeats):
         renderer.place(0, env.simulation.pose)
         renderer.render()
     render_s = (time.perf_counter() - begin) / repeats
@@ -141,7 +141,10 @@ def main() -> None:
     print(f"  plain PyBullet 240 Hz + TinyRenderer  {plain:8.0f} steps/s")
     print(f"  NavigateEnv, one world                {single:8.0f} steps/s   {single / plain:5.1f} x plain")
     print(f"  NavigateEnv, one world, resets apart  {stepping:8.0f} steps/s   {stepping / plain:5.1f} x plain")
-    print(f"  raw physics {physics_s * 1e3:.3f} ms + raw picture {render_s * 1e3:.3f} ms a step: the env's step takes", end="")
+    print(
+        f"  raw physics {physics_s * 1e3:.3f} ms + raw picture {render_s * 1e3:.3f} ms a step: the env's step takes",
+        end="",
+    )
     print(f" {1 / stepping / (physics_s + render_s):.2f} x their sum")
     print(f"  8 worlds in one process               {vector:8.0f} steps/s   {vector / single:5.2f} x one world")
     print(f"  2 processes of 8 worlds               {both:8.0f} steps/s   {both / vector:5.2f} x one process")

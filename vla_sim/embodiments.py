@@ -67,7 +67,9 @@ def _embodiment(table: dict[str, Any]) -> Embodiment:
     timing, action = _table(table, "timing"), _table(table, "action")
     _known(timing, TIMING, "timing.")
     _known(action, ACTION, "action.")
-    values: dict[str, Any] = {section: _spec(kind, _table(table, section), section) for section, kind in SECTIONS.items()}
+    values: dict[str, Any] = {
+        section: _spec(kind, _table(table, section), section) for section, kind in SECTIONS.items()
+    }
     values |= {key: _number(f"timing.{key}", value) for key, value in timing.items()}
     values |= {key: _number(f"action.{key}", value) for key, value in action.items() if key != "names"}
     if "names" in action:

@@ -52,7 +52,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, metavar="DIR", help="output folder (default runs/TIME-POLICY)")
     made.add_argument("--resume", type=Path, metavar="DIR", help="go on with an interrupted evaluation")
     made.add_argument("--update-baseline", type=Path, metavar="FILE", help="record the outcomes as regression baseline")
-    made.add_argument("--baseline", type=Path, metavar="FILE", help="compare with a recorded baseline; exit 1 on change")
+    made.add_argument(
+        "--baseline", type=Path, metavar="FILE", help="compare with a recorded baseline; exit 1 on change"
+    )
     return made
 
 
@@ -98,7 +100,9 @@ def _plan_and_folder(options: argparse.Namespace) -> tuple[Plan, Path]:
 
     if options.resume:
         if options.policy or options.scenario or options.suite or options.out:
-            raise UserError("--resume takes everything from its folder: leave --policy, --scenario, --suite, --out away")
+            raise UserError(
+                "--resume takes everything from its folder: leave --policy, --scenario, --suite, --out away"
+            )
         return read_plan(options.resume), options.resume
     plan = _plan(options)
     name = "-".join(Path(p.split(":")[-1]).name for p in plan.policies[:3])
@@ -116,7 +120,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         raise UserError("--policy is missing: name at least one, e.g. --policy ensemble")
     if not (options.scenario or options.suite):
         raise UserError("--scenario or --suite is missing, e.g. --scenario obstacle_left or --suite core")
-    chosen = {name: "" for name in options.scenario}
+    chosen = dict.fromkeys(options.scenario, "")
     for suite in options.suite:
         chosen.update({scenario.name: suite for scenario in load_suite(suite)})
     for name in options.scenario:

@@ -84,7 +84,9 @@ def find_episode(records: Sequence[EpisodeRecord], name: str) -> EpisodeRecord:
     if found:
         keys = ", ".join("/".join(map(str, r.key)) for r in found[:4])
         raise UserError(f"{len(found)} episodes are named {name!r}; say which: {keys}, ...")
-    raise UserError(f"no episode {name!r}: the run has {len(records)} (0 to {len(records) - 1}), or POLICY/SCENARIO/SEED")
+    raise UserError(
+        f"no episode {name!r}: the run has {len(records)} (0 to {len(records) - 1}), or POLICY/SCENARIO/SEED"
+    )
 
 
 if __name__ == "__main__":

@@ -189,7 +189,9 @@ class Embodiment:
             raise ValueError(f"action.names must be some of {ACTION_NAMES} in this order, got {self.action_names}")
         steps = self.control_s * self.physics_hz
         if abs(steps - round(steps)) > 1e-9:
-            raise ValueError(f"timing.control_s {self.control_s:g} is not a whole number of steps at {self.physics_hz} Hz")
+            raise ValueError(
+                f"timing.control_s {self.control_s:g} is not a whole number of steps at {self.physics_hz} Hz"
+            )
         if self.drive.kind is DriveKind.DIFFERENTIAL and "vy" in self.action_names:
             raise ValueError("action.names: a differential drive cannot move sideways; leave vy out")
 

@@ -134,7 +134,10 @@ def _data(options: argparse.Namespace, round_: Round, number: int, learner: Path
         taken = time.perf_counter() - begin
         frames = int(drives.mask.sum())
         succeeded = drives.outcomes.count("success") / len(drives.outcomes)
-        print(f"{round_.name}: {len(tasks)} drives, {frames} pictures in {taken:.0f} s, {succeeded:.1%} success", flush=True)
+        print(
+            f"{round_.name}: {len(tasks)} drives, {frames} pictures in {taken:.0f} s, {succeeded:.1%} success",
+            flush=True,
+        )
     facts = json.loads((folder / "facts.json").read_text("utf-8"))
     images, actions, mask = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "actions", "mask"))
     return Sequences(images, facts["texts"], actions, np.asarray(mask), [task.scenario for task in tasks])
@@ -151,7 +154,8 @@ def round_tasks(round_: Round, number: int, seed: int, scale: float) -> list[Tas
         names = [scenario.name for scenario in load_suite(suite)]
         count = max(len(names), round(round_.episodes * scale * share))
         tasks += [
-            Task(names[i % len(names)], first + i, round_.learner_share, round_.noise * (i % 3 != 0)) for i in range(count)
+            Task(names[i % len(names)], first + i, round_.learner_share, round_.noise * (i % 3 != 0))
+            for i in range(count)
         ]
     return tasks
 

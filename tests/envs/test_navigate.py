@@ -97,7 +97,8 @@ def test_a_lane_of_the_vector_env_is_the_single_env(env, num_envs):
                 assert seen[step]["instruction"][lane] == one["instruction"]
                 if step < 4:
                     one, _, terminated, truncated, _ = env.step(actions[lane][step])
-                    assert not (terminated or truncated)
+                    assert not terminated
+                    assert not truncated
     finally:
         vector.close()
 

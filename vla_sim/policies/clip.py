@@ -274,6 +274,18 @@ class LstmHead(nn.Module):
         hidden, state = self.lstm(features, state)
         return self.out(hidden), state
 
+    def step(
+        self, features: torch.Tensor, state: tuple[torch.Tensor, torch.Tensor]
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        """One step of `forward`: features (n, feature_dim), state two (n, hidden), actions (n, actions).
+
+        The same sums without packing the weights anew, which takes longer than the step itself.
+        """
+        lstm = self.lstm
+        weights = (lstm.weight_ih_l0, lstm.weight_hh_l0, lstm.bias_ih_l0, lstm.bias_hh_l0)
+        hidden, cell = torch._VF.lstm_cell(features, state, *weights)  # type: ignore[attr-defined]
+        return self.out(hidden), (hidden, cell)
+
 
 class MlpHead(nn.Module):
     """Sees one picture at a time."""

@@ -121,10 +121,10 @@ class ClipPolicy(Policy):
         if self._lanes != len(lanes):
             self._lanes = len(lanes)
             if isinstance(self._head, LstmHead):
-                zeros = torch.zeros(1, self._lanes, self._head.lstm.hidden_size)
+                zeros = torch.zeros(self._lanes, self._head.lstm.hidden_size)
                 self._state = (zeros, zeros.clone())
         elif self._state is not None:
-            kept = torch.from_numpy(~np.asarray(lanes, dtype=bool))[None, :, None]
+            kept = torch.from_numpy(~np.asarray(lanes, dtype=bool))[:, None]
             # where and not a product: whatever a lane held before, even a NaN, is gone.
             self._state = tuple(torch.where(kept, part, 0.0) for part in self._state)  # type: ignore[assignment]
 
@@ -138,8 +138,7 @@ class ClipPolicy(Policy):
         if len(features) != self._lanes:
             raise ValueError(f"reset was called for {self._lanes} lanes, act for {len(features)}")
         if self._state is not None:
-            actions, self._state = self._head(features[:, None], self._state)
-            actions = actions[:, 0]
+            actions, self._state = self._head.step(features, self._state)  # type: ignore[operator]
         else:
             actions = self._head(features)
         return (actions.clamp(-1, 1) * self._scale).numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -71,7 +72,7 @@ class _Driver:
     def _along(self, path: np.ndarray) -> float:
         """Heading to the point one control step ahead on the path, so that corners are not overshot."""
         reach = self._speed() * self._embodiment.control_s
-        for here, there in zip(path[:-1], path[1:], strict=True):
+        for here, there in itertools.pairwise(path):
             length = math.dist(here, there)
             if length >= reach or there is path[-1]:
                 break

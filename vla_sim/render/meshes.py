@@ -108,7 +108,7 @@ def _lathe(rings: list[Ring], *, inward: bool = False) -> Mesh:
             Mesh(
                 np.concatenate([low, high]).astype(np.float32),
                 np.concatenate([normals, normals]).astype(np.float32),
-                np.concatenate([uv, [*uv, 0, 1]]).astype(np.float32),
+                np.concatenate([uv, uv + np.array([0.0, 1.0])]).astype(np.float32),
                 shades.astype(np.float32),
                 triangles.astype(np.int32),
             )

@@ -1,194 +1,280 @@
-"""Triangles of every kind of object: plain arrays in metres about the body's centre. Used by renderers."""
+"""Low-poly models of the kinds of objects, as arrays. Used by `vla_sim.sim.stage`; knows no renderer.
+
+A model fills the unit cube [-0.5, 0.5]^3 and is stretched to `Body.size_m`, so that boxes, baskets and walls keep the
+outline of their collision cuboid, and cups, bottles and pots lie inside their collision cylinder.
+"""
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from vla_sim.types import Kind, Vec3
 
-SEGMENTS = 14
-Ring = tuple[float, float, float]
+ROUND_SEGMENTS = 14
+# Marks a texture coordinate that is not stretched with the body's size.
+FIXED = 3
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """Triangles with flat data per vertex.
+    """Triangles of one model in unit coordinates.
 
     Attributes:
-        points, normals: float32 (n, 3); body frame, origin at the centre of the bounding box.
-        uv: float32 (n, 2).
-        albedo: float32 (n, 3), multiplied with the body's colour.
+        positions: float32 (n, 3), inside [-0.5, 0.5]^3.
+        normals: float32 (n, 3), unit length, outward.
+        uv: float32 (n, 2), texture coordinates, before stretching.
+        uv_axes: int (n, 2), index of the extent in `size_m` that each coordinate is multiplied with; FIXED for none.
+        colors: float32 (n, 3), a factor of what is drawn (shading of parts, own colours of caps and tape).
+        tint: float32 (n,), 1 where the body's colour shows and 0 where the part has its own colour.
         triangles: int32 (m, 3), counter-clockwise seen from outside.
     """
 
-    points: np.ndarray
+    positions: np.ndarray
     normals: np.ndarray
     uv: np.ndarray
-    albedo: np.ndarray
+    uv_axes: np.ndarray
+    colors: np.ndarray
+    tint: np.ndarray
     triangles: np.ndarray
 
 
-def mesh_of(kind: Kind, size_m: Vec3) -> Mesh:
-    """The mesh of a kind at a size; it lies inside the body's collision shape."""
-    unit = _unit(kind)
-    scale = np.array(size_m, dtype=np.float32)
-    normals = unit.normals / scale
-    normals = normals / np.linalg.norm(normals, axis=1, keepdims=True)
-    return Mesh(unit.points * scale, normals.astype(np.float32), unit.uv, unit.albedo, unit.triangles)
+def mesh_of(kind: Kind) -> Mesh:
+    """The model of a kind of object; built once a process."""
+    return _MODELS[kind]()
 
 
-@functools.lru_cache(maxsize=None)
-def _unit(kind: Kind) -> Mesh:
-    """The mesh in a cube of side 1 about the origin."""
-    makers = {Kind.CUP: _cup, Kind.BOTTLE: _bottle, Kind.POT: _pot, Kind.BASKET: _basket}
-    return makers.get(kind, _cuboid)()
-
-
-def joined(parts: list[Mesh]) -> Mesh:
+def join(parts: Sequence[Mesh]) -> Mesh:
     """Several meshes as one."""
-    offsets = np.cumsum([0] + [len(part.points) for part in parts[:-1]])
+    starts = np.cumsum([0] + [len(part.positions) for part in parts[:-1]])
+    fields = ("positions", "normals", "uv", "uv_axes", "colors", "tint")
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in fields}
+    triangles = np.concatenate([part.triangles + start for part, start in zip(parts, starts, strict=True)])
+    return Mesh(**arrays, triangles=triangles.astype(np.int32))
+
+
+def _part(
+    positions: np.ndarray,
+    normals: np.ndarray,
+    uv: np.ndarray,
+    triangles: np.ndarray,
+    *,
+    color: Vec3 | np.ndarray = (1.0, 1.0, 1.0),
+    tint: float = 1.0,
+    uv_axes: tuple[int, int] = (FIXED, FIXED),
+) -> Mesh:
+    count = len(positions)
     return Mesh(
-        *(np.concatenate([getattr(p, name) for p in parts]) for name in ("points", "normals", "uv", "albedo")),
-        np.concatenate([p.triangles + offset for p, offset in zip(parts, offsets, strict=True)]),
+        positions=np.asarray(positions, np.float32),
+        normals=np.asarray(normals, np.float32),
+        uv=np.asarray(uv, np.float32),
+        uv_axes=np.tile(np.array(uv_axes), (count, 1)),
+        colors=np.broadcast_to(np.asarray(color, np.float32), (count, 3)).copy(),
+        tint=np.full(count, tint, np.float32),
+        triangles=np.asarray(triangles, np.int32),
     )
 
 
-def quad(corners: list[Vec3], shade: float = 1.0) -> Mesh:
-    """A flat quad, corners counter-clockwise seen from its front."""
-    points = np.array(corners, dtype=np.float32)
-    normal = np.cross(points[1] - points[0], points[2] - points[0])
-    normal = normal / np.linalg.norm(normal)
-    uv = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], dtype=np.float32)
-    return Mesh(
-        points,
-        np.tile(normal, (4, 1)).astype(np.float32),
-        uv,
-        np.full((4, 3), shade, dtype=np.float32),
-        np.array([(0, 1, 2), (0, 2, 3)], dtype=np.int32),
-    )
+def _quad(corners: Sequence[Vec3], **look: object) -> Mesh:
+    """Four corners counter-clockwise seen from outside, the first at texture coordinate (0, 0)."""
+    points = np.array(corners, dtype=np.float64)
+    normal = np.cross(points[1] - points[0], points[3] - points[0])
+    normal /= np.linalg.norm(normal)
+    uv = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
+    return _part(points, np.tile(normal, (4, 1)), uv, np.array([(0, 1, 2), (0, 2, 3)]), **look)  # type: ignore[arg-type]
 
 
-def _cuboid() -> Mesh:
-    h = 0.5
-    return joined(
-        [
-            quad([(-h, -h, -h), (h, -h, -h), (h, -h, h), (-h, -h, h)]),
-            quad([(h, -h, -h), (h, h, -h), (h, h, h), (h, -h, h)]),
-            quad([(h, h, -h), (-h, h, -h), (-h, h, h), (h, h, h)]),
-            quad([(-h, h, -h), (-h, -h, -h), (-h, -h, h), (-h, h, h)]),
-            quad([(-h, -h, h), (h, -h, h), (h, h, h), (-h, h, h)]),
-        ]
-    )
+# Faces of a cuboid seen from outside: the direction of the texture's u and v axis for each outward normal.
+_FACES = (
+    ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    ((-1, 0, 0), (0, -1, 0), (0, 0, 1)),
+    ((0, 1, 0), (-1, 0, 0), (0, 0, 1)),
+    ((0, -1, 0), (1, 0, 0), (0, 0, 1)),
+    ((0, 0, 1), (1, 0, 0), (0, 1, 0)),
+)
 
 
-def _lathe(rings: list[Ring], *, inward: bool = False) -> Mesh:
-    """Surface of revolution through (z, radius, shade) rings from bottom to top; seen from inside if `inward`."""
-    angles = np.linspace(0, 2 * math.pi, SEGMENTS + 1)
-    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+def _cuboid(*, foot: float = 1.0, stretch: bool = False, low: float = -0.5, high: float = 0.5, **look: object) -> Mesh:
+    """A block without underside.
+
+    Args:
+        foot: width at the lower end relative to the upper one.
+        stretch: texture coordinates grow with the size in metres.
+        low, high: lower and upper end.
+        look: passed to the faces.
+    """
     parts = []
-    for (z0, r0, s0), (z1, r1, s1) in zip(rings[:-1], rings[1:], strict=True):
-        low = np.concatenate([circle * r0, np.full((len(angles), 1), z0)], axis=1)
-        high = np.concatenate([circle * r1, np.full((len(angles), 1), z1)], axis=1)
-        slope = np.array([z1 - z0, r0 - r1])
-        slope = slope / np.linalg.norm(slope)
-        normals = np.concatenate([circle * slope[0], np.full((len(angles), 1), slope[1])], axis=1)
-        uv = np.stack([angles / (2 * math.pi) * 2, np.zeros(len(angles))], axis=1)
-        i = np.arange(SEGMENTS)
-        n = len(angles)
-        triangles = np.concatenate([np.stack([i, i + 1, n + i + 1], 1), np.stack([i, n + i + 1, n + i], 1)])
-        if inward:
-            triangles, normals = triangles[:, ::-1], -normals
-        shades = np.repeat([s0, s1], n)[:, None] * np.ones(3)
-        parts.append(
-            Mesh(
-                np.concatenate([low, high]).astype(np.float32),
-                np.concatenate([normals, normals]).astype(np.float32),
-                np.concatenate([uv, uv + [0, 1]]).astype(np.float32),
-                shades.astype(np.float32),
-                triangles.astype(np.int32),
-            )
-        )
-    return joined(parts)
+    for normal, u_axis, v_axis in _FACES:
+        n, u, v = np.array(normal) / 2, np.array(u_axis) / 2, np.array(v_axis) / 2
+        corners = np.array([n - u - v, n + u - v, n + u + v, n - u + v])
+        corners[:, :2] *= np.where(corners[:, 2:] < 0, foot, 1.0)
+        corners[:, 2] = low + (corners[:, 2] + 0.5) * (high - low)
+        axes = (int(np.argmax(np.abs(u_axis))), int(np.argmax(np.abs(v_axis)))) if stretch else (FIXED, FIXED)
+        parts.append(_quad([tuple(c) for c in corners], uv_axes=axes, **look))
+    return join(parts)
 
 
-def _disc(z: float, radius: float, shade: float) -> Mesh:
-    """A disc that faces up."""
-    angles = np.arange(SEGMENTS) * (2 * math.pi / SEGMENTS)
-    points = np.stack([np.cos(angles) * radius, np.sin(angles) * radius, np.full(SEGMENTS, z)], axis=1)
-    i = np.arange(1, SEGMENTS - 1)
+def _inward(mesh: Mesh, color: Vec3) -> Mesh:
+    """The same surface seen from its other side."""
     return Mesh(
-        points.astype(np.float32),
-        np.tile([0, 0, 1], (SEGMENTS, 1)).astype(np.float32),
-        (points[:, :2] + 0.5).astype(np.float32),
-        np.full((SEGMENTS, 3), shade, dtype=np.float32),
-        np.stack([np.zeros_like(i), i, i + 1], axis=1).astype(np.int32),
+        positions=mesh.positions,
+        normals=-mesh.normals,
+        uv=mesh.uv,
+        uv_axes=mesh.uv_axes,
+        colors=mesh.colors * np.asarray(color, np.float32),
+        tint=mesh.tint,
+        triangles=mesh.triangles[:, ::-1].copy(),
     )
 
 
+def _band(
+    low: tuple[float, float], high: tuple[float, float], *, segments: int = ROUND_SEGMENTS, **look: object
+) -> Mesh:
+    """A ring around the z axis from (radius, z) to (radius, z), facing outward, or upward when it is flat."""
+    (r0, z0), (r1, z1) = low, high
+    angles = np.linspace(0, 2 * math.pi, segments + 1)
+    circle = np.column_stack([np.cos(angles), np.sin(angles)])
+    share = np.linspace(0, 1, segments + 1)
+    bottom = np.column_stack([circle * r0, np.full(segments + 1, z0)])
+    top = np.column_stack([circle * r1, np.full(segments + 1, z1)])
+    length = math.hypot(z1 - z0, r0 - r1)
+    radial, upward = (z1 - z0) / length, (r0 - r1) / length
+    normals = np.column_stack([circle * radial, np.full(segments + 1, upward)])
+    uv = np.concatenate([np.column_stack([2 * share, 0 * share]), np.column_stack([2 * share, 0 * share + 1])])
+    i = np.arange(segments)
+    j = i + segments + 1
+    triangles = np.concatenate([np.column_stack([i, i + 1, j + 1]), np.column_stack([i, j + 1, j])])
+    # A ring of no radius is a point: the triangles that share it twice have no area.
+    if r1 == 0:
+        triangles = triangles[:segments]
+    elif r0 == 0:
+        triangles = triangles[segments:]
+    return _part(np.concatenate([bottom, top]), np.tile(normals, (2, 1)), uv, triangles, **look)  # type: ignore[arg-type]
+
+
+def _graded(mesh: Mesh, low: float, high: float) -> Mesh:
+    """Darkened toward its lower end: what stands on a floor gets less light there."""
+    z = mesh.positions[:, 2]
+    factor = low + (high - low) * (z + 0.5)
+    mesh.colors[:] *= factor[:, None].astype(np.float32)
+    return mesh
+
+
+@functools.cache
+def _box() -> Mesh:
+    return _graded(_cuboid(), 0.82, 1.0)
+
+
+@functools.cache
+def _wall() -> Mesh:
+    return _graded(_cuboid(stretch=True), 0.8, 1.0)
+
+
+@functools.cache
 def _cup() -> Mesh:
-    handle = []
-    bows = [(0.36, 0.32), (0.47, 0.24), (0.5, 0.05), (0.47, -0.14), (0.34, -0.24)]
-    for (x0, z0), (x1, z1) in zip(bows[:-1], bows[1:], strict=True):
-        for y, flip in ((-0.06, False), (0.06, True)):
-            inner0, inner1 = (x0 - 0.1, z0), (x1 - 0.1, z1)
-            corners = [(inner0[0], y, inner0[1]), (inner1[0], y, inner1[1]), (x1, y, z1), (x0, y, z0)]
-            handle.append(quad(corners[::-1] if flip else corners, 0.9))
-        handle.append(quad([(x0, -0.06, z0), (x1, -0.06, z1), (x1, 0.06, z1), (x0, 0.06, z0)], 0.95))
-    return joined(
-        [
-            _lathe([(-0.5, 0.27, 0.9), (-0.45, 0.3, 1.0), (0.5, 0.38, 1.0)]),
-            _lathe([(0.1, 0.33, 0.35), (0.5, 0.35, 0.7)], inward=True),
-            _lathe([(0.5, 0.38, 1.0), (0.499, 0.35, 1.0)]),
-            _disc(0.2, 0.34, 0.22),
-            *handle,
-        ]
-    )
+    """A tapered mug: handle on the +x side, dark inside."""
+    rim, foot, thickness = 0.45, 0.35, 0.035
+    outside = _graded(_band((foot, -0.5), (rim, 0.5)), 0.75, 1.0)
+    lip = _band((rim, 0.5), (rim - thickness, 0.5), color=(1.15, 1.15, 1.15))
+    inside = _inward(_band((foot - thickness, -0.35), (rim - thickness, 0.5)), (0.5, 0.5, 0.5))
+    bottom = _band((foot, -0.2), (0.0, -0.2), color=(0.22, 0.2, 0.2))
+    return join([outside, lip, inside, bottom, *_handle()])
 
 
+def _handle() -> list[Mesh]:
+    """A C-shaped strap, as three small blocks, that stays inside the collision cylinder."""
+    parts = []
+    for x0, x1, z0, z1 in ((0.38, 0.5, 0.22, 0.34), (0.34, 0.5, -0.3, -0.18), (0.45, 0.5, -0.3, 0.34)):
+        block = _cuboid(color=(0.9, 0.9, 0.9))
+        center = np.array([(x0 + x1) / 2, 0.0, (z0 + z1) / 2])
+        scale = np.array([x1 - x0, 0.1, z1 - z0])
+        block.positions[:] = block.positions * scale + center
+        # A little inside the circle at its corners.
+        block.positions[:, 0] = np.minimum(block.positions[:, 0], 0.495)
+        parts.append(block)
+    return parts
+
+
+@functools.cache
 def _bottle() -> Mesh:
-    body = _lathe(
-        [
-            (-0.5, 0.42, 0.7),
-            (-0.46, 0.48, 0.9),
-            (-0.18, 0.48, 1.0),
-            (-0.18, 0.49, 1.6),
-            (0.02, 0.49, 1.6),
-            (0.02, 0.48, 1.0),
-            (0.14, 0.46, 1.0),
-            (0.32, 0.18, 1.1),
-            (0.4, 0.16, 1.1),
-        ]
-    )
-    cap = _lathe([(0.4, 0.2, 2.2), (0.5, 0.2, 2.2)])
-    return joined([body, cap, _disc(0.5, 0.2, 2.2)])
+    """A bottle with shoulder, narrow neck, light label and cap."""
+    glass = [
+        _band((0.46, -0.5), (0.49, -0.44), color=(0.6, 0.6, 0.6)),
+        _band((0.49, -0.44), (0.49, -0.3), color=(0.85, 0.85, 0.85)),
+        _band((0.49, 0.02), (0.47, 0.12), color=(1.0, 1.0, 1.0)),
+        _band((0.47, 0.12), (0.19, 0.28), color=(1.1, 1.1, 1.1)),
+        _band((0.19, 0.28), (0.16, 0.4), color=(0.95, 0.95, 0.95)),
+    ]
+    label = _band((0.495, -0.3), (0.495, 0.02), color=(0.93, 0.93, 0.88), tint=0.15)
+    cap = _band((0.2, 0.4), (0.2, 0.5), color=(0.92, 0.92, 0.95), tint=0.0)
+    top = _band((0.2, 0.5), (0.0, 0.5), color=(0.95, 0.95, 0.98), tint=0.0)
+    return join([*glass, label, cap, top])
 
 
+@functools.cache
 def _pot() -> Mesh:
-    return joined(
-        [
-            _lathe([(-0.5, 0.33, 0.85), (0.28, 0.44, 1.0)]),
-            _lathe([(0.28, 0.5, 0.8), (0.3, 0.5, 1.1), (0.5, 0.5, 1.15)]),
-            _lathe([(0.2, 0.44, 0.35), (0.5, 0.46, 0.8)], inward=True),
-            _lathe([(0.5, 0.5, 1.15), (0.499, 0.46, 1.15)]),
-            _disc(0.34, 0.45, 0.25),
-        ]
-    )
+    """A flower pot: tapered, with a broad rim and dark soil."""
+    outside = _graded(_band((0.33, -0.5), (0.44, 0.26)), 0.72, 1.0)
+    ledge = _inward(_band((0.44, 0.26), (0.5, 0.26001)), (0.55, 0.55, 0.55))
+    rim = _band((0.49, 0.26), (0.5, 0.5), color=(1.12, 1.12, 1.12))
+    lip = _band((0.5, 0.5), (0.44, 0.5), color=(1.2, 1.2, 1.2))
+    inside = _inward(_band((0.42, 0.2), (0.44, 0.5)), (0.5, 0.5, 0.5))
+    soil = _band((0.43, 0.3), (0.0, 0.3), color=(0.17, 0.13, 0.1), tint=0.0)
+    return join([outside, ledge, rim, lip, inside, soil])
 
 
+@functools.cache
 def _basket() -> Mesh:
-    low, top, inside, z, floor = 0.42, 0.5, 0.46, 0.5, 0.0
-    outer, inner = [], []
-    bottom = [(-low, -low), (low, -low), (low, low), (-low, low)]
-    rim = [(-top, -top), (top, -top), (top, top), (-top, top)]
-    hole = [(-inside, -inside), (inside, -inside), (inside, inside), (-inside, inside)]
-    for k in range(4):
-        n = (k + 1) % 4
-        outer.append(quad([(*bottom[k], -z), (*bottom[n], -z), (*rim[n], z), (*rim[k], z)]))
-        inner.append(quad([(*hole[n], floor), (*hole[k], floor), (*hole[k], z), (*hole[n], z)], 0.6))
-        inner.append(quad([(*rim[k], z), (*rim[n], z), (*hole[n], z), (*hole[k], z)], 1.15))
-    inner.append(quad([(*corner, floor) for corner in hole], 0.4))
-    return joined(outer + inner)
+    """A laundry basket: tapered, slotted, open, with a rim."""
+    foot, rim_z, wall = 0.8, 0.36, 0.05
+    walls = join([_cuboid_side(i, foot=foot, low=-0.5, high=rim_z) for i in range(4)])
+    rim = join([_cuboid_side(i, foot=1.0, low=rim_z, high=0.5, plain=True) for i in range(4)])
+    inside = join([_inward(_cuboid_side(i, foot=foot, low=-0.5, high=0.5), (0.55, 0.55, 0.55)) for i in range(4)])
+    inside.positions[:, :2] *= 1 - 2 * wall
+    lip = [_lip(i, wall) for i in range(4)]
+    half = foot * (0.5 - wall)
+    floor = _quad(
+        [(-half, -half, -0.45), (half, -half, -0.45), (half, half, -0.45), (-half, half, -0.45)],
+        color=(0.35, 0.35, 0.35),
+    )
+    floor.uv[:] = 0.02
+    return join([walls, rim, inside, *lip, floor])
+
+
+def _cuboid_side(index: int, *, foot: float, low: float, high: float, plain: bool = False) -> Mesh:
+    """One of the four upright faces of a tapered block; a plain one takes a single texel at the texture's edge."""
+    normal, u_axis, v_axis = _FACES[index]
+    n, u, v = np.array(normal) / 2, np.array(u_axis) / 2, np.array(v_axis) / 2
+    corners = np.array([n - u - v, n + u - v, n + u + v, n - u + v])
+    corners[:, :2] *= np.where(corners[:, 2:] < 0, foot, 1.0)
+    corners[:, 2] = np.where(corners[:, 2] < 0, low, high)
+    side = _quad([tuple(c) for c in corners], color=(1.1, 1.1, 1.1) if plain else (1.0, 1.0, 1.0))
+    if plain:
+        side.uv[:] = 0.02
+    return side
+
+
+def _lip(index: int, wall: float) -> Mesh:
+    """The upper edge of one side of an open box."""
+    normal, u_axis, _ = _FACES[index]
+    n, u = np.array(normal) / 2, np.array(u_axis) / 2
+    inner = 1 - 2 * wall
+    up = np.array([0, 0, 0.5])
+    corners = [n - u + up, n + u + up, (n + u) * inner + up, (n - u) * inner + up]
+    lip = _quad([tuple(c) for c in corners], color=(1.2, 1.2, 1.2))
+    lip.uv[:] = 0.02
+    return lip
+
+
+_MODELS: dict[Kind, Callable[[], Mesh]] = {
+    Kind.BOX: _box,
+    Kind.WALL: _wall,
+    Kind.CUP: _cup,
+    Kind.BOTTLE: _bottle,
+    Kind.POT: _pot,
+    Kind.BASKET: _basket,
+}

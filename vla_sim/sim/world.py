@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import io
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -31,29 +32,27 @@ class Contact:
 
 @contextlib.contextmanager
 def _without_banner() -> Iterator[None]:
-    """PyBullet prints its build time from C when it is first imported; keep it out of our output."""
+    """PyBullet writes its build time to standard error from C when it is first imported; keep it out of our output."""
     try:
-        saved = os.dup(1)
+        saved = os.dup(2)
     except OSError:
         yield
         return
     sink = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(sink, 1)
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
+        os.dup2(sink, 2)
+        yield
     finally:
-        os.dup2(saved, 1)
+        ctypes.CDLL(None).fflush(None)
+        os.dup2(saved, 2)
         os.close(sink)
         os.close(saved)
 
 
 def pybullet_module() -> Any:
     """PyBullet, imported without its banner."""
-    import sys
-
     if "pybullet" not in sys.modules:
-        sys.stdout.flush()
+        sys.stderr.flush()
         with _without_banner():
             import pybullet
     import pybullet
