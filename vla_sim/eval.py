@@ -13,7 +13,9 @@ from vla_sim.cli import run_command
 
 if TYPE_CHECKING:
     from vla_sim.evaluation.plan import Plan
+    from vla_sim.evaluation.record import EpisodeRecord
     from vla_sim.evaluation.runner import Result
+    from vla_sim.types import Scene
 
 EPILOG = """examples:
   python -m vla_sim.eval --policy ensemble --scenario obstacle_left
@@ -23,6 +25,9 @@ EPILOG = """examples:
 
 results: OUT/episodes.jsonl (one line per episode), OUT/summary.json, OUT/report.html, OUT/videos/
 exit code: 0 all episodes ran, 2 bad input, 130 interrupted (go on with --resume)"""
+
+
+SHOWN_FAILURES = 60
 
 
 def parser() -> argparse.ArgumentParser:
@@ -158,11 +163,22 @@ def _finish(result: Result, plan: Plan, out: Path, options: argparse.Namespace) 
 
     films = wanted_films(result.records, options.video)
     videos = [film(plan, record, out / "videos") for record in _counted(films, "filming")]
-    write_report(result.summary, result.records, videos, out / REPORT_FILE)
+    write_report(result.summary, result.records, videos, out / REPORT_FILE, scenes=_failed_scenes(result, plan))
     print(console_table(result.summary))
     print(f"report: {out / REPORT_FILE}")
     if videos:
         print(f"videos: {len(videos)} in {out / 'videos'}")
+
+
+def _failed_scenes(result: Result, plan: Plan) -> dict[tuple[str, int], Scene]:
+    """Worlds of the first failures, so that the report can show what stood there."""
+    from vla_sim.envs.sampling import SceneSource
+
+    def scene(record: EpisodeRecord) -> Scene:
+        return SceneSource(record.scenario, plan.embodiment, plan.instruction_set, plan.language).scene(record.seed)
+
+    failures = [record for record in result.records if not record.success and record.path]
+    return {(record.scenario, record.seed): scene(record) for record in failures[:SHOWN_FAILURES]}
 
 
 def _gate(result: Result, out: Path, options: argparse.Namespace) -> int:

@@ -13,8 +13,8 @@ from vla_sim.cli import run_command
 if TYPE_CHECKING:
     from vla_sim.evaluation.record import EpisodeRecord
 
-EPILOG = """EPISODE is a line number of episodes.jsonl counted from 0, or POLICY/SCENARIO/SEED (parts that are not needed
-to tell episodes apart may be left away from the front: obstacle_left/100003, 100003).
+EPILOG = """EPISODE is a line number of episodes.jsonl counted from 0, or POLICY/SCENARIO/SEED (leading parts that
+are not needed to tell episodes apart may be left away: obstacle_left/100003, 100003).
 
 examples:
   python -m vla_sim.replay runs/core 12
@@ -77,8 +77,7 @@ def find_episode(records: Sequence[EpisodeRecord], name: str) -> EpisodeRecord:
 
     if name.isdecimal() and int(name) < len(records):
         return records[int(name)]
-    wanted = name.split("/")
-    found = [r for r in records if list(map(str, r.key))[-len(wanted) :] == wanted]
+    found = [r for r in records if f"/{'/'.join(map(str, r.key))}".endswith(f"/{name}")]
     if len(found) == 1:
         return found[0]
     if found:

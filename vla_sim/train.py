@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from vla_sim.learning.behaviour_cloning import Sequences, Trainer
     from vla_sim.learning.collecting import Drives, Task
 
-EPILOG = """The folder OUT holds everything: data of each round, checkpoint, logs, the policies of each round. Started again on the
-same folder, the command goes on where it was interrupted. Training seeds are below 100000; no evaluation seed is ever seen.
+EPILOG = """The folder OUT holds data, checkpoint, logs and the policies of each round. Started again
+on the same folder, it goes on where it was interrupted. Seeds are below 100000: no evaluation seed is ever seen.
 
 examples:
   python -m vla_sim.train --out runs/train --publish policies

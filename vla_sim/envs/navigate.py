@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -10,8 +10,8 @@ import numpy as np
 from vla_sim.envs.sampling import SceneSource
 from vla_sim.envs.simulation import Simulation, checked_action
 from vla_sim.envs.spaces import action_space, observation_space
-from vla_sim.scenarios import Scenario
 from vla_sim.render.camera import make_renderer
+from vla_sim.scenarios import Scenario
 from vla_sim.specs import Embodiment
 from vla_sim.types import Outcome
 
@@ -66,7 +66,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
     `is_success`, `outcome`, `collision_partner`, `collision_events`, `sim_time_s`, `scene`.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 5}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012 - as Gymnasium declares it
 
     def __init__(
         self,

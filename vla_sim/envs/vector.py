@@ -14,8 +14,8 @@ from vla_sim.envs.sampling import SceneSource
 from vla_sim.envs.simulation import Simulation, checked_action
 from vla_sim.envs.spaces import action_space, observation_space
 from vla_sim.errors import UserError
-from vla_sim.scenarios import Scenario
 from vla_sim.render.camera import make_renderer
+from vla_sim.scenarios import Scenario
 from vla_sim.specs import Embodiment
 from vla_sim.types import Outcome, Scene
 
@@ -69,7 +69,7 @@ class NavigateVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         mask = np.asarray(options.get("reset_mask", np.ones(self.num_envs, dtype=bool)), dtype=bool)
         scenes = options.get("scenes") or [None] * self.num_envs
         seeds = self._seed_list(seed)
-        for lane in np.flatnonzero(mask):
+        for lane in np.flatnonzero(mask).tolist():
             if seeds[lane] is not None:
                 self._rngs[lane] = np.random.default_rng(seeds[lane])
             self._start(lane, self.source.next_scene(seeds[lane], scenes[lane], self._rngs[lane]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from vla_sim.embodiments import load_embodiment
 from vla_sim.errors import UserError
 from vla_sim.evaluation.plan import Plan
 from vla_sim.evaluation.record import EpisodeRecord
@@ -38,5 +39,6 @@ def film(plan: Plan, record: EpisodeRecord, folder: Path, replayed: Replayed | N
     replayed = replayed or replay_episode(plan, record)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / video_name(record)
-    write_video(path, replayed.frames, scene=replayed.scene, record=record)
+    radius_m = load_embodiment(plan.embodiment).body.radius_m
+    write_video(path, replayed.frames, scene=replayed.scene, record=record, robot_radius_m=radius_m)
     return VideoRef(record=record, path=path)

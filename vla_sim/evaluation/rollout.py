@@ -124,7 +124,7 @@ class Rollout:
                 running[lane] = Drive(job, scene, [])
         observation, _ = self.env.reset(options={"reset_mask": mask, "scenes": scenes})
         self._policy.reset(mask, seeds)
-        for lane in np.flatnonzero(mask):
+        for lane in np.flatnonzero(mask).tolist():
             drive = running[lane]
             assert drive is not None
             drive.path.append(_as_tuple(self.env.lanes[lane].pose))
@@ -222,11 +222,13 @@ def check_spec(policy: Policy, env: NavigateVectorEnv) -> None:
     spec, embodiment = policy.spec, env.embodiment
     if spec.action_names and tuple(spec.action_names) != embodiment.action_names:
         raise ActionError(
-            f"the policy gives actions {list(spec.action_names)}, {embodiment.name} takes {list(embodiment.action_names)}"
+            f"the policy gives actions {list(spec.action_names)}, "
+            f"{embodiment.name} takes {list(embodiment.action_names)}"
         )
     if spec.image_px and tuple(spec.image_px) != embodiment.camera.image_px:
         raise ActionError(
-            f"the policy reads {spec.image_px} pictures, the camera of {embodiment.name} gives {embodiment.camera.image_px}"
+            f"the policy reads {spec.image_px} pictures, "
+            f"the camera of {embodiment.name} gives {embodiment.camera.image_px}"
         )
 
 

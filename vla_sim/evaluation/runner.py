@@ -87,7 +87,8 @@ def evaluate(
             "wall_time_s": round(time.perf_counter() - begin, 3),
             "complete": not interrupted,
         }
-        summary = summarise(records, facts)
+        planned = {(policy, scenario): plan.episodes for policy in plan.policies for scenario in plan.scenarios}
+        summary = summarise(records, facts, planned=planned)
         write_atomically(out / SUMMARY_FILE, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     return Result(records, summary, not interrupted)
 

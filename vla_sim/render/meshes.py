@@ -52,10 +52,10 @@ def _unit(kind: Kind) -> Mesh:
 def joined(parts: list[Mesh]) -> Mesh:
     """Several meshes as one."""
     offsets = np.cumsum([0] + [len(part.points) for part in parts[:-1]])
-    return Mesh(
-        *(np.concatenate([getattr(p, name) for p in parts]) for name in ("points", "normals", "uv", "albedo")),
-        np.concatenate([p.triangles + offset for p, offset in zip(parts, offsets, strict=True)]),
-    )
+    fields = ("points", "normals", "uv", "albedo")
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in fields}
+    triangles = np.concatenate([p.triangles + offset for p, offset in zip(parts, offsets, strict=True)])
+    return Mesh(**arrays, triangles=triangles)
 
 
 def quad(corners: list[Vec3], shade: float = 1.0) -> Mesh:

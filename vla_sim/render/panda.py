@@ -173,6 +173,7 @@ class _Stage:
         self._distortion: Distortion | None = None
         self._scene: Scene | None = None
         self._robot = Pose2(0.0, 0.0)
+        self._moved: Mapping[str, tuple[Vec3, Quat]] = {}
 
     def clear(self) -> None:
         """Remove everything but the camera."""
@@ -183,7 +184,7 @@ class _Stage:
     def build(self, scene: Scene, camera: CameraSpec) -> None:
         """Build floor, shadows and bodies."""
         self.clear()
-        self._scene, self._camera, self._moved = scene, camera, {}
+        self._scene, self._camera = scene, camera
         self._distortion = Distortion.of(camera) if camera.distortion else None
         hfov, vfov = (
             (self._distortion.hfov_rad, self._distortion.vfov_rad)

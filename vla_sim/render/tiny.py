@@ -1,4 +1,4 @@
-"""PyBullet's TinyRenderer with primitive shapes: slow, plain, and the reference that other pictures are held against."""
+"""PyBullet's TinyRenderer with primitive shapes: slow and plain, the reference for other pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Quat = tuple[float, float, float, float]
 
 
 class TinyRenderer:
-    """See `vla_sim.render.camera.Renderer`. Round things are cylinders, all others cuboids; no textures, no lens distortion."""
+    """See `vla_sim.render.camera.Renderer`. Round things are cylinders, others cuboids; no textures, no distortion."""
 
     def __init__(self, image_px: tuple[int, int], slots: int = 1) -> None:
         self._p = pybullet_module()

@@ -13,7 +13,7 @@ STANDSTILL: Twist = (0.0, 0.0, 0.0)
 
 
 class Actuation:
-    """State of the base's motors between commands: `reset` for an episode, `command` a control step, `next` a physics step."""
+    """The base's motors between commands: `reset` for an episode, `command` a control step, `next` a physics step."""
 
     def __init__(self, embodiment: Embodiment) -> None:
         self.embodiment = embodiment

@@ -174,7 +174,7 @@ class World:
         if name in self._ids:
             raise ValueError(f"a body named {name!r} is already in this world")
         collision = self._p.createCollisionShape(**shape, physicsClientId=self._client)
-        # Maximal coordinates make plain rigid bodies, which can sleep from the start; PyBullet's default multibodies cannot.
+        # Maximal coordinates make plain rigid bodies, which can sleep from the start; default multibodies cannot.
         body = self._p.createMultiBody(
             mass_kg, collision, -1, position, quat, useMaximalCoordinates=1, physicsClientId=self._client
         )
