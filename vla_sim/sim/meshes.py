@@ -219,7 +219,7 @@ def _bottle() -> Mesh:
 def _pot() -> Mesh:
     """A flower pot: tapered, with a broad rim and dark soil."""
     outside = _graded(_band((0.33, -0.5), (0.44, 0.26)), 0.72, 1.0)
-    ledge = _inward(_band((0.44, 0.26), (0.5, 0.26001)), (0.55, 0.55, 0.55))
+    ledge = _band((0.44, 0.26), (0.49, 0.26), color=(0.55, 0.55, 0.55))
     rim = _band((0.49, 0.26), (0.5, 0.5), color=(1.12, 1.12, 1.12))
     lip = _band((0.5, 0.5), (0.44, 0.5), color=(1.2, 1.2, 1.2))
     inside = _inward(_band((0.42, 0.2), (0.44, 0.5)), (0.5, 0.5, 0.5))

@@ -1,0 +1,121 @@
+"""Cameras: what every renderer offers, and the way to get one by name. Used by the envs and the reports.
+
+A renderer holds a number of slots. Each slot shows one scene from one robot's camera; a picture depends on nothing but
+its own scene, camera and poses: not on the slot, on what other slots hold, or on what was drawn before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from vla_sim.errors import UserError, suggest
+from vla_sim.specs import CameraSpec
+from vla_sim.types import Look, Pose2, Scene, Vec3
+
+Quat = tuple[float, float, float, float]
+Moved = Mapping[str, tuple[Vec3, Quat]]
+
+RENDERERS = ("software", "gpu", "tiny")
+
+SKY_LABEL = 0
+FLOOR_LABEL = 1
+FIRST_BODY_LABEL = 2
+
+
+class Renderer(Protocol):
+    """Draws scenes as a robot's camera sees them. The robot itself is not in its own picture."""
+
+    slots: int
+
+    def load(self, slot: int, scene: Scene, camera: CameraSpec) -> None:
+        """Show this scene in a slot, in place of what was there; the robot is at the scene's start."""
+
+    def place(self, slot: int, robot: Pose2, moved: Moved = ...) -> None:
+        """Set the robot's pose in the world frame, and where bodies are that were pushed.
+
+        Args:
+            slot: which scene.
+            robot: pose of the robot's centre; the camera is mounted on it.
+            moved: by name, centre (x, y, z) in metres and quaternion (x, y, z, w). Bodies that are not named
+                stand where the scene put them.
+        """
+
+    def render(self) -> np.ndarray:
+        """Pictures of all slots: uint8 RGB (slots, H, W, 3), C-contiguous; the next call overwrites them."""
+
+    def depth(self, slot: int) -> np.ndarray:
+        """Distance along the optical axis in metres, float32 (H, W); the camera's far_m where nothing is."""
+
+    def segmentation(self, slot: int) -> np.ndarray:
+        """What each pixel shows, int32 (H, W): 0 background, 1 floor, 2 + index into scene.bodies."""
+
+    def overview(self, slot: int, width: int, height: int) -> np.ndarray:
+        """The scene with the robot in it, seen from behind and above: uint8 RGB (height, width, 3)."""
+
+    def close(self) -> None:
+        """Give everything back; the renderer is not used after."""
+
+
+def make_renderer(image_px: tuple[int, int], slots: int = 1, *, name: str = "software") -> Renderer:
+    """A renderer by name.
+
+    Args:
+        image_px: (width, height) of every picture.
+        slots: number of scenes that are shown at a time.
+        name: "software" (Panda3D's own rasteriser, the default: needs nothing and is the same on every machine),
+            "gpu" (Panda3D through EGL: probed in a process of its own first) or "tiny" (PyBullet's TinyRenderer with
+            plain shapes: the slow reference that pictures are checked against).
+
+    Raises:
+        UserError: unknown name, or no working GPU pipe on this machine.
+    """
+    if slots < 1:
+        raise ValueError(f"a renderer needs at least one slot, got {slots}")
+    if name == "tiny":
+        from vla_sim.sim.tiny import TinyRenderer
+
+        return TinyRenderer(image_px, slots)
+    if name not in RENDERERS:
+        raise UserError(f"unknown renderer {name!r}; {suggest(name, RENDERERS)}")
+    from vla_sim.sim.panda import PandaRenderer
+
+    return PandaRenderer(image_px, slots, pipe=name)
+
+
+def camera_pose(camera: CameraSpec, look: Look, robot: Pose2) -> tuple[np.ndarray, np.ndarray]:
+    """Where the optical centre is and how the camera is turned, in the world frame.
+
+    Returns:
+        Position (3,) in metres and rotation (3, 3); its columns are the directions forward, left and up of the camera.
+    """
+    roll, tilt, pan = look.camera_tilt_rad
+    yaw = robot.yaw_rad
+    x, y, z = camera.mount_m
+    position = np.array(
+        [
+            robot.x_m + math.cos(yaw) * x - math.sin(yaw) * y,
+            robot.y_m + math.sin(yaw) * x + math.cos(yaw) * y,
+            z,
+        ]
+    )
+    return position, _about_z(yaw + pan) @ _about_y(camera.pitch_rad + tilt) @ _about_x(roll)
+
+
+def _about_x(angle: float) -> np.ndarray:
+    c, s = math.cos(angle), math.sin(angle)
+    return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+
+
+def _about_y(angle: float) -> np.ndarray:
+    """Positive turns forward (x) toward down (-z)."""
+    c, s = math.cos(angle), math.sin(angle)
+    return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+
+
+def _about_z(angle: float) -> np.ndarray:
+    c, s = math.cos(angle), math.sin(angle)
+    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])

@@ -1,0 +1,423 @@
+"""Cameras drawn by Panda3D: its software rasteriser, or a GPU through EGL. Used through `vla_sim.sim.camera`.
+
+One GraphicsEngine a process, no window and no ShowBase. Every slot has an off-screen buffer of its own, all of one size and drawn in
+one frame: slots side by side in one buffer would round vertices differently by position, and the picture of a scene
+must not depend on its slot.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+
+from vla_sim.sim.camera import Moved, camera_pose
+from vla_sim.sim.depth import planar_depth
+from vla_sim.sim.lens import Lens, lens_of
+from vla_sim.sim.robot_model import robot_layer
+from vla_sim.sim.stage import Layer, Stage
+from vla_sim.sim.textures import SHADOW, SIZE_PX, texture_pixels
+from vla_sim.specs import CameraSpec
+from vla_sim.types import Pose2, Scene
+
+BACKGROUND = (0.72, 0.78, 0.84)
+OVERVIEW_BACKGROUND = (0.86, 0.89, 0.92)
+# Every label is a colour of its own, steps apart from its neighbours so that rounding cannot confuse them.
+LABEL_STEP = 8
+LABELS_PER_CHANNEL = 32
+
+_SETTINGS = """
+notify-level-display error
+notify-level-x11display fatal
+notify-level-tinydisplay error
+notify-level-egldisplay error
+audio-library-name null
+sync-video false
+textures-power-2 down
+"""
+
+
+class PandaRenderer:
+    """See `vla_sim.sim.camera.Renderer`.
+
+    Depth is computed from the segmentation: each pixel's ray is cut with the triangles of what it shows, so it is as
+    exact as the outlines (float32 rounding inside, up to one pixel's step along edges), whatever the depth buffer.
+    """
+
+    def __init__(self, image_px: tuple[int, int], slots: int = 1, *, pipe: str = "software") -> None:
+        self.slots = slots
+        self.image_px = image_px
+        self.name = _usable(pipe)
+        width, height = image_px
+        self._pictures = np.zeros((slots, height, width, 3), np.uint8)
+        self._slots = [_Slot(self.name, image_px) for _ in range(slots)]
+        self._overviews: dict[tuple[int, int], _Target] = {}
+
+    def load(self, slot: int, scene: Scene, camera: CameraSpec) -> None:
+        """Show this scene in a slot, in place of what was there; the robot is at the scene's start."""
+        if camera.image_px != self.image_px:
+            raise ValueError(f"this renderer draws {self.image_px} pixels, the camera has {camera.image_px}")
+        self._slots[slot].load(scene, camera)
+
+    def place(self, slot: int, robot: Pose2, moved: Moved = {}) -> None:  # noqa: B006 - never written to
+        """Set the robot's pose and the poses (centre, quaternion xyzw) of bodies that were pushed."""
+        self._slots[slot].place(robot, moved)
+
+    def render(self) -> np.ndarray:
+        """Pictures of all slots: uint8 RGB (slots, H, W, 3), C-contiguous; the next call overwrites them."""
+        _draw([slot.target for slot in self._slots])
+        for slot, picture in zip(self._slots, self._pictures, strict=True):
+            slot.read(picture)
+        return self._pictures
+
+    def depth(self, slot: int) -> np.ndarray:
+        """Distance along the optical axis in metres, float32 (H, W); the camera's far_m where nothing is."""
+        return self._slots[slot].depth()
+
+    def segmentation(self, slot: int) -> np.ndarray:
+        """What each pixel shows, int32 (H, W): 0 background, 1 floor, 2 + index into scene.bodies."""
+        return self._slots[slot].segmentation()
+
+    def overview(self, slot: int, width: int, height: int) -> np.ndarray:
+        """The scene with the robot in it, seen from behind and above: uint8 RGB (height, width, 3)."""
+        size = (width, height)
+        if size not in self._overviews:
+            self._overviews[size] = _Target(self.name, size, background=OVERVIEW_BACKGROUND)
+        return self._slots[slot].overview(self._overviews[size])
+
+    def close(self) -> None:
+        """Give everything back; calling it twice is harmless."""
+        for slot in self._slots:
+            slot.close()
+        for target in self._overviews.values():
+            target.close()
+        self._slots, self._overviews = [], {}
+
+
+class _Slot:
+    """One scene, its nodes and the buffer it is drawn into."""
+
+    def __init__(self, pipe: str, image_px: tuple[int, int]) -> None:
+        core = _core()
+        self._pipe, self._image_px = pipe, image_px
+        self._root = core.NodePath("slot")
+        self._colored: Any = None
+        self._labelled: Any = None
+        self._stage: Stage | None = None
+        self.target = _Target(pipe, image_px)
+        self._eye = self._root.attachNewNode(self.target.camera)
+
+    def load(self, scene: Scene, camera: CameraSpec) -> None:
+        stage, lens = Stage(scene), lens_of(camera)
+        self._clear()
+        self._scene, self._camera, self._lens, self._stage = scene, camera, lens, stage
+        if self.target.size_px != lens.draw_px:
+            self._eye.removeNode()
+            self.target.close()
+            self.target = _Target(self._pipe, lens.draw_px)
+            self._eye = self._root.attachNewNode(self.target.camera)
+        self.target.look(lens.half_tan, camera.near_m, camera.far_m)
+        self._node, self._geoms = _colored_node(stage)
+        self._colored = self._root.attachNewNode(self._node)
+        self.place(scene.start, {})
+
+    def place(self, robot: Pose2, moved: Moved) -> None:
+        if self._stage is None:
+            raise RuntimeError("load a scene into this slot before the robot is placed in it")
+        self._robot = robot
+        position, turn = camera_pose(self._camera, self._scene.look, robot)
+        _aim(self._eye, position, turn)
+        for layer in self._stage.move(moved):
+            _write_vertices(self._node.modifyGeom(self._geoms[id(layer)]).modifyVertexData(), layer.vertices)
+            self._drop_labels()
+
+    def read(self, out: np.ndarray) -> None:
+        """Copy the drawn picture into uint8 (H, W, 3)."""
+        drawn = self.target.pixels()
+        if self._stage is None or self._lens.table is None:
+            out[:] = drawn
+        else:
+            out[:] = self._lens.apply(drawn, self._image_px)
+
+    def segmentation(self) -> np.ndarray:
+        assert self._stage is not None, "load a scene first"
+        return self._lens.apply(self._drawn_labels(), self._image_px)
+
+    def depth(self) -> np.ndarray:
+        assert self._stage is not None, "load a scene first"
+        labels = self._drawn_labels()
+        position, turn = camera_pose(self._camera, self._scene.look, self._robot)
+        depth = planar_depth(
+            labels, self._stage.solids, position, turn, self._lens, self._camera.near_m, self._camera.far_m
+        )
+        return self._lens.apply(depth, self._image_px)
+
+    def overview(self, target: _Target) -> np.ndarray:
+        assert self._stage is not None, "load a scene first"
+        core = _core()
+        eye = self._root.attachNewNode(target.camera)
+        robot = core.GeomNode("robot")
+        for layer, state in robot_layer(self._robot, self._stage):
+            robot.addGeom(_geom(layer), _state(layer.texture, layer.variant, state))
+        drawn = self._root.attachNewNode(robot)
+        try:
+            target.look((0.75, 0.75 * target.size_px[1] / target.size_px[0]), 0.05, 40.0)
+            _aim(eye, *_overview_pose(self._robot))
+            _draw([target])
+            return target.pixels().copy()
+        finally:
+            drawn.removeNode()
+            eye.detachNode()
+
+    def close(self) -> None:
+        self._clear()
+        self._eye.removeNode()
+        self._root.removeNode()
+        self.target.close()
+
+    def _drawn_labels(self) -> np.ndarray:
+        assert self._stage is not None
+        if self._labelled is None:
+            self._labelled = self._root.attachNewNode(_labelled_node(self._stage))
+        self._colored.stash()
+        self.target.background((0.0, 0.0, 0.0))
+        try:
+            _draw([self.target])
+            coded = self.target.pixels() // LABEL_STEP
+        finally:
+            self.target.background(BACKGROUND)
+            self._colored.unstash()
+            self._drop_labels()
+        return coded[..., 0].astype(np.int32) + LABELS_PER_CHANNEL * coded[..., 1].astype(np.int32)
+
+    def _drop_labels(self) -> None:
+        if self._labelled is not None:
+            self._labelled.removeNode()
+            self._labelled = None
+
+    def _clear(self) -> None:
+        self._drop_labels()
+        if self._colored is not None:
+            self._colored.removeNode()
+            self._colored = None
+        self._stage = None
+
+
+class _Target:
+    """An off-screen buffer with a camera; idle except while `_draw` runs."""
+
+    def __init__(self, pipe: str, size_px: tuple[int, int], *, background: tuple[float, ...] = BACKGROUND) -> None:
+        core = _core()
+        self.size_px = size_px
+        properties = core.FrameBufferProperties()
+        properties.setRgbaBits(8, 8, 8, 8)
+        properties.setDepthBits(24)
+        window = core.WindowProperties(size=size_px)
+        self.buffer = _engine().makeOutput(
+            _pipe(pipe), "camera", 0, properties, window, core.GraphicsPipe.BFRefuseWindow
+        )
+        if self.buffer is None:
+            raise RuntimeError(f"Panda3D gave no off-screen buffer of {size_px} pixels on its {pipe} pipe")
+        self.texture = core.Texture("picture")
+        self.buffer.addRenderTexture(self.texture, core.GraphicsOutput.RTMCopyRam, core.GraphicsOutput.RTPColor)
+        self.lens = core.PerspectiveLens()
+        self.camera = core.Camera("eye", self.lens)
+        region = self.buffer.makeDisplayRegion()
+        region.setCamera(core.NodePath(self.camera))
+        self.background(background)
+        self.buffer.setActive(False)
+
+    def background(self, color: tuple[float, ...]) -> None:
+        self.buffer.setClearColor((*color, 1.0))
+
+    def look(self, half_tan: tuple[float, float], near_m: float, far_m: float) -> None:
+        self.lens.setFov(*(math.degrees(2 * math.atan(value)) for value in half_tan))
+        self.lens.setNearFar(near_m, far_m)
+
+    def pixels(self) -> np.ndarray:
+        """The drawn picture, uint8 RGB (H, W, 3), top row first; a view."""
+        width, height = self.size_px
+        data = np.frombuffer(self.texture.getRamImageAs("RGB"), np.uint8)
+        return data.reshape(height, width, 3)[::-1]
+
+    def close(self) -> None:
+        if self.buffer is not None:
+            _engine().removeWindow(self.buffer)
+            self.buffer = None
+
+
+def _usable(pipe: str) -> str:
+    """The pipe to use: "software" with a warning where "gpu" does not work."""
+    if pipe != "gpu":
+        return pipe
+    from vla_sim.sim.gpu_probe import probe_gpu
+
+    found = probe_gpu()
+    if found.works:
+        return pipe
+    warnings.warn(f"no GPU pipe here ({found.message}); drawing in software instead", RuntimeWarning, stacklevel=4)
+    return "software"
+
+
+@functools.cache
+def _core() -> Any:
+    """panda3d.core, imported and set up when the first renderer is made."""
+    from panda3d import core
+
+    core.loadPrcFileData("vla_sim", _SETTINGS)
+    return core
+
+
+@functools.cache
+def _engine() -> Any:
+    return _core().GraphicsEngine.getGlobalPtr()
+
+
+@functools.cache
+def _pipe(name: str) -> Any:
+    selection = _core().GraphicsPipeSelection.getGlobalPtr()
+    if name == "gpu":
+        pipe = selection.makeModulePipe("p3headlessgl")
+    else:
+        pipe = selection.makePipe("TinyOffscreenGraphicsPipe", "p3tinydisplay")
+    if pipe is None:
+        raise RuntimeError(f"this build of Panda3D has no {name} pipe")
+    return pipe
+
+
+def _draw(targets: list[_Target]) -> None:
+    """Draw one frame into these targets and no others."""
+    for target in targets:
+        target.buffer.setActive(True)
+    try:
+        _engine().renderFrame()
+    finally:
+        for target in targets:
+            target.buffer.setActive(False)
+
+
+def _aim(node: Any, position: np.ndarray, turn: np.ndarray) -> None:
+    """Turn a camera node: Panda's camera looks along its y axis, with x to the right and z up."""
+    forward, left, up = turn.T.tolist()
+    right = [-value for value in left]
+    node.setMat(_core().LMatrix4(*right, 0, *forward, 0, *up, 0, *position.tolist(), 1))
+
+
+def _overview_pose(robot: Pose2) -> tuple[np.ndarray, np.ndarray]:
+    """Behind and above the robot, looking at a point ahead of it."""
+    ahead = np.array([math.cos(robot.yaw_rad), math.sin(robot.yaw_rad), 0.0])
+    here = np.array([robot.x_m, robot.y_m, 0.0])
+    eye = here - 1.15 * ahead + np.array([0.0, 0.0, 1.25])
+    forward = here + 0.75 * ahead + np.array([0, 0, 0.1]) - eye
+    forward /= np.linalg.norm(forward)
+    left = np.cross([0.0, 0.0, 1.0], forward)
+    left /= np.linalg.norm(left)
+    return eye, np.column_stack([forward, left, np.cross(forward, left)])
+
+
+def _colored_node(stage: Stage) -> tuple[Any, dict[int, int]]:
+    """The scene as one node, and the index of each layer's geometry in it."""
+    core = _core()
+    node = core.GeomNode("scene")
+    indices: dict[int, int] = {}
+    for layer, style in [
+        (stage.floor, "floor"),
+        (stage.shadows, "shadow"),
+        *((solid, "solid") for solid in stage.solids),
+    ]:
+        if len(layer.vertices):
+            indices[id(layer)] = node.getNumGeoms()
+            node.addGeom(_geom(layer), _state(layer.texture, layer.variant, style))
+    node.setBounds(core.OmniBoundingVolume())
+    node.setFinal(True)
+    return node, indices
+
+
+def _labelled_node(stage: Stage) -> Any:
+    """The same triangles without light or texture, each in the colour of its label."""
+    node = _core().GeomNode("labels")
+    for layer, style in [(stage.floor, "floor"), *((solid, "solid") for solid in stage.solids)]:
+        vertices = layer.vertices.copy()
+        vertices["color"][:, 0] = layer.labels % LABELS_PER_CHANNEL * LABEL_STEP + LABEL_STEP // 2
+        vertices["color"][:, 1] = layer.labels // LABELS_PER_CHANNEL * LABEL_STEP + LABEL_STEP // 2
+        vertices["color"][:, 2:] = 255
+        plain = Layer("", 0, vertices, layer.triangles, layer.labels)
+        node.addGeom(_geom(plain), _state("", 0, style))
+    return node
+
+
+def _geom(layer: Layer) -> Any:
+    """Panda's copy of a layer's triangles."""
+    core = _core()
+    data = core.GeomVertexData("layer", _vertex_format(), core.Geom.UHStatic)
+    data.uncleanSetNumRows(len(layer.vertices))
+    _write_vertices(data, layer.vertices)
+    triangles = core.GeomTriangles(core.Geom.UHStatic)
+    triangles.setIndexType(core.Geom.NTUint16)
+    indices = triangles.modifyVertices()
+    indices.uncleanSetNumRows(layer.triangles.size)
+    memoryview(indices).cast("B")[:] = layer.triangles.tobytes()
+    geom = core.Geom(data)
+    geom.addPrimitive(triangles)
+    return geom
+
+
+def _write_vertices(data: Any, vertices: np.ndarray) -> None:
+    memoryview(data.modifyArray(0)).cast("B")[:] = vertices.tobytes()
+
+
+@functools.cache
+def _vertex_format() -> Any:
+    """The layout of `stage.VERTEX`."""
+    core = _core()
+    array = core.GeomVertexArrayFormat()
+    array.addColumn(core.InternalName.getVertex(), 3, core.Geom.NTFloat32, core.Geom.CPoint)
+    array.addColumn(core.InternalName.getColor(), 4, core.Geom.NTUint8, core.Geom.CColor)
+    array.addColumn(core.InternalName.getTexcoord(), 2, core.Geom.NTFloat32, core.Geom.CTexcoord)
+    return core.GeomVertexFormat.registerFormat(core.GeomVertexFormat(array))
+
+
+@functools.cache
+def _state(texture: str, variant: int, style: str) -> Any:
+    """How a layer is drawn: floor and shadows first and flat (the camera is above them), solids with depth."""
+    core = _core()
+    attributes = [core.ColorAttrib.makeVertex()]
+    if texture:
+        attributes.append(core.TextureAttrib.make(_texture(texture, variant)))
+    if style != "solid":
+        attributes += [
+            core.CullBinAttrib.make("background", 0 if style == "floor" else 1),
+            core.DepthTestAttrib.make(core.RenderAttrib.MNone),
+            core.DepthWriteAttrib.make(core.DepthWriteAttrib.MOff),
+        ]
+    if style == "shadow":
+        attributes.append(core.TransparencyAttrib.make(core.TransparencyAttrib.MAlpha))
+    state = core.RenderState.makeEmpty()
+    for attribute in attributes:
+        state = state.setAttrib(attribute)
+    return state
+
+
+@functools.cache
+def _texture(name: str, variant: int) -> Any:
+    """Panda's copy of a surface, shared by every scene of the process."""
+    core = _core()
+    pixels = texture_pixels(name, variant)[::-1]
+    texture = core.Texture(name)
+    if name == SHADOW:
+        texture.setup2dTexture(SIZE_PX, SIZE_PX, core.Texture.TUnsignedByte, core.Texture.FRgba)
+        texture.setRamImage(np.ascontiguousarray(pixels[..., [2, 1, 0, 3]]).tobytes())
+        wrap = core.SamplerState.WMClamp
+    else:
+        texture.setup2dTexture(SIZE_PX, SIZE_PX, core.Texture.TUnsignedByte, core.Texture.FRgb)
+        texture.setRamImage(np.ascontiguousarray(pixels[..., ::-1]).tobytes())
+        wrap = core.SamplerState.WMRepeat
+    texture.setWrapU(wrap)
+    texture.setWrapV(wrap)
+    texture.setMinfilter(core.SamplerState.FTLinearMipmapNearest)
+    texture.setMagfilter(core.SamplerState.FTLinear)
+    return texture
