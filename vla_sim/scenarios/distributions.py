@@ -1,0 +1,158 @@
+"""What a scenario file may write for a value: a fixed one or a distribution, drawn anew for each world."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Union
+
+import numpy as np
+
+from vla_sim.errors import suggest
+
+FORMS = ("uniform", "choice", "normal", "either_side")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values, all equally likely; a fixed value is a choice of one."""
+
+    values: tuple[Any, ...]
+
+    def draw(self, rng: np.random.Generator) -> Any:
+        """One value; a fixed one takes nothing from the generator."""
+        return self.values[0] if len(self.values) == 1 else self.values[int(rng.integers(len(self.values)))]
+
+    @property
+    def range(self) -> tuple[Any, Any]:
+        """Least and largest value."""
+        return min(self.values), max(self.values)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Any number between two, or with `either_side` also between their negatives."""
+
+    low: float
+    high: float
+    either_side: bool = False
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """One value."""
+        value = float(rng.uniform(self.low, self.high))
+        return -value if self.either_side and rng.integers(2) else value
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Least and largest value."""
+        return (-self.high if self.either_side else self.low), self.high
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Normal numbers, cut off by drawing again outside low..high."""
+
+    mean: float
+    std: float
+    low: float
+    high: float
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """One value."""
+        while True:
+            value = float(rng.normal(self.mean, self.std))
+            if self.low <= value <= self.high:
+                return value
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Least and largest value."""
+        return self.low, self.high
+
+
+Distribution = Union[Choice, Uniform, Normal]
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"must be a number, got {value!r}")
+    return float(value)
+
+
+def _pair(form: str, value: Any) -> tuple[float, float]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise ValueError(f"{form} needs two numbers, e.g. {{ {form} = [0.3, 0.5] }}, got {value!r}")
+    return _number(value[0]), _number(value[1])
+
+
+def _ordered(form: str, value: Any) -> tuple[float, float]:
+    low, high = _pair(form, value)
+    if low > high:
+        raise ValueError(f"{form} must go from low to high, got {value!r}")
+    return low, high
+
+
+def _normal(table: Mapping[str, Any]) -> Normal:
+    mean, std = _pair("normal", table["normal"])
+    if std <= 0:
+        raise ValueError(f"normal is [mean, std] with a positive std, got {table['normal']!r}")
+    low, high = _ordered("clip", table.get("clip", [mean - 2 * std, mean + 2 * std]))
+    if low > mean + 2 * std or high < mean - 2 * std or high - low < std / 100:
+        raise ValueError(f"clip must keep a fair part of the normal distribution, got {table.get('clip')!r}")
+    return Normal(mean, std, low, high)
+
+
+def parse_numbers(value: Any) -> Distribution:
+    """A number, `{ uniform = [a, b] }`, `{ choice = [...] }`, `{ normal = [mean, std], clip = [a, b] }` or
+    `{ either_side = [a, b] }` (that magnitude, either sign).
+
+    Raises:
+        ValueError: says what is wrong with the value.
+    """  # noqa: D205
+    if not isinstance(value, Mapping):
+        return Choice((_number(value),))
+    form = _form(value, FORMS)
+    if form == "choice":
+        return Choice(tuple(_number(v) for v in _listed(value)))
+    if form == "normal":
+        return _normal(value)
+    low, high = _ordered(form, value[form])
+    if form == "either_side" and low < 0:
+        raise ValueError(f"either_side needs magnitudes, got {value[form]!r}")
+    return Uniform(low, high, either_side=form == "either_side")
+
+
+def parse_names(value: Any, allowed: tuple[str, ...]) -> Choice:
+    """A name or `{ choice = [...] }` of names, all among the allowed ones.
+
+    Raises:
+        ValueError: says what is wrong with the value.
+    """
+    if isinstance(value, Mapping):
+        _form(value, ("choice",))
+    names = _listed(value) if isinstance(value, Mapping) else [value]
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(f"must be a name, got {name!r}")
+        if name not in allowed:
+            raise ValueError(f"unknown {name!r}; {suggest(name, allowed)}")
+    return Choice(tuple(names))
+
+
+def _form(table: Mapping[str, Any], forms: tuple[str, ...]) -> str:
+    """The one key that says which distribution it is."""
+    for key in table:
+        if key not in forms and not (key == "clip" and "normal" in table):
+            raise ValueError(f"unknown distribution {key!r}; {suggest(key, forms)}")
+    found = [key for key in table if key in forms]
+    if len(found) != 1:
+        raise ValueError(f"must be one of {', '.join(forms)}, got {dict(table)!r}")
+    return found[0]
+
+
+def _listed(table: Mapping[str, Any]) -> list[Any]:
+    values = table["choice"]
+    if not isinstance(values, list) or not values:
+        raise ValueError(f"choice needs a list of values, got {values!r}")
+    return values

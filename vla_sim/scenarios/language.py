@@ -1,0 +1,236 @@
+"""Instructions: sentences made from what is in a world and what is asked, so that text and world cannot disagree.
+
+The sentences are content: `scenarios/phrasings.toml`. Drawn ones name their template, e.g. "pass_side.en.eval.2".
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Optional
+
+import numpy as np
+
+from vla_sim.catalog import content_folder
+from vla_sim.errors import UserError, suggest
+from vla_sim.toml_files import read_toml
+from vla_sim.types import Instruction, Kind, Scene, Side
+
+LANGUAGES = ("en", "ko")
+SPLITS = ("train", "eval")
+INTENTS = ("pass_side", "avoid", "reach", "choose")
+# Ways to say which of several objects is meant; the last three by place, as the robot sees them from its start.
+REFERENCES = ("kind", "color", "color_kind", "left", "middle", "right")
+CONDITIONS = ("goal", "obstacle", "count", "sentences")
+PHRASINGS_FILE = "phrasings.toml"
+
+SWAPS = {"left": "right", "leftmost": "rightmost", "왼쪽": "오른쪽"}
+_SWAPS = {**SWAPS, **{there: here for here, there in SWAPS.items()}}
+_SIDE_WORDS = re.compile(r"\b(leftmost|rightmost|left|right)\b|왼쪽|오른쪽", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a sentence may say about a world.
+
+    Attributes:
+        side: side that is asked for.
+        obstacle, count: kind and number of the obstacles.
+        goal, color: kind and colour name of the goal.
+        references: ways to tell the goal from other objects without doubt; empty when it is the only one.
+        sentences: optional sets of sentences that fit this family.
+    """
+
+    goal: Kind
+    color: str
+    side: Optional[Side] = None
+    obstacle: Optional[Kind] = None
+    count: int = 0
+    references: tuple[str, ...] = ()
+    sentences: tuple[str, ...] = ()
+
+    @property
+    def intent(self) -> str:
+        """What kind of sentence is needed."""
+        if self.references:
+            return "choose"
+        if self.side:
+            return "pass_side"
+        return "avoid" if self.count else "reach"
+
+
+@dataclass(frozen=True)
+class Phrasing:
+    """A template; `when` says which worlds it fits beyond its intent."""
+
+    id: str
+    text: str
+    when: tuple[tuple[str, Any], ...]
+
+    def fits(self, facts: Facts) -> bool:
+        """Whether it is true of these facts."""
+        known = {"goal": facts.goal.value, "count": facts.count, "obstacle": facts.obstacle and facts.obstacle.value}
+        return all(value in facts.sentences if key == "sentences" else known[key] == value for key, value in self.when)
+
+
+class _Noun(str):
+    """Text whose Korean particle is chosen by its last syllable: `{goal:을}` gives 컵을, 바구니를."""
+
+    PARTICLES: Mapping[str, tuple[str, str]] = {  # noqa: RUF012
+        "을": ("을", "를"),
+        "은": ("은", "는"),
+        "이": ("이", "가"),
+        "과": ("과", "와"),
+        "로": ("으로", "로"),
+    }
+
+    def __format__(self, particle: str) -> str:
+        if not particle:
+            return str(self)
+        closed, open_ = self.PARTICLES[particle]
+        final = (ord(self[-1]) - 0xAC00) % 28
+        rieul = 8
+        return self + (open_ if final == 0 or (particle == "로" and final == rieul) else closed)
+
+
+@functools.lru_cache(maxsize=1)
+def phrasings() -> dict[str, Any]:
+    """The shipped sentences and words, checked."""
+    path = content_folder("scenarios") / PHRASINGS_FILE
+    table = read_toml(path)
+    for intent, language, split in itertools.product(INTENTS, LANGUAGES, SPLITS):
+        for entry in table[intent][language][split]:
+            for key in entry if isinstance(entry, Mapping) else ():
+                if key not in ("text", *CONDITIONS):
+                    raise UserError(
+                        f"{path}: {intent}.{language}.{split}: unknown key {key!r}; {suggest(key, CONDITIONS)}"
+                    )
+    return table
+
+
+@functools.lru_cache(maxsize=1)
+def phrasings_hash() -> str:
+    """Hash of the sentences and words: part of what a scenario is."""
+    return hashlib.sha256(json.dumps(phrasings(), sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=64)
+def _templates(intent: str, language: str, split: str) -> tuple[Phrasing, ...]:
+    entries = phrasings()[intent][language][split]
+    tables = [entry if isinstance(entry, Mapping) else {"text": entry} for entry in entries]
+    return tuple(
+        Phrasing(
+            f"{intent}.{language}.{split}.{index}",
+            table["text"],
+            tuple((key, table[key]) for key in CONDITIONS if key in table),
+        )
+        for index, table in enumerate(tables)
+    )
+
+
+def templates(intent: str, language: str, split: str) -> tuple[Phrasing, ...]:
+    """The templates of an intent; split "all" means both.
+
+    Raises:
+        UserError: no such split or language.
+    """
+    if language not in LANGUAGES:
+        raise UserError(f"unknown language {language!r}; {suggest(language, LANGUAGES)}")
+    if split not in (*SPLITS, "all"):
+        raise UserError(f"unknown set of phrasings {split!r}; {suggest(split, (*SPLITS, 'all'))}")
+    splits = SPLITS if split == "all" else (split,)
+    return tuple(template for one in splits for template in _templates(intent, language, one))
+
+
+def _article(language: str) -> str:
+    return "the " if language == "en" else ""
+
+
+def _obstacle_forms(facts: Facts, language: str) -> list[_Noun]:
+    if facts.obstacle is None:
+        return [_Noun("")]
+    words = phrasings()["words"][language]
+    if facts.count == 1:
+        nouns = [*words[facts.obstacle.value][:1], *words["obstacle"]]
+    else:
+        nouns = [*words["several"][facts.obstacle.value], *words["several"]["obstacle"]]
+    return [_Noun(_article(language) + noun) for noun in nouns]
+
+
+def _goal_forms(facts: Facts, language: str, reference: Optional[str]) -> list[_Noun]:
+    words = phrasings()["words"][language]
+    kinds = words[facts.goal.value]
+    color = words["colors"].get(facts.color)
+    if reference is None:
+        colored = [f"{color} {kinds[0]}"] if color else []
+        return [_Noun(_article(language) + noun) for noun in (*kinds, *colored)]
+    forms = phrasings()["reference"][language][reference]
+    return [_Noun(form.format(kind=kinds[0], color=color)) for form in forms]
+
+
+def _sentence(template: str, obstacle: _Noun, goal: _Noun, facts: Facts, language: str) -> str:
+    side = phrasings()["words"][language][facts.side.value] if facts.side else ""
+    text = template.format(obstacle=obstacle, goal=goal, side=side, **_pronoun(facts, language))
+    return text[0].upper() + text[1:]
+
+
+def _pronoun(facts: Facts, language: str) -> dict[str, str]:
+    if language != "en":
+        return {}
+    many = facts.count > 1
+    return {"it": "them" if many else "it", "is_": "are" if many else "is", "stands": "stand" if many else "stands"}
+
+
+def instruct(facts: Facts, rng: np.random.Generator, split: str, language: Optional[str], korean: float) -> Instruction:
+    """Draw a sentence. The draws do not depend on the side, so twins get the same one with the other side."""
+    drawn = "ko" if rng.random() < korean else "en"
+    chosen = drawn if language is None else language
+    reference = facts.references[int(rng.integers(len(facts.references)))] if facts.references else None
+    fitting = [t for t in templates(facts.intent, chosen, split) if t.fits(facts)]
+    template = fitting[int(rng.integers(len(fitting)))]
+    obstacle = _drawn(_obstacle_forms(facts, chosen), rng)
+    goal = _drawn(_goal_forms(facts, chosen, reference), rng)
+    text = _sentence(template.text, obstacle, goal, facts, chosen)
+    name = f"{template.id}.{reference}" if reference else template.id
+    return Instruction(text=text, language=chosen, split=template.id.split(".")[2], phrasing=name)
+
+
+def _drawn(forms: Sequence[_Noun], rng: np.random.Generator) -> _Noun:
+    return forms[int(rng.integers(len(forms)))]
+
+
+def sentences(facts: Facts, split: str, language: Optional[str]) -> Iterator[str]:
+    """Every sentence that `instruct` could draw for these facts."""
+    for one in LANGUAGES if language is None else (language,):
+        fitting = [t for t in templates(facts.intent, one, split) if t.fits(facts)]
+        for reference in facts.references or (None,):
+            goals = _goal_forms(facts, one, reference)
+            for template, obstacle, goal in itertools.product(fitting, _obstacle_forms(facts, one), goals):
+                yield _sentence(template.text, obstacle, goal, facts, one)
+
+
+def _swapped(match: re.Match[str]) -> str:
+    word = match.group(0)
+    other = _SWAPS[word.lower()]
+    return other.capitalize() if word[0].isupper() else other
+
+
+def opposite(scene: Scene) -> Optional[Scene]:
+    """The same world with the other side asked for in the same words; None when no side is asked for.
+
+    It carries the name of its twin ("obstacle_left" becomes "obstacle_right"), and equals what that would sample.
+    """
+    if scene.task.side is None:
+        return None
+    words = [_SWAPS.get(word, word) for word in scene.scenario.split("_")]
+    return replace(
+        scene,
+        scenario="_".join(words),
+        task=replace(scene.task, side=scene.task.side.opposite),
+        instruction=replace(scene.instruction, text=_SIDE_WORDS.sub(_swapped, scene.instruction.text)),
+    )

@@ -1,0 +1,120 @@
+"""Scenarios and suites by name: the files under `scenarios/`, one folder per suite."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+from vla_sim.catalog import content_folder
+from vla_sim.errors import UserError, suggest
+from vla_sim.scenarios.reading import Definition, ScenarioError, read_definitions, read_names
+from vla_sim.scenarios.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class _Shelf:
+    """Where every name is: file by scenario name, and the scenario names of each suite in order."""
+
+    files: dict[str, Path]
+    suites: dict[str, tuple[str, ...]]
+
+
+@functools.lru_cache(maxsize=4)
+def _shelf(folder: Path) -> _Shelf:
+    files: dict[str, Path] = {}
+    suites = {}
+    for suite in sorted(path for path in folder.glob("*") if path.is_dir()):
+        listed: list[str] = []
+        for path in sorted(suite.glob("[!_]*.toml")):
+            names, more, own = _names_in(path)
+            listed += names
+            for name in (*names, *more) if own else ():
+                if name in files:
+                    raise ScenarioError(f"{path}: scenario {name!r} is already defined in {files[name]}")
+                files[name] = path
+        suites[suite.name] = tuple(listed)
+    return _Shelf(files, suites)
+
+
+def _names_in(path: Path) -> tuple[list[str], list[str], bool]:
+    """A file's names for its suite, its other names, and whether it defines them; a broken file has its own name."""
+    try:
+        names, more = read_names(path)
+    except ScenarioError:
+        return [path.stem], [], True
+    return names, more, not _only_uses(path)
+
+
+def _only_uses(path: Path) -> bool:
+    from vla_sim.toml_files import read_toml
+
+    return "use" in read_toml(path)
+
+
+def scenario_names() -> list[str]:
+    """Names of all shipped scenarios."""
+    return list(_shelf(content_folder("scenarios")).files)
+
+
+def suite_names() -> list[str]:
+    """Names of all shipped suites."""
+    return list(_shelf(content_folder("scenarios")).suites)
+
+
+def load_suite(name: str) -> list[Scenario]:
+    """The scenarios of a suite, in order.
+
+    Raises:
+        UserError: no such suite (with the nearest name), or a file is wrong.
+    """
+    suites = _shelf(content_folder("scenarios")).suites
+    if name not in suites:
+        raise UserError(f"unknown suite {name!r}; {suggest(name, suites)}")
+    return [load_scenario(scenario) for scenario in suites[name]]
+
+
+def load_scenario(name_or_path: str) -> Scenario:
+    """A scenario by name ("obstacle_left", "core/obstacle_left") or file ("my.toml", "my.toml#its_name").
+
+    Raises:
+        UserError: no such scenario (with the nearest name), or the file is wrong.
+    """
+    if ".toml" in name_or_path:
+        return _from_file(name_or_path)
+    return _shipped(content_folder("scenarios"), name_or_path)
+
+
+def _from_file(text: str) -> Scenario:
+    file, _, name = text.partition("#")
+    path = Path(file)
+    found = read_definitions(path)
+    if not found:
+        raise ScenarioError(f"{path}: defines no scenario")
+    if not name and len(found) > 1:
+        raise ScenarioError(f"{path}: defines several scenarios; name one, e.g. {file}#{next(iter(found))}")
+    if name and name not in found:
+        raise ScenarioError(f"{path}: defines no scenario {name!r}; {suggest(name, found)}")
+    definition = found[name or next(iter(found))]
+    return _scenario(definition, "")
+
+
+@functools.lru_cache(maxsize=256)
+def _shipped(folder: Path, name: str) -> Scenario:
+    shelf = _shelf(folder)
+    suite, _, short = name.rpartition("/")
+    path = shelf.files.get(short)
+    if path is None or (suite and path.parent.name != suite):
+        raise UserError(f"unknown scenario {name!r}; {suggest(name, shelf.files)}")
+    return _scenario(read_definitions(path)[short], path.parent.name)
+
+
+def _scenario(definition: Definition, suite: str) -> Scenario:
+    return Scenario(
+        name=definition.name,
+        suite=suite,
+        description=definition.description,
+        source=definition.source,
+        blueprints=definition.blueprints,
+        content_hash=definition.hash,
+    )

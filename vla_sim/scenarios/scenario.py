@@ -1,0 +1,134 @@
+"""Scenario: a named family of worlds with their tasks and sentences, and how one of them is drawn from a seed."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional
+
+from vla_sim.scenarios.blueprint import CANDIDATE, Blueprint
+from vla_sim.scenarios.language import REFERENCES, Facts, instruct, phrasings_hash, sentences
+from vla_sim.scenarios.reading import ScenarioError
+from vla_sim.scenarios.sampling import Stream, draw_layout, dress, facts_of, stream
+from vla_sim.types import Kind, Pose2, Scene, Side, SuccessRule, Task
+
+# Raise it when the same file and seed give another world: it is part of every scenario's hash.
+SAMPLER_VERSION = 1
+
+
+class InfeasibleScenario(ScenarioError):
+    """No feasible world was found in the allowed number of tries; the message says what stood in the way."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A language-goal scenario family, read from a file.
+
+    Attributes:
+        name: e.g. "obstacle_left".
+        suite: folder that it comes from, e.g. "core"; "" for a file elsewhere.
+        description: one line for people.
+        source: the file.
+        blueprints: each world is built after one of them, all equally likely.
+        content_hash: sha256 of the file's content as far as it concerns this scenario.
+    """
+
+    name: str
+    suite: str
+    description: str
+    source: Path
+    blueprints: tuple[Blueprint, ...] = field(repr=False)
+    content_hash: str = field(repr=False)
+
+    @property
+    def hash(self) -> str:
+        """Sha256 of everything that decides which scene a seed gives: content, sentences, way of sampling."""
+        return hashlib.sha256(f"{SAMPLER_VERSION} {self.content_hash} {phrasings_hash()}".encode()).hexdigest()
+
+    @property
+    def side(self) -> Optional[Side]:
+        """Side that is asked for, where it is the same in all worlds."""
+        sides = {plan.task.side for plan in self.blueprints}
+        return sides.pop() if len(sides) == 1 else None
+
+    def sample(
+        self, seed: int, *, split: str = "train", robot_radius_m: float = 0.15, language: Optional[str] = None
+    ) -> Scene:
+        """The world of a seed: always the same for the same arguments, always feasible for a robot of that radius.
+
+        Args:
+            seed: not negative.
+            split: phrasings to draw from: "train", "eval" or "all".
+            robot_radius_m: radius of the robot's footprint.
+            language: "en" or "ko"; None draws one by the scenario's shares.
+
+        Raises:
+            InfeasibleScenario: the file allows hardly any world in which the goal can be reached.
+            UserError: no such split or language.
+        """
+        if seed < 0:
+            raise ValueError(f"seed must not be negative, got {seed}")
+        plan, layout, reasons = draw_layout(self.blueprints, stream(seed, Stream.LAYOUT), robot_radius_m)
+        if reasons.total() == (tries := _tries()):
+            why = ", ".join(f"{reason} ({count} times)" for reason, count in reasons.most_common(3))
+            raise InfeasibleScenario(f"{self.name}: no feasible world in {tries} tries: {why} ({self.source})")
+        bodies, look, colors = dress(plan, layout, stream(seed, Stream.LOOK))
+        facts = facts_of(plan, bodies, colors)
+        wording = stream(seed, Stream.WORDING)
+        return Scene(
+            scenario=self.name,
+            seed=seed,
+            start=Pose2(0.0, 0.0),
+            bodies=bodies,
+            bounds_m=layout.bounds_m,
+            task=_task(plan),
+            look=look,
+            instruction=instruct(facts, wording, split, language, plan.language.shares.get("ko", 0.0)),
+        )
+
+    def instructions(self, split: str = "all", language: Optional[str] = None) -> list[str]:
+        """Every sentence that its worlds can come with, without repetition."""
+        every = (sentences(facts, split, language) for plan in self.blueprints for facts in _all_facts(plan))
+        return list(dict.fromkeys(itertools.chain.from_iterable(every)))
+
+
+def _tries() -> int:
+    from vla_sim.scenarios import sampling
+
+    return sampling.TRIES
+
+
+def _task(plan: Blueprint) -> Task:
+    task = plan.task
+    return Task(
+        side=task.side,
+        success=SuccessRule(task.success),
+        reach_m=task.reach_m,
+        time_limit_s=task.time_limit_s,
+        collision_ends=task.collision_ends,
+    )
+
+
+def _all_facts(plan: Blueprint) -> Iterator[Facts]:
+    """All that a blueprint's worlds can give reason to say."""
+    obstacles = [item for item in plan.objects if item.role == "obstacle"]
+    goals = [item for item in plan.objects if item.role in ("goal", CANDIDATE)]
+    several = len(goals) > 1 or any(item.role == "distractor" for item in plan.objects)
+    named = {(kind, color) for item in goals for kind in item.kinds.values for color in item.colors.values}
+    for kind, color in sorted(named):
+        yield Facts(
+            goal=Kind(kind),
+            color=color,
+            side=plan.task.side,
+            obstacle=Kind(obstacles[0].kinds.values[0]) if obstacles else None,
+            count=len(obstacles),
+            references=_possible_references(color) if several else (),
+            sentences=plan.language.sentences,
+        )
+
+
+def _possible_references(color: str) -> tuple[str, ...]:
+    return tuple(r for r in REFERENCES if color != "cardboard" or not r.startswith("color"))
