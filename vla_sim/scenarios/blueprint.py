@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Optional
 
 from vla_sim.scenarios.distributions import Choice, Distribution, Uniform
 from vla_sim.surfaces import FLOOR_TEXTURES, WALL_TEXTURES
@@ -28,23 +27,51 @@ class KindDefaults:
     width_m: Distribution
     height_m: Distribution
     mass_kg: Distribution
-    textures: Choice = Choice(("plain",))
+    textures: Choice
 
 
 def _fixed(value: float) -> Choice:
     return Choice((value,))
 
 
-# Round kinds take their diameter from depth_m; width_m repeats it.
+_PLAIN = Choice(("plain",))
+
+# Round kinds take their diameter from depth_m.
 DEFAULTS: dict[Kind, KindDefaults] = {
     Kind.BOX: KindDefaults(
-        Uniform(0.3, 0.5), Uniform(0.3, 0.5), Uniform(0.3, 0.5), Uniform(2.0, 8.0), Choice(("cardboard", "plain"))
+        depth_m=Uniform(0.3, 0.5),
+        width_m=Uniform(0.3, 0.5),
+        height_m=Uniform(0.3, 0.5),
+        mass_kg=Uniform(2.0, 8.0),
+        textures=Choice(("cardboard", "plain")),
     ),
-    Kind.CUP: KindDefaults(Uniform(0.20, 0.26), Uniform(0.20, 0.26), Uniform(0.24, 0.32), _fixed(0.4)),
-    Kind.BOTTLE: KindDefaults(Uniform(0.14, 0.18), Uniform(0.14, 0.18), Uniform(0.40, 0.50), _fixed(0.8)),
-    Kind.POT: KindDefaults(Uniform(0.30, 0.36), Uniform(0.30, 0.36), Uniform(0.26, 0.32), _fixed(1.5)),
+    Kind.CUP: KindDefaults(
+        depth_m=Uniform(0.20, 0.26),
+        width_m=_fixed(0.23),
+        height_m=Uniform(0.24, 0.32),
+        mass_kg=_fixed(0.4),
+        textures=_PLAIN,
+    ),
+    Kind.BOTTLE: KindDefaults(
+        depth_m=Uniform(0.14, 0.18),
+        width_m=_fixed(0.16),
+        height_m=Uniform(0.40, 0.50),
+        mass_kg=_fixed(0.8),
+        textures=_PLAIN,
+    ),
+    Kind.POT: KindDefaults(
+        depth_m=Uniform(0.30, 0.36),
+        width_m=_fixed(0.33),
+        height_m=Uniform(0.26, 0.32),
+        mass_kg=_fixed(1.5),
+        textures=_PLAIN,
+    ),
     Kind.BASKET: KindDefaults(
-        Uniform(0.28, 0.34), Uniform(0.38, 0.46), Uniform(0.28, 0.36), _fixed(1.2), Choice(("slots", "plain"))
+        depth_m=Uniform(0.28, 0.34),
+        width_m=Uniform(0.38, 0.46),
+        height_m=Uniform(0.28, 0.36),
+        mass_kg=_fixed(1.2),
+        textures=Choice(("slots", "plain")),
     ),
 }
 
@@ -65,32 +92,35 @@ class ObjectPlan:
     kinds: Choice
     ahead_m: Distribution
     aside_m: Distribution
-    ahead_from: Optional[str]
-    aside_from: Optional[str]
+    ahead_from: str | None
+    aside_from: str | None
     yaw_deg: Distribution
-    depth_m: Optional[Distribution]
-    width_m: Optional[Distribution]
-    height_m: Optional[Distribution]
-    mass_kg: Optional[Distribution]
+    depth_m: Distribution | None
+    width_m: Distribution | None
+    height_m: Distribution | None
+    mass_kg: Distribution | None
     colors: Choice
-    textures: Optional[Choice]
+    textures: Choice | None
 
 
 @dataclass(frozen=True)
 class RoomPlan:
     """Four walls around the start: inner faces, metres."""
 
-    ahead_m: Distribution = Choice((5.2,))
-    behind_m: Distribution = Choice((0.8,))
-    width_m: Distribution = Choice((5.0,))
-    wall_height_m: Distribution = Uniform(0.6, 1.0)
+    ahead_m: Distribution
+    behind_m: Distribution
+    width_m: Distribution
+    wall_height_m: Distribution
+
+
+ROOM = RoomPlan(ahead_m=_fixed(5.2), behind_m=_fixed(0.8), width_m=_fixed(5.0), wall_height_m=Uniform(0.6, 1.0))
 
 
 @dataclass(frozen=True)
 class TaskPlan:
     """What is asked. `clearance_m` is the room beside the robot that a feasible way must leave."""
 
-    side: Optional[Side] = None
+    side: Side | None = None
     success: SuccessRule = SuccessRule.REACHED
     reach_m: float = 0.3
     time_limit_s: float = 16.0
@@ -100,18 +130,33 @@ class TaskPlan:
 
 @dataclass(frozen=True)
 class LookPlan:
-    """How worlds differ to the eye; brightness and tint are factors around 1 or in 0..1."""
+    """How worlds differ to the eye; tint is a factor of the light, brightness lies in 0..1."""
 
-    sun: Distribution = Uniform(0.35, 0.65)
-    ambient: Distribution = Uniform(0.40, 0.60)
-    sun_azimuth_deg: Distribution = Uniform(-180.0, 180.0)
-    sun_elevation_deg: Distribution = Uniform(30.0, 75.0)
-    tint: Distribution = Uniform(0.90, 1.10)
-    floor_brightness: Distribution = Uniform(0.40, 0.85)
-    wall_brightness: Distribution = Uniform(0.55, 0.95)
-    camera_tilt_deg: Distribution = Uniform(-2.0, 2.0)
-    floor_texture: Choice = Choice(FLOOR_TEXTURES)
-    wall_texture: Choice = Choice(WALL_TEXTURES)
+    sun: Distribution
+    ambient: Distribution
+    sun_azimuth_deg: Distribution
+    sun_elevation_deg: Distribution
+    tint: Distribution
+    floor_brightness: Distribution
+    wall_brightness: Distribution
+    camera_tilt_deg: Distribution
+    floor_texture: Choice
+    wall_texture: Choice
+
+
+# Never so dark that a person could not see a dark object.
+LOOK = LookPlan(
+    sun=Uniform(0.35, 0.65),
+    ambient=Uniform(0.40, 0.60),
+    sun_azimuth_deg=Uniform(-180.0, 180.0),
+    sun_elevation_deg=Uniform(30.0, 75.0),
+    tint=Uniform(0.90, 1.10),
+    floor_brightness=Uniform(0.40, 0.85),
+    wall_brightness=Uniform(0.55, 0.95),
+    camera_tilt_deg=Uniform(-2.0, 2.0),
+    floor_texture=Choice(FLOOR_TEXTURES),
+    wall_texture=Choice(WALL_TEXTURES),
+)
 
 
 @dataclass(frozen=True)

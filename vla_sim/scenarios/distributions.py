@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +71,7 @@ class Normal:
         return self.low, self.high
 
 
-Distribution = Union[Choice, Uniform, Normal]
+Distribution = Choice | Uniform | Normal
 
 
 def _number(value: Any) -> float:

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -48,8 +48,8 @@ class Facts:
 
     goal: Kind
     color: str
-    side: Optional[Side] = None
-    obstacle: Optional[Kind] = None
+    side: Side | None = None
+    obstacle: Kind | None = None
     count: int = 0
     references: tuple[str, ...] = ()
     sentences: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ class Phrasing:
 class _Noun(str):
     """Text whose Korean particle is chosen by its last syllable: `{goal:을}` gives 컵을, 바구니를."""
 
-    PARTICLES: Mapping[str, tuple[str, str]] = {  # noqa: RUF012
+    PARTICLES: Mapping[str, tuple[str, str]] = {
         "을": ("을", "를"),
         "은": ("은", "는"),
         "이": ("이", "가"),
@@ -162,7 +162,7 @@ def _obstacle_forms(facts: Facts, language: str) -> list[_Noun]:
     return [_Noun(_article(language) + noun) for noun in nouns]
 
 
-def _goal_forms(facts: Facts, language: str, reference: Optional[str]) -> list[_Noun]:
+def _goal_forms(facts: Facts, language: str, reference: str | None) -> list[_Noun]:
     words = phrasings()["words"][language]
     kinds = words[facts.goal.value]
     color = words["colors"].get(facts.color)
@@ -186,7 +186,7 @@ def _pronoun(facts: Facts, language: str) -> dict[str, str]:
     return {"it": "them" if many else "it", "is_": "are" if many else "is", "stands": "stand" if many else "stands"}
 
 
-def instruct(facts: Facts, rng: np.random.Generator, split: str, language: Optional[str], korean: float) -> Instruction:
+def instruct(facts: Facts, rng: np.random.Generator, split: str, language: str | None, korean: float) -> Instruction:
     """Draw a sentence. The draws do not depend on the side, so twins get the same one with the other side."""
     drawn = "ko" if rng.random() < korean else "en"
     chosen = drawn if language is None else language
@@ -204,7 +204,7 @@ def _drawn(forms: Sequence[_Noun], rng: np.random.Generator) -> _Noun:
     return forms[int(rng.integers(len(forms)))]
 
 
-def sentences(facts: Facts, split: str, language: Optional[str]) -> Iterator[str]:
+def sentences(facts: Facts, split: str, language: str | None) -> Iterator[str]:
     """Every sentence that `instruct` could draw for these facts."""
     for one in LANGUAGES if language is None else (language,):
         fitting = [t for t in templates(facts.intent, one, split) if t.fits(facts)]
@@ -220,7 +220,7 @@ def _swapped(match: re.Match[str]) -> str:
     return other.capitalize() if word[0].isupper() else other
 
 
-def opposite(scene: Scene) -> Optional[Scene]:
+def opposite(scene: Scene) -> Scene | None:
     """The same world with the other side asked for in the same words; None when no side is asked for.
 
     It carries the name of its twin ("obstacle_left" becomes "obstacle_right"), and equals what that would sample.

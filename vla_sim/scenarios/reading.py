@@ -11,17 +11,19 @@ import hashlib
 import itertools
 import json
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Callable, Optional, TypeVar
+from typing import Any, TypeVar
 
 from vla_sim.catalog import content_folder
 from vla_sim.errors import UserError, suggest
 from vla_sim.scenarios.blueprint import (
     CANDIDATE,
     LINE,
+    LOOK,
     ROLES,
+    ROOM,
     Blueprint,
     LanguagePlan,
     LookPlan,
@@ -120,7 +122,7 @@ class _Table:
             raise self.wrong(key, "is missing")
         return self.table[key]
 
-    def numbers(self, key: str, default: Any = None, *, limits: Optional[str] = None) -> Any:
+    def numbers(self, key: str, default: Any = None, *, limits: str | None = None) -> Any:
         found: Distribution = self.read(key, parse_numbers, default)
         if key in self.table:
             (low, high), (least, most) = LIMITS[limits or key], found.range
@@ -137,7 +139,7 @@ class _Table:
     def names(self, key: str, allowed: tuple[str, ...], default: Any = None) -> Any:
         return self.read(key, lambda value: parse_names(value, allowed), default)
 
-    def name(self, key: str, allowed: tuple[str, ...], default: Optional[str] = None) -> Optional[str]:
+    def name(self, key: str, allowed: tuple[str, ...], default: str | None = None) -> str | None:
         found = self.names(key, allowed)
         if found is not None and len(found.values) != 1:
             raise self.wrong(key, f"must be one name, got {self.table[key]!r}")
@@ -167,7 +169,8 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
-        whole = not (isinstance(old, Mapping) and isinstance(value, Mapping)) or any(f in FORMS for f in (*old, *value))
+        tables = isinstance(old, Mapping) and isinstance(value, Mapping)
+        whole = not tables or any(form in FORMS for form in (*old, *value))
         result[key] = value if whole else merged(old, value)
     return result
 
@@ -348,7 +351,9 @@ def _object(path: Path, name: str, content: Any, others: tuple[str, ...]) -> Obj
 
 def _room(path: Path, content: Any) -> RoomPlan:
     table = _Table(path, "room", content, [f.name for f in fields(RoomPlan)])
-    return RoomPlan(**{f.name: table.numbers(f.name, f.default, limits=f"room.{f.name}") for f in fields(RoomPlan)})
+    return RoomPlan(
+        **{f.name: table.numbers(f.name, getattr(ROOM, f.name), limits=f"room.{f.name}") for f in fields(RoomPlan)}
+    )
 
 
 def _task(path: Path, content: Any) -> TaskPlan:
@@ -369,9 +374,9 @@ def _look(path: Path, content: Any) -> LookPlan:
     textures = {"floor_texture": FLOOR_TEXTURES, "wall_texture": WALL_TEXTURES}
     return LookPlan(
         **{
-            f.name: table.names(f.name, textures[f.name], f.default)
+            f.name: table.names(f.name, textures[f.name], getattr(LOOK, f.name))
             if f.name in textures
-            else table.numbers(f.name, f.default)
+            else table.numbers(f.name, getattr(LOOK, f.name))
             for f in fields(LookPlan)
         }
     )
@@ -423,7 +428,7 @@ def _check_references(path: Path, plan: Blueprint) -> None:
             raise ScenarioError(f"{path}: {key} = 'line' needs an object with the role goal")
         for name in links:
             seen: list[str] = []
-            at: Optional[str] = name
+            at: str | None = name
             while at is not None:
                 if at in seen:
                     raise ScenarioError(f"{path}: objects.{name}.{key} goes in a circle: {' -> '.join([*seen, at])}")

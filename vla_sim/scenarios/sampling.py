@@ -9,10 +9,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Callable, Optional
 
 import numpy as np
 
@@ -119,12 +118,12 @@ def _size(item: ObjectPlan, kind: Kind, rng: np.random.Generator) -> Vec3:
     return (depth, depth if kind in (Kind.CUP, Kind.BOTTLE, Kind.POT) else width, height)
 
 
-def _pick(plan: Blueprint, rng: np.random.Generator) -> Optional[str]:
+def _pick(plan: Blueprint, rng: np.random.Generator) -> str | None:
     candidates = [item.name for item in plan.objects if item.role == CANDIDATE]
     return candidates[int(rng.integers(len(candidates)))] if candidates else None
 
 
-def _role(item: ObjectPlan, chosen: Optional[str]) -> Role:
+def _role(item: ObjectPlan, chosen: str | None) -> Role:
     if item.role == CANDIDATE:
         return Role.GOAL if item.name == chosen else Role.DISTRACTOR
     return Role(item.role)
@@ -164,7 +163,7 @@ def _walls(bounds_m: tuple[float, float, float, float], height_m: float) -> tupl
     )
 
 
-def why_infeasible(plan: Blueprint, layout: Layout, robot_radius_m: float) -> Optional[str]:
+def why_infeasible(plan: Blueprint, layout: Layout, robot_radius_m: float) -> str | None:
     """Why a layout cannot be used, in words; None when it can.
 
     Where a side is asked for, the goal must be reachable on either one, so that both twins can use the world.
@@ -186,7 +185,7 @@ def why_infeasible(plan: Blueprint, layout: Layout, robot_radius_m: float) -> Op
     return _why_closed(plan, layout, robot_radius_m)
 
 
-def _why_closed(plan: Blueprint, layout: Layout, robot_radius_m: float) -> Optional[str]:
+def _why_closed(plan: Blueprint, layout: Layout, robot_radius_m: float) -> str | None:
     for side in (Side.LEFT, Side.RIGHT) if plan.task.side else (None,):
         scene = _scene(plan, layout, side)
         if math.isinf(Planner(scene, robot_radius_m, plan.task.clearance_m).distance(0.0, 0.0)):
@@ -194,7 +193,7 @@ def _why_closed(plan: Blueprint, layout: Layout, robot_radius_m: float) -> Optio
     return None
 
 
-def _scene(plan: Blueprint, layout: Layout, side: Optional[Side]) -> Scene:
+def _scene(plan: Blueprint, layout: Layout, side: Side | None) -> Scene:
     return Scene(
         scenario="",
         seed=0,

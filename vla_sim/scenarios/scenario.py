@@ -7,7 +7,6 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional
 
 from vla_sim.scenarios.blueprint import CANDIDATE, Blueprint
 from vla_sim.scenarios.language import REFERENCES, Facts, instruct, phrasings_hash, sentences
@@ -49,13 +48,13 @@ class Scenario:
         return hashlib.sha256(f"{SAMPLER_VERSION} {self.content_hash} {phrasings_hash()}".encode()).hexdigest()
 
     @property
-    def side(self) -> Optional[Side]:
+    def side(self) -> Side | None:
         """Side that is asked for, where it is the same in all worlds."""
         sides = {plan.task.side for plan in self.blueprints}
         return sides.pop() if len(sides) == 1 else None
 
     def sample(
-        self, seed: int, *, split: str = "train", robot_radius_m: float = 0.15, language: Optional[str] = None
+        self, seed: int, *, split: str = "train", robot_radius_m: float = 0.15, language: str | None = None
     ) -> Scene:
         """The world of a seed: always the same for the same arguments, always feasible for a robot of that radius.
 
@@ -89,7 +88,7 @@ class Scenario:
             instruction=instruct(facts, wording, split, language, plan.language.shares.get("ko", 0.0)),
         )
 
-    def instructions(self, split: str = "all", language: Optional[str] = None) -> list[str]:
+    def instructions(self, split: str = "all", language: str | None = None) -> list[str]:
         """Every sentence that its worlds can come with, without repetition."""
         every = (sentences(facts, split, language) for plan in self.blueprints for facts in _all_facts(plan))
         return list(dict.fromkeys(itertools.chain.from_iterable(every)))
