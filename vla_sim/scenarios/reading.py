@@ -169,9 +169,9 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
-        tables = isinstance(old, Mapping) and isinstance(value, Mapping)
-        whole = not tables or any(form in FORMS for form in (*old, *value))
-        result[key] = value if whole else merged(old, value)
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and not {*old, *value} & set(FORMS):
+            value = merged(old, value)
+        result[key] = value
     return result
 
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vla_sim.scenarios.blueprint import CANDIDATE, Blueprint
+from vla_sim.scenarios.dressing import dress
 from vla_sim.scenarios.language import REFERENCES, Facts, instruct, phrasings_hash, sentences
+from vla_sim.scenarios.layout import Layout
 from vla_sim.scenarios.reading import ScenarioError
-from vla_sim.scenarios.sampling import Stream, draw_layout, dress, facts_of, stream
+from vla_sim.scenarios.sampling import TRIES, Stream, draw_layout, facts_of, stream
 from vla_sim.types import Kind, Pose2, Scene, Side, SuccessRule, Task
 
 # Raise it when the same file and seed give another world: it is part of every scenario's hash.
@@ -70,10 +72,7 @@ class Scenario:
         """
         if seed < 0:
             raise ValueError(f"seed must not be negative, got {seed}")
-        plan, layout, reasons = draw_layout(self.blueprints, stream(seed, Stream.LAYOUT), robot_radius_m)
-        if reasons.total() == (tries := _tries()):
-            why = ", ".join(f"{reason} ({count} times)" for reason, count in reasons.most_common(3))
-            raise InfeasibleScenario(f"{self.name}: no feasible world in {tries} tries: {why} ({self.source})")
+        plan, layout = self._layout(seed, robot_radius_m)
         bodies, look, colors = dress(plan, layout, stream(seed, Stream.LOOK))
         facts = facts_of(plan, bodies, colors)
         wording = stream(seed, Stream.WORDING)
@@ -88,16 +87,23 @@ class Scenario:
             instruction=instruct(facts, wording, split, language, plan.language.shares.get("ko", 0.0)),
         )
 
+    def equivalents(self, seed: int, *, split: str = "train", robot_radius_m: float = 0.15) -> list[str]:
+        """Every sentence of a split, in all languages, that says the same of the world of a seed."""
+        plan, layout = self._layout(seed, robot_radius_m)
+        bodies, _, colors = dress(plan, layout, stream(seed, Stream.LOOK))
+        return list(sentences(facts_of(plan, bodies, colors), split, None))
+
+    def _layout(self, seed: int, robot_radius_m: float) -> tuple[Blueprint, Layout]:
+        plan, layout, reasons = draw_layout(self.blueprints, stream(seed, Stream.LAYOUT), robot_radius_m)
+        if reasons.total() == TRIES:
+            why = ", ".join(f"{reason} ({count} times)" for reason, count in reasons.most_common(3))
+            raise InfeasibleScenario(f"{self.name}: no feasible world in {TRIES} tries: {why} ({self.source})")
+        return plan, layout
+
     def instructions(self, split: str = "all", language: str | None = None) -> list[str]:
         """Every sentence that its worlds can come with, without repetition."""
         every = (sentences(facts, split, language) for plan in self.blueprints for facts in _all_facts(plan))
         return list(dict.fromkeys(itertools.chain.from_iterable(every)))
-
-
-def _tries() -> int:
-    from vla_sim.scenarios import sampling
-
-    return sampling.TRIES
 
 
 def _task(plan: Blueprint) -> Task:

@@ -1,0 +1,139 @@
+"""Whether a layout can be used: nothing overlaps, the start is free, the goal can be reached as asked."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from vla_sim.geometry import resample, surface_distance, surface_distances
+from vla_sim.planner import Planner
+from vla_sim.scenarios.blueprint import CANDIDATE, Blueprint
+from vla_sim.scenarios.layout import Layout, candidates
+from vla_sim.types import Body, Instruction, Look, Pose2, Role, Scene, Side, Task
+
+# Bodies that stand closer than this to each other overlap or look as if they did.
+GAP_M = 0.02
+# Objects that a sentence tells apart by place must be this far apart as seen from the start.
+BEARING_GAP_RAD = math.radians(8)
+# Gaps along a way are checked at points this far apart.
+SPACING_M = 0.06
+
+
+def why_infeasible(plan: Blueprint, layout: Layout, robot_radius_m: float) -> str | None:
+    """Why a layout cannot be used, in words; None when it can.
+
+    Where a side is asked for, the goal must be reachable on either one, so that both twins can use the world.
+    """
+    movable = [body for body in layout.bodies if body.role is not Role.WALL]
+    for body in movable:
+        if surface_distance(body, 0.0, 0.0) - robot_radius_m < GAP_M:
+            return f"{body.name} stands on the start"
+        if not _inside(body, layout.bounds_m):
+            return f"{body.name} stands in a wall or outside of the room"
+    for one, other in itertools.combinations(movable, 2):
+        if _gap(one, other) < GAP_M:
+            return f"{one.name} and {other.name} overlap"
+    goal = next(body for body in movable if body.role is Role.GOAL)
+    if surface_distance(goal, 0.0, 0.0) - robot_radius_m <= plan.task.reach_m:
+        return "the goal is reached at the start"
+    if not _told_apart(plan, movable):
+        return "candidates cannot be told apart by their place"
+    return _why_closed(plan, layout, robot_radius_m)
+
+
+def _why_closed(plan: Blueprint, layout: Layout, robot_radius_m: float) -> str | None:
+    for side in (Side.LEFT, Side.RIGHT) if plan.task.side else (None,):
+        if _obvious_way(plan, layout, robot_radius_m, side):
+            continue
+        scene = _scene(plan, layout, side)
+        way = Planner(scene, robot_radius_m, plan.task.clearance_m).path(0.0, 0.0)
+        asked = f" on the {side.value}" if side else ""
+        if not len(way):
+            return f"no way to the goal{asked}"
+        if _gap_along(way, Role.DISTRACTOR, layout.bodies) - robot_radius_m <= plan.task.reach_m:
+            return f"no way to the goal{asked} that does not come within reach of another object"
+    return None
+
+
+def _obvious_way(plan: Blueprint, layout: Layout, robot_radius_m: float, side: Side | None) -> bool:
+    """Whether the simplest way, straight or around all obstacles at once, is free: saves planning in most worlds."""
+    goal = next(body for body in layout.bodies if body.role is Role.GOAL)
+    obstacles = [body for body in layout.bodies if body.role is Role.OBSTACLE]
+    points = [(0.0, 0.0), (goal.x_m, goal.y_m)]
+    room_m = robot_radius_m + plan.task.clearance_m + SPACING_M / 2
+    if obstacles and side:
+        wide = [(body, math.hypot(*body.size_m[:2]) / 2) for body in obstacles]
+        aside = side.sign * (max(side.sign * body.y_m + radius for body, radius in wide) + room_m + GAP_M)
+        ahead = (min(body.x_m - radius for body, radius in wide), max(body.x_m + radius for body, radius in wide))
+        # Beside every obstacle while it passes it, hence on the asked side.
+        points[1:1] = [(max(0.0, ahead[0]), aside), (ahead[1], aside)]
+    way = np.array(points)
+    if (np.diff(way[:, 0]) < 0).any():
+        return False
+    reach_m = max(room_m, robot_radius_m + plan.task.reach_m + SPACING_M)
+    free = min(_gap_along(way, role, layout.bodies) for role in (Role.OBSTACLE, Role.WALL))
+    return free >= room_m and _gap_along(way, Role.DISTRACTOR, layout.bodies) >= reach_m
+
+
+def _gap_along(way: np.ndarray, role: Role, bodies: Sequence[Body]) -> float:
+    """Least gap in metres between a way (n, 2) and the bodies of a role, to within half of SPACING_M."""
+    found = [body for body in bodies if body.role is role]
+    points = resample(way, SPACING_M) if found else way
+    return min((float(surface_distances(body, points).min()) for body in found), default=math.inf)
+
+
+def _scene(plan: Blueprint, layout: Layout, side: Side | None) -> Scene:
+    return Scene(
+        scenario="",
+        seed=0,
+        start=Pose2(0.0, 0.0),
+        bodies=layout.bodies,
+        bounds_m=layout.bounds_m,
+        task=Task(side=side, reach_m=plan.task.reach_m),
+        look=Look(),
+        instruction=Instruction(""),
+    )
+
+
+def _outline(body: Body) -> np.ndarray:
+    """Points (n, 2) around a footprint, close enough to judge gaps of centimetres."""
+    if body.round:
+        angles = np.linspace(0, 2 * math.pi, 24, endpoint=False)
+        points = body.size_m[0] / 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    else:
+        corners = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * (np.array(body.size_m[:2]) / 2)
+        shares = np.linspace(0, 1, 6, endpoint=False)[:, None, None]
+        sides = corners + shares * (np.roll(corners, -1, axis=0) - corners)
+        cos, sin = math.cos(body.yaw_rad), math.sin(body.yaw_rad)
+        points = sides.reshape(-1, 2) @ np.array([[cos, sin], [-sin, cos]])
+    return points + np.array((body.x_m, body.y_m))
+
+
+def _gap(one: Body, other: Body) -> float:
+    apart = math.hypot(one.x_m - other.x_m, one.y_m - other.y_m)
+    reach = math.hypot(*one.size_m[:2]) / 2 + math.hypot(*other.size_m[:2]) / 2
+    if apart - reach >= GAP_M:
+        return apart - reach
+    gaps = (surface_distances(one, _outline(other)).min(), surface_distances(other, _outline(one)).min())
+    return float(min(gaps))
+
+
+def _inside(body: Body, bounds_m: tuple[float, float, float, float]) -> bool:
+    points = _outline(body)
+    x_min, x_max, y_min, y_max = bounds_m
+    return bool(
+        points[:, 0].min() > x_min + GAP_M
+        and points[:, 0].max() < x_max - GAP_M
+        and points[:, 1].min() > y_min + GAP_M
+        and points[:, 1].max() < y_max - GAP_M
+    )
+
+
+def _told_apart(plan: Blueprint, bodies: Sequence[Body]) -> bool:
+    if not any(item.role == CANDIDATE for item in plan.objects):
+        return True
+    bearings = [math.atan2(body.y_m, body.x_m) for body in candidates(bodies)]
+    return all(here - there >= BEARING_GAP_RAD for here, there in itertools.pairwise(bearings))
