@@ -29,8 +29,16 @@ examples:
   python -m vla_sim.train --out runs/quick --scale 0.1"""
 
 VOCABULARY = 800
-# Share of the episodes that each suite gets.
-SUITES = {"core": 0.75, "seed": 0.25}
+# Share of the episodes that each scenario or suite gets; choosing among objects takes the most examples.
+MIX = {
+    "choose_goal": 0.36,
+    "obstacle_left": 0.11,
+    "obstacle_right": 0.11,
+    "two_obstacles_left": 0.1,
+    "two_obstacles_right": 0.1,
+    "reach_goal": 0.06,
+    "suite seed": 0.16,
+}
 
 
 @dataclass(frozen=True)
@@ -46,10 +54,10 @@ class Round:
 
 
 ROUNDS = (
-    Round("clone", episodes=2400, steps=1600, learner_share=0.0, noise=0.5),
-    Round("dagger_1", episodes=800, steps=900, learner_share=0.8, noise=0.15),
-    Round("dagger_2", episodes=800, steps=900, learner_share=0.9, noise=0.1),
-    Round("dagger_3", episodes=800, steps=1800, learner_share=1.0, noise=0.05, decay=True),
+    Round("clone", episodes=3000, steps=900, learner_share=0.0, noise=0.5),
+    Round("dagger_1", episodes=900, steps=500, learner_share=0.8, noise=0.15),
+    Round("dagger_2", episodes=900, steps=500, learner_share=0.9, noise=0.1),
+    Round("dagger_3", episodes=900, steps=900, learner_share=1.0, noise=0.05, decay=True),
 )
 
 
@@ -104,10 +112,11 @@ def _trainer(options: argparse.Namespace) -> Trainer:
     from vla_sim.embodiments import load_embodiment
     from vla_sim.learning.behaviour_cloning import TrainConfig, Trainer, fresh_model
     from vla_sim.policies.tokenizer import InstructionTokenizer
-    from vla_sim.scenarios import load_suite
+    from vla_sim.scenarios import load_scenario
 
     spec = load_embodiment(options.embodiment)
-    texts = sorted({text for suite in SUITES for s in load_suite(suite) for text in s.instructions("train")})
+    names = {name for entry in MIX for name in _names(entry)}
+    texts = sorted({text for name in names for text in load_scenario(name).instructions("train")})
     tokenizer = InstructionTokenizer.trained(texts, vocab_size=VOCABULARY)
     config = TrainConfig(action_names=spec.action_names, action_scale=spec.max_mps, seed=options.seed)
     model = fresh_model(tokenizer, seed=options.seed, actions=len(spec.action_names))
@@ -140,24 +149,33 @@ def _data(options: argparse.Namespace, round_: Round, number: int, learner: Path
         )
     facts = json.loads((folder / "facts.json").read_text("utf-8"))
     images, actions, mask = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "actions", "mask"))
-    return Sequences(images, facts["texts"], actions, np.asarray(mask), [task.scenario for task in tasks])
+    return Sequences(images, facts["texts"], actions, np.asarray(mask))
 
 
 def round_tasks(round_: Round, number: int, seed: int, scale: float) -> list[Task]:
-    """Which worlds a round drives: all scenarios of the suites in turn, each with seeds of its own below 100000."""
+    """Which worlds a round drives: the entries of MIX, left and right with the same seeds, all below 100000."""
     from vla_sim.learning.collecting import Task
-    from vla_sim.scenarios import load_suite
 
     tasks = []
-    first = seed * 40_000 % 80_000 + number * 5_000
-    for suite, share in SUITES.items():
-        names = [scenario.name for scenario in load_suite(suite)]
+    seed = seed * 40_000 % 80_000 + number * 5_000
+    for entry, share in MIX.items():
+        names = _names(entry)
         count = max(len(names), round(round_.episodes * scale * share))
+        # A third of the drives is without noise, as a robot drives that is told what to do.
         tasks += [
-            Task(names[i % len(names)], first + i, round_.learner_share, round_.noise * (i % 3 != 0))
+            Task(names[i % len(names)], seed + i, round_.learner_share, round_.noise * (i % 3 != 0))
             for i in range(count)
         ]
     return tasks
+
+
+def _names(entry: str) -> list[str]:
+    """Scenario names of an entry of MIX."""
+    from vla_sim.scenarios import load_suite
+
+    if entry.startswith("suite "):
+        return [scenario.name for scenario in load_suite(entry.removeprefix("suite "))]
+    return [entry]
 
 
 def _save(folder: Path, drives: Drives) -> None:

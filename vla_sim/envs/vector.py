@@ -14,7 +14,7 @@ from vla_sim.envs.sampling import SceneSource
 from vla_sim.envs.simulation import Simulation, checked_action
 from vla_sim.envs.spaces import action_space, observation_space
 from vla_sim.errors import UserError
-from vla_sim.render.camera import make_renderer
+from vla_sim.sim.camera import make_renderer
 from vla_sim.scenarios import Scenario
 from vla_sim.specs import Embodiment
 from vla_sim.types import Outcome, Scene

@@ -154,7 +154,7 @@ class _Collector:
                 mask[lane], seeds[lane] = True, task.seed
                 noise_rng = np.random.default_rng([task.seed, NOISE_STREAM])
                 mix_rng = np.random.default_rng([task.seed, MIX_STREAM])
-                texts = source.scenario.equivalents(scene, "train")
+                texts = source.scenario.equivalents(task.seed, robot_radius_m=source.embodiment.body.radius_m)
                 running[lane] = (number, _Lane(task, noise_rng, mix_rng, np.zeros(2), texts, [], []))
         observation, _ = self.env.reset(options={"reset_mask": mask, "scenes": scenes})
         self._expert.reset(mask, seeds)

@@ -92,7 +92,7 @@ class _Driver:
 
 
 class ExpertPolicy(Policy):
-    """Privileged: reads scene and pose from the infos. Follows the shortest feasible path with an episode's own clearance."""
+    """Privileged: reads scene and pose from the infos. Follows the shortest path with an episode's own clearance."""
 
     spec = PolicySpec(
         action_names=(), image_px=(), requires_privileged_info=True, description="scripted shortest-path expert"
