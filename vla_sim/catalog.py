@@ -17,11 +17,20 @@ def content_folder(kind: str) -> Path:
     return _PACKAGE / "_content" / kind
 
 
+def embodiment_names() -> list[str]:
+    """Names of all shipped embodiments."""
+    return sorted(path.stem for path in content_folder("envs").glob("*.toml"))
+
+
 def embodiment_path(name_or_path: str) -> Path:
-    """The TOML file of an embodiment, by name or path."""
+    """The TOML file of an embodiment, by name or path.
+
+    Raises:
+        UserError: no such name; says the nearest one.
+    """
     if name_or_path.endswith(".toml") or "/" in name_or_path:
         return Path(name_or_path)
-    known = {path.stem: path for path in sorted(content_folder("envs").glob("*.toml"))}
+    known = embodiment_names()
     if name_or_path not in known:
         raise UserError(f"unknown embodiment {name_or_path!r}; {suggest(name_or_path, known)}")
-    return known[name_or_path]
+    return content_folder("envs") / f"{name_or_path}.toml"

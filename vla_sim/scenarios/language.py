@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ INTENTS = ("pass_side", "avoid", "reach", "choose")
 REFERENCES = ("kind", "color", "color_kind", "left", "middle", "right")
 CONDITIONS = ("goal", "obstacle", "count", "sentences")
 PHRASINGS_FILE = "phrasings.toml"
+# Words that every language needs a noun for.
+NOUNS = ("obstacle", *(kind.value for kind in Kind if kind is not Kind.WALL))
 
 SWAPS = {"left": "right", "leftmost": "rightmost", "왼쪽": "오른쪽"}
 _SWAPS = {**SWAPS, **{there: here for here, there in SWAPS.items()}}
@@ -101,16 +104,51 @@ class _Noun(str):
 @functools.lru_cache(maxsize=1)
 def phrasings() -> dict[str, Any]:
     """The shipped sentences and words, checked."""
-    path = content_folder("scenarios") / PHRASINGS_FILE
+    return read_phrasings(content_folder("scenarios") / PHRASINGS_FILE)
+
+
+def read_phrasings(path: Path) -> dict[str, Any]:
+    """Sentences and words of a file.
+
+    Raises:
+        UserError: something is missing or a sentence cannot be filled; names file and sentence.
+    """
     table = read_toml(path)
     for intent, language, split in itertools.product(INTENTS, LANGUAGES, SPLITS):
-        for entry in table[intent][language][split]:
-            for key in entry if isinstance(entry, Mapping) else ():
-                if key not in ("text", *CONDITIONS):
-                    raise UserError(
-                        f"{path}: {intent}.{language}.{split}: unknown key {key!r}; {suggest(key, CONDITIONS)}"
-                    )
+        entries = table.get(intent, {}).get(language, {}).get(split)
+        if not isinstance(entries, list) or not entries:
+            raise UserError(f"{path}: {intent}.{language}.{split} must be a list of sentences, got {entries!r}")
+        for entry in entries:
+            problem = _problem(entry, intent)
+            if problem:
+                raise UserError(f"{path}: {intent}.{language}.{split}: {problem} in {entry!r}")
+    for language, word in itertools.product(LANGUAGES, ("left", "right", *NOUNS)):
+        if not table.get("words", {}).get(language, {}).get(word):
+            raise UserError(f"{path}: words.{language}.{word} is missing")
     return table
+
+
+def _problem(entry: Any, intent: str) -> str | None:
+    """What is wrong with a sentence; None when it can be filled."""
+    if not isinstance(entry, (str, Mapping)):
+        return "neither a text nor a table"
+    content = {"text": entry} if isinstance(entry, str) else entry
+    unknown = [key for key in content if key not in ("text", *CONDITIONS)]
+    if unknown:
+        return f"unknown key {unknown[0]!r}; {suggest(unknown[0], ('text', *CONDITIONS))}"
+    fillers = {
+        "goal": _Noun("컵"),
+        **({} if intent in ("reach", "choose") else {"obstacle": _Noun("컵"), **_pronoun(1)}),
+    }
+    if intent == "pass_side":
+        fillers["side"] = _Noun("왼쪽")
+    try:
+        text = str(content.get("text", "")).format(**fillers)
+    except KeyError as error:
+        return f"unknown filler or particle {error}; {suggest(str(error.args[0]), fillers)}"
+    except (ValueError, IndexError) as error:
+        return str(error)
+    return None if text else "no text"
 
 
 @functools.lru_cache(maxsize=1)
@@ -175,15 +213,12 @@ def _goal_forms(facts: Facts, language: str, reference: str | None) -> list[_Nou
 
 def _sentence(template: str, obstacle: _Noun, goal: _Noun, facts: Facts, language: str) -> str:
     side = phrasings()["words"][language][facts.side.value] if facts.side else ""
-    text = template.format(obstacle=obstacle, goal=goal, side=side, **_pronoun(facts, language))
+    text = template.format(obstacle=obstacle, goal=goal, side=side, **_pronoun(facts.count))
     return text[0].upper() + text[1:]
 
 
-def _pronoun(facts: Facts, language: str) -> dict[str, str]:
-    if language != "en":
-        return {}
-    many = facts.count > 1
-    return {"it": "them" if many else "it", "is_": "are" if many else "is", "stands": "stand" if many else "stands"}
+def _pronoun(count: int) -> dict[str, str]:
+    return {"it": "them", "stands": "stand"} if count > 1 else {"it": "it", "stands": "stands"}
 
 
 def instruct(facts: Facts, rng: np.random.Generator, split: str, language: str | None, korean: float) -> Instruction:
