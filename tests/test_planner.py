@@ -1,5 +1,6 @@
 """The planner and the wrong-side rule."""
 
+import itertools
 import math
 
 import numpy as np
@@ -191,7 +192,7 @@ def test_a_planned_path_never_crosses_the_wrong_side():
     for seed in range(20):
         world = load_scenario("two_obstacles_left").sample(seed)
         points = resample(Planner(world, RADIUS_M, 0.05).path(0, 0), 0.2)
-        assert not any(crossed_wrong_side(world, a, b) for a, b in zip(points[:-1], points[1:], strict=True))
+        assert not any(crossed_wrong_side(world, a, b) for a, b in itertools.pairwise(points))
 
 
 def test_side_passed_last_counts():
