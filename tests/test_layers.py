@@ -23,8 +23,7 @@ def test_importing_the_package_loads_nothing_heavy():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_loads_nothing_heavy_and_answers(command):
     code = (
-        f"import vla_sim.{command} as c\n"
-        "try:\n    c.main(['--help'])\nexcept SystemExit as e:\n    assert e.code == 0"
+        f"import vla_sim.{command} as c\ntry:\n    c.main(['--help'])\nexcept SystemExit as e:\n    assert e.code == 0"
     )
     assert loaded_by(code) == "[]"
 

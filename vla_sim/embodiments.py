@@ -1,4 +1,4 @@
-"""Reads `envs/*.toml` into `Embodiment`s. Angles are degrees in the files (`_deg`) and radians in the specs (`_rad`)."""
+"""Reads `envs/*.toml` into `Embodiment`s. Angles are degrees in files (`_deg`) and radians in specs (`_rad`)."""
 
 from __future__ import annotations
 

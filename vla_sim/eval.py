@@ -74,7 +74,8 @@ def _run(options: argparse.Namespace) -> int:
 
     wanted_films([], options.video)  # a bad --video must fail before the run, not after
     plan, out = _plan_and_folder(options)
-    _check_workers(options)
+    _check_numbers(options)
+    _check_baseline(options)
     print(_headline(plan, out), flush=True)
     progress = _Bar(len(plan.jobs()))
     try:
@@ -90,13 +91,21 @@ def _run(options: argparse.Namespace) -> int:
     return _gate(result, out, options)
 
 
-def _check_workers(options: argparse.Namespace) -> None:
+def _check_numbers(options: argparse.Namespace) -> None:
     from vla_sim.errors import UserError
 
     if options.workers < 1:
         raise UserError(f"--workers must be at least 1, got {options.workers}")
     if options.hang_timeout <= 0:
         raise UserError(f"--hang-timeout must be positive, got {options.hang_timeout:g}")
+
+
+def _check_baseline(options: argparse.Namespace) -> None:
+    """A missing baseline must be said before the run, not after."""
+    from vla_sim.errors import UserError
+
+    if options.baseline and not options.baseline.is_file():
+        raise UserError(f"--baseline {options.baseline} does not exist; record one with --update-baseline")
 
 
 def _plan_and_folder(options: argparse.Namespace) -> tuple[Plan, Path]:
@@ -182,13 +191,17 @@ def _failed_scenes(result: Result, plan: Plan) -> dict[tuple[str, int], Scene]:
 
 
 def _gate(result: Result, out: Path, options: argparse.Namespace) -> int:
+    from vla_sim.errors import UserError
     from vla_sim.evaluation.baseline import compare_baseline, record_baseline
 
     if options.update_baseline:
         record_baseline(result.records, options.update_baseline)
         print(f"baseline of {len(result.records)} episodes written to {options.update_baseline}")
     if options.baseline:
-        report = compare_baseline(result.records, options.baseline)
+        try:
+            report = compare_baseline(result.records, options.baseline)
+        except ValueError as error:
+            raise UserError(f"--baseline: {error}") from error
         print(report.text(str(out)))
         return 0 if report.passed else 1
     return 0

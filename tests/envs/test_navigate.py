@@ -187,3 +187,16 @@ def test_unknown_names_are_answered_with_the_nearest(options):
     (key,) = options
     with pytest.raises(UserError, match=nearest[key]):
         gymnasium.make(ID, **options)
+
+
+def test_lanes_that_were_never_started_wait():
+    vector = gymnasium.make_vec(
+        ID, num_envs=2, scenario="obstacle_left", vectorization_mode="vector_entry_point", autoreset_mode="Disabled"
+    )
+    try:
+        vector.reset(seed=[1, 2], options={"reset_mask": np.array([True, False])})
+        observation, _, terminated, truncated, _ = vector.step(np.zeros((2, 2), np.float32))
+        assert not (terminated | truncated).any()
+        assert observation["instruction"][1] == ""
+    finally:
+        vector.close()

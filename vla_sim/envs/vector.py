@@ -14,8 +14,8 @@ from vla_sim.envs.sampling import SceneSource
 from vla_sim.envs.simulation import Simulation, checked_action
 from vla_sim.envs.spaces import action_space, observation_space
 from vla_sim.errors import UserError
-from vla_sim.sim.camera import make_renderer
 from vla_sim.scenarios import Scenario
+from vla_sim.sim.camera import make_renderer
 from vla_sim.specs import Embodiment
 from vla_sim.types import Outcome, Scene
 
@@ -80,7 +80,7 @@ class NavigateVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros(self.num_envs, dtype=bool), np.zeros(self.num_envs, dtype=bool)
         for lane, simulation in enumerate(self.lanes):
-            if simulation.outcome is not None:
+            if simulation.scene is None or simulation.outcome is not None:
                 self._begin_again(lane)
                 continue
             simulation.advance(checked_action(actions[lane], self.embodiment))

@@ -150,7 +150,7 @@ class _Collector:
             if running[lane] is None and waiting:
                 number, task = waiting.popleft()
                 source = self._source(task.scenario)
-                scenes[lane] = scene = source.scene(task.seed)
+                scenes[lane] = source.scene(task.seed)
                 mask[lane], seeds[lane] = True, task.seed
                 noise_rng = np.random.default_rng([task.seed, NOISE_STREAM])
                 mix_rng = np.random.default_rng([task.seed, MIX_STREAM])
