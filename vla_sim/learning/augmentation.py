@@ -8,7 +8,7 @@ import numpy as np
 
 # Words that say which object is meant or what to do: never dropped or garbled. Matched anywhere in a word.
 KEPT_WORDS = (
-    *("left", "right", "왼", "오른", "좌", "우", "stop", "not", "avoid", "정지", "멈"),
+    *("left", "right", "왼", "오른", "좌", "우", "stop", "not", "avoid", "away", "정지", "멈", "말고", "마세요"),
     *(
         "box",
         "crate",

@@ -283,7 +283,7 @@ class LstmHead(nn.Module):
         """
         lstm = self.lstm
         weights = (lstm.weight_ih_l0, lstm.weight_hh_l0, lstm.bias_ih_l0, lstm.bias_hh_l0)
-        hidden, cell = torch._VF.lstm_cell(features, state, *weights)  # type: ignore[attr-defined]
+        hidden, cell = torch._VF.lstm_cell(features, state, *weights)  # type: ignore[attr-defined, arg-type]
         return self.out(hidden), (hidden, cell)
 
 
