@@ -39,10 +39,19 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument(
-        "--policy", nargs="+", default=[], metavar="NAME", help="name, folder or module:Class; several are compared"
+        "--policy",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME",
+        help="name, folder or module:Class; several are compared",
     )
-    made.add_argument("--scenario", nargs="+", default=[], metavar="NAME", help="scenario names or TOML files")
-    made.add_argument("--suite", nargs="+", default=[], metavar="NAME", help="whole suites: core, seed, smoke")
+    made.add_argument(
+        "--scenario", nargs="+", action="extend", default=[], metavar="NAME", help="scenario names or TOML files"
+    )
+    made.add_argument(
+        "--suite", nargs="+", action="extend", default=[], metavar="NAME", help="whole suites: core, seed, smoke"
+    )
     made.add_argument("--episodes", type=int, default=50, help="per policy and scenario (default %(default)s)")
     made.add_argument("--seed", type=int, default=100_000, help="first seed (default %(default)s; training uses less)")
     made.add_argument("--embodiment", default="serbot", help="robot: a name or TOML file (default %(default)s)")

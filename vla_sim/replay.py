@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("folder", type=Path, metavar="DIR", help="output folder of vla_sim.eval")
     made.add_argument("episode", metavar="EPISODE", help="which episode, see below")
     made.add_argument("--video", action="store_true", help="film it into DIR/videos")
+    made.add_argument("--gif", type=Path, metavar="FILE", help="write a small animated picture")
     return made
 
 
@@ -48,6 +49,7 @@ def _run(options: argparse.Namespace) -> int:
     from vla_sim.evaluation.record import read_records
     from vla_sim.evaluation.replay import replay_episode
     from vla_sim.evaluation.runner import EPISODES_FILE, read_plan
+    from vla_sim.evaluation.video import write_gif
 
     plan = read_plan(options.folder)
     try:
@@ -64,6 +66,9 @@ def _run(options: argparse.Namespace) -> int:
         print("same: outcome, path and every picture match bit for bit")
     if options.video:
         print(f"video: {film(plan, record, options.folder / 'videos', replayed).path}")
+    if options.gif:
+        write_gif(options.gif, replayed.frames, scene=replayed.scene, record=record)
+        print(f"picture: {options.gif}")
     return 1 if replayed.differences else 0
 
 

@@ -55,9 +55,9 @@ class Round:
 
 ROUNDS = (
     Round("clone", episodes=3000, steps=900, learner_share=0.0, noise=0.5),
-    Round("dagger_1", episodes=900, steps=500, learner_share=0.8, noise=0.15),
-    Round("dagger_2", episodes=900, steps=500, learner_share=0.9, noise=0.1),
-    Round("dagger_3", episodes=900, steps=900, learner_share=1.0, noise=0.05, decay=True),
+    Round("dagger_1", episodes=900, steps=400, learner_share=0.8, noise=0.15),
+    Round("dagger_2", episodes=900, steps=400, learner_share=0.9, noise=0.1),
+    Round("dagger_3", episodes=900, steps=700, learner_share=1.0, noise=0.05, decay=True),
 )
 
 
