@@ -24,9 +24,11 @@ def planar_depth(
     Args:
         labels: int (H, W), what each drawn pixel shows.
         solids: triangles of the bodies with their labels, world frame.
-        position, turn: camera pose as from `camera_pose`.
+        position: optical centre in the world, (3,) in metres.
+        turn: rotation (3, 3) as from `camera_pose`.
         lens: rays of the drawn pixels.
-        near_m, far_m: range; far_m where nothing is.
+        near_m: nothing is nearer.
+        far_m: nothing is farther; the value where nothing is.
 
     Returns:
         float32 (H, W).

@@ -79,7 +79,7 @@ def _part(
     )
 
 
-def _quad(corners: Sequence[Vec3], **look: object) -> Mesh:
+def quad(corners: Sequence[Vec3], **look: object) -> Mesh:
     """Four corners counter-clockwise seen from outside, the first at texture coordinate (0, 0)."""
     points = np.array(corners, dtype=np.float64)
     normal = np.cross(points[1] - points[0], points[3] - points[0])
@@ -98,13 +98,14 @@ _FACES = (
 )
 
 
-def _cuboid(*, foot: float = 1.0, stretch: bool = False, low: float = -0.5, high: float = 0.5, **look: object) -> Mesh:
+def cuboid(*, foot: float = 1.0, stretch: bool = False, low: float = -0.5, high: float = 0.5, **look: object) -> Mesh:
     """A block without underside.
 
     Args:
         foot: width at the lower end relative to the upper one.
         stretch: texture coordinates grow with the size in metres.
-        low, high: lower and upper end.
+        low: lower end.
+        high: upper end.
         look: passed to the faces.
     """
     parts = []
@@ -114,7 +115,7 @@ def _cuboid(*, foot: float = 1.0, stretch: bool = False, low: float = -0.5, high
         corners[:, :2] *= np.where(corners[:, 2:] < 0, foot, 1.0)
         corners[:, 2] = low + (corners[:, 2] + 0.5) * (high - low)
         axes = (int(np.argmax(np.abs(u_axis))), int(np.argmax(np.abs(v_axis)))) if stretch else (FIXED, FIXED)
-        parts.append(_quad([tuple(c) for c in corners], uv_axes=axes, **look))
+        parts.append(quad([tuple(c) for c in corners], uv_axes=axes, **look))
     return join(parts)
 
 
@@ -131,7 +132,7 @@ def _inward(mesh: Mesh, color: Vec3) -> Mesh:
     )
 
 
-def _band(
+def band(
     low: tuple[float, float], high: tuple[float, float], *, segments: int = ROUND_SEGMENTS, **look: object
 ) -> Mesh:
     """A ring around the z axis from (radius, z) to (radius, z), facing outward, or upward when it is flat."""
@@ -166,35 +167,35 @@ def _graded(mesh: Mesh, low: float, high: float) -> Mesh:
 
 @functools.cache
 def _box() -> Mesh:
-    return _graded(_cuboid(), 0.82, 1.0)
+    return _graded(cuboid(), 0.82, 1.0)
 
 
 @functools.cache
 def _wall() -> Mesh:
-    return _graded(_cuboid(stretch=True), 0.8, 1.0)
+    return _graded(cuboid(stretch=True), 0.8, 1.0)
 
 
 @functools.cache
 def _cup() -> Mesh:
     """A tapered mug: handle on the +x side, dark inside."""
-    rim, foot, thickness = 0.45, 0.35, 0.035
-    outside = _graded(_band((foot, -0.5), (rim, 0.5)), 0.75, 1.0)
-    lip = _band((rim, 0.5), (rim - thickness, 0.5), color=(1.15, 1.15, 1.15))
-    inside = _inward(_band((foot - thickness, -0.35), (rim - thickness, 0.5)), (0.5, 0.5, 0.5))
-    bottom = _band((foot, -0.2), (0.0, -0.2), color=(0.22, 0.2, 0.2))
+    rim, foot, thickness = 0.42, 0.34, 0.035
+    outside = _graded(band((foot, -0.5), (rim, 0.5)), 0.75, 1.0)
+    lip = band((rim, 0.5), (rim - thickness, 0.5), color=(1.15, 1.15, 1.15))
+    inside = _inward(band((foot - thickness, -0.35), (rim - thickness, 0.5)), (0.5, 0.5, 0.5))
+    bottom = band((foot, -0.2), (0.0, -0.2), color=(0.22, 0.2, 0.2))
     return join([outside, lip, inside, bottom, *_handle()])
 
 
 def _handle() -> list[Mesh]:
     """A C-shaped strap, as three small blocks, that stays inside the collision cylinder."""
     parts = []
-    for x0, x1, z0, z1 in ((0.38, 0.5, 0.22, 0.34), (0.34, 0.5, -0.3, -0.18), (0.45, 0.5, -0.3, 0.34)):
-        block = _cuboid(color=(0.9, 0.9, 0.9))
+    for x0, x1, z0, z1 in ((0.36, 0.5, 0.2, 0.34), (0.33, 0.5, -0.3, -0.16), (0.44, 0.5, -0.3, 0.34)):
+        block = cuboid(color=(0.9, 0.9, 0.9))
         center = np.array([(x0 + x1) / 2, 0.0, (z0 + z1) / 2])
-        scale = np.array([x1 - x0, 0.1, z1 - z0])
+        scale = np.array([x1 - x0, 0.13, z1 - z0])
         block.positions[:] = block.positions * scale + center
         # A little inside the circle at its corners.
-        block.positions[:, 0] = np.minimum(block.positions[:, 0], 0.495)
+        block.positions[:, 0] = np.minimum(block.positions[:, 0], 0.494)
         parts.append(block)
     return parts
 
@@ -203,27 +204,27 @@ def _handle() -> list[Mesh]:
 def _bottle() -> Mesh:
     """A bottle with shoulder, narrow neck, light label and cap."""
     glass = [
-        _band((0.46, -0.5), (0.49, -0.44), color=(0.6, 0.6, 0.6)),
-        _band((0.49, -0.44), (0.49, -0.3), color=(0.85, 0.85, 0.85)),
-        _band((0.49, 0.02), (0.47, 0.12), color=(1.0, 1.0, 1.0)),
-        _band((0.47, 0.12), (0.19, 0.28), color=(1.1, 1.1, 1.1)),
-        _band((0.19, 0.28), (0.16, 0.4), color=(0.95, 0.95, 0.95)),
+        band((0.46, -0.5), (0.49, -0.44), color=(0.6, 0.6, 0.6)),
+        band((0.49, -0.44), (0.49, -0.3), color=(0.85, 0.85, 0.85)),
+        band((0.49, 0.02), (0.47, 0.12), color=(1.0, 1.0, 1.0)),
+        band((0.47, 0.12), (0.19, 0.28), color=(1.1, 1.1, 1.1)),
+        band((0.19, 0.28), (0.16, 0.4), color=(0.95, 0.95, 0.95)),
     ]
-    label = _band((0.495, -0.3), (0.495, 0.02), color=(0.93, 0.93, 0.88), tint=0.15)
-    cap = _band((0.2, 0.4), (0.2, 0.5), color=(0.92, 0.92, 0.95), tint=0.0)
-    top = _band((0.2, 0.5), (0.0, 0.5), color=(0.95, 0.95, 0.98), tint=0.0)
+    label = band((0.495, -0.3), (0.495, 0.02), color=(0.93, 0.93, 0.88), tint=0.15)
+    cap = band((0.2, 0.4), (0.2, 0.5), color=(0.92, 0.92, 0.95), tint=0.0)
+    top = band((0.2, 0.5), (0.0, 0.5), color=(0.95, 0.95, 0.98), tint=0.0)
     return join([*glass, label, cap, top])
 
 
 @functools.cache
 def _pot() -> Mesh:
     """A flower pot: tapered, with a broad rim and dark soil."""
-    outside = _graded(_band((0.33, -0.5), (0.44, 0.26)), 0.72, 1.0)
-    ledge = _band((0.44, 0.26), (0.49, 0.26), color=(0.55, 0.55, 0.55))
-    rim = _band((0.49, 0.26), (0.5, 0.5), color=(1.12, 1.12, 1.12))
-    lip = _band((0.5, 0.5), (0.44, 0.5), color=(1.2, 1.2, 1.2))
-    inside = _inward(_band((0.42, 0.2), (0.44, 0.5)), (0.5, 0.5, 0.5))
-    soil = _band((0.43, 0.3), (0.0, 0.3), color=(0.17, 0.13, 0.1), tint=0.0)
+    outside = _graded(band((0.33, -0.5), (0.44, 0.26)), 0.72, 1.0)
+    ledge = band((0.44, 0.26), (0.49, 0.26), color=(0.55, 0.55, 0.55))
+    rim = band((0.49, 0.26), (0.5, 0.5), color=(1.12, 1.12, 1.12))
+    lip = band((0.5, 0.5), (0.44, 0.5), color=(1.2, 1.2, 1.2))
+    inside = _inward(band((0.42, 0.2), (0.44, 0.5)), (0.5, 0.5, 0.5))
+    soil = band((0.43, 0.3), (0.0, 0.3), color=(0.17, 0.13, 0.1), tint=0.0)
     return join([outside, ledge, rim, lip, inside, soil])
 
 
@@ -237,7 +238,7 @@ def _basket() -> Mesh:
     inside.positions[:, :2] *= 1 - 2 * wall
     lip = [_lip(i, wall) for i in range(4)]
     half = foot * (0.5 - wall)
-    floor = _quad(
+    floor = quad(
         [(-half, -half, -0.45), (half, -half, -0.45), (half, half, -0.45), (-half, half, -0.45)],
         color=(0.35, 0.35, 0.35),
     )
@@ -252,7 +253,7 @@ def _cuboid_side(index: int, *, foot: float, low: float, high: float, plain: boo
     corners = np.array([n - u - v, n + u - v, n + u + v, n - u + v])
     corners[:, :2] *= np.where(corners[:, 2:] < 0, foot, 1.0)
     corners[:, 2] = np.where(corners[:, 2] < 0, low, high)
-    side = _quad([tuple(c) for c in corners], color=(1.1, 1.1, 1.1) if plain else (1.0, 1.0, 1.0))
+    side = quad([tuple(c) for c in corners], color=(1.1, 1.1, 1.1) if plain else (1.0, 1.0, 1.0))
     if plain:
         side.uv[:] = 0.02
     return side
@@ -265,7 +266,7 @@ def _lip(index: int, wall: float) -> Mesh:
     inner = 1 - 2 * wall
     up = np.array([0, 0, 0.5])
     corners = [n - u + up, n + u + up, (n + u) * inner + up, (n - u) * inner + up]
-    lip = _quad([tuple(c) for c in corners], color=(1.2, 1.2, 1.2))
+    lip = quad([tuple(c) for c in corners], color=(1.2, 1.2, 1.2))
     lip.uv[:] = 0.02
     return lip
 

@@ -1,15 +1,14 @@
 """Cameras drawn by Panda3D: its software rasteriser, or a GPU through EGL. Used through `vla_sim.sim.camera`.
 
-One GraphicsEngine a process, no window and no ShowBase. Every slot has an off-screen buffer of its own, all of one size and drawn in
-one frame: slots side by side in one buffer would round vertices differently by position, and the picture of a scene
-must not depend on its slot.
+One GraphicsEngine a process, no window and no ShowBase. Every slot has an off-screen buffer of its own and all are drawn
+in one frame. Slots side by side in one buffer would be no faster, and would round vertices differently by position,
+while the picture of a scene must not depend on its slot.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-import sys
 import warnings
 from typing import Any
 
@@ -17,8 +16,9 @@ import numpy as np
 
 from vla_sim.sim.camera import Moved, camera_pose
 from vla_sim.sim.depth import planar_depth
-from vla_sim.sim.lens import Lens, lens_of
-from vla_sim.sim.robot_model import robot_layer
+from vla_sim.sim.lens import lens_of
+from vla_sim.sim.overview import overview_pose, walls_between
+from vla_sim.sim.robot_model import robot_layers
 from vla_sim.sim.stage import Layer, Stage
 from vla_sim.sim.textures import SHADOW, SIZE_PX, texture_pixels
 from vla_sim.specs import CameraSpec
@@ -109,7 +109,8 @@ class _Slot:
         self._labelled: Any = None
         self._stage: Stage | None = None
         self.target = _Target(pipe, image_px)
-        self._eye = self._root.attachNewNode(self.target.camera)
+        self._robot_node = self._root.attachNewNode("robot")
+        self._eye = self._robot_node.attachNewNode(self.target.camera)
 
     def load(self, scene: Scene, camera: CameraSpec) -> None:
         stage, lens = Stage(scene), lens_of(camera)
@@ -119,7 +120,8 @@ class _Slot:
             self._eye.removeNode()
             self.target.close()
             self.target = _Target(self._pipe, lens.draw_px)
-            self._eye = self._root.attachNewNode(self.target.camera)
+            self._eye = self._robot_node.attachNewNode(self.target.camera)
+        _aim(self._eye, *camera_pose(camera, scene.look, Pose2(0.0, 0.0)))
         self.target.look(lens.half_tan, camera.near_m, camera.far_m)
         self._node, self._geoms = _colored_node(stage)
         self._colored = self._root.attachNewNode(self._node)
@@ -129,8 +131,7 @@ class _Slot:
         if self._stage is None:
             raise RuntimeError("load a scene into this slot before the robot is placed in it")
         self._robot = robot
-        position, turn = camera_pose(self._camera, self._scene.look, robot)
-        _aim(self._eye, position, turn)
+        self._robot_node.setPosHpr(robot.x_m, robot.y_m, 0.0, math.degrees(robot.yaw_rad), 0.0, 0.0)
         for layer in self._stage.move(moved):
             _write_vertices(self._node.modifyGeom(self._geoms[id(layer)]).modifyVertexData(), layer.vertices)
             self._drop_labels()
@@ -158,20 +159,21 @@ class _Slot:
 
     def overview(self, target: _Target) -> np.ndarray:
         assert self._stage is not None, "load a scene first"
-        core = _core()
-        eye = self._root.attachNewNode(target.camera)
-        robot = core.GeomNode("robot")
-        for layer, state in robot_layer(self._robot, self._stage):
-            robot.addGeom(_geom(layer), _state(layer.texture, layer.variant, state))
-        drawn = self._root.attachNewNode(robot)
+        position, turn = overview_pose(self._robot)
+        view = self._root.attachNewNode("overview")
+        node = _overview_node(self._stage, walls_between(self._scene, position, self._robot), self._robot)
+        view.attachNewNode(node)
+        eye = view.attachNewNode(target.camera)
+        self._colored.stash()
         try:
             target.look((0.75, 0.75 * target.size_px[1] / target.size_px[0]), 0.05, 40.0)
-            _aim(eye, *_overview_pose(self._robot))
+            _aim(eye, position, turn)
             _draw([target])
             return target.pixels().copy()
         finally:
-            drawn.removeNode()
+            self._colored.unstash()
             eye.detachNode()
+            view.removeNode()
 
     def close(self) -> None:
         self._clear()
@@ -307,18 +309,6 @@ def _aim(node: Any, position: np.ndarray, turn: np.ndarray) -> None:
     node.setMat(_core().LMatrix4(*right, 0, *forward, 0, *up, 0, *position.tolist(), 1))
 
 
-def _overview_pose(robot: Pose2) -> tuple[np.ndarray, np.ndarray]:
-    """Behind and above the robot, looking at a point ahead of it."""
-    ahead = np.array([math.cos(robot.yaw_rad), math.sin(robot.yaw_rad), 0.0])
-    here = np.array([robot.x_m, robot.y_m, 0.0])
-    eye = here - 1.15 * ahead + np.array([0.0, 0.0, 1.25])
-    forward = here + 0.75 * ahead + np.array([0, 0, 0.1]) - eye
-    forward /= np.linalg.norm(forward)
-    left = np.cross([0.0, 0.0, 1.0], forward)
-    left /= np.linalg.norm(left)
-    return eye, np.column_stack([forward, left, np.cross(forward, left)])
-
-
 def _colored_node(stage: Stage) -> tuple[Any, dict[int, int]]:
     """The scene as one node, and the index of each layer's geometry in it."""
     core = _core()
@@ -335,6 +325,18 @@ def _colored_node(stage: Stage) -> tuple[Any, dict[int, int]]:
     node.setBounds(core.OmniBoundingVolume())
     node.setFinal(True)
     return node, indices
+
+
+def _overview_node(stage: Stage, hidden: frozenset[int], robot: Pose2) -> Any:
+    """The scene without the hidden labels, and the robot."""
+    node = _core().GeomNode("overview")
+    layers = [(stage.floor, "floor"), (stage.shadows, "shadow"), *((solid, "solid") for solid in stage.solids)]
+    for layer, style in [*layers, *robot_layers(robot, stage)]:
+        shown = ~np.isin(layer.labels[layer.triangles[:, 0]], list(hidden))
+        if shown.any():
+            part = Layer(layer.texture, layer.variant, layer.vertices, layer.triangles[shown], layer.labels)
+            node.addGeom(_geom(part), _state(layer.texture, layer.variant, style))
+    return node
 
 
 def _labelled_node(stage: Stage) -> Any:
@@ -418,6 +420,8 @@ def _texture(name: str, variant: int) -> Any:
         wrap = core.SamplerState.WMRepeat
     texture.setWrapU(wrap)
     texture.setWrapV(wrap)
-    texture.setMinfilter(core.SamplerState.FTLinearMipmapNearest)
+    # Averaging the shadow's rim into its middle would leave a dark patch far away.
+    mipmap = core.SamplerState.FTLinearMipmapNearest
+    texture.setMinfilter(core.SamplerState.FTLinear if name == SHADOW else mipmap)
     texture.setMagfilter(core.SamplerState.FTLinear)
     return texture

@@ -26,8 +26,12 @@ FLOOR_MARGIN_M = 3.0
 # A real camera sets its exposure: light levels (sun on the floor plus ambient) outside are drawn as if at the border.
 EXPOSURE = (0.75, 1.08)
 # Black paint still reflects, and no face is quite without light: dark things under dim light stay visible.
-LEAST_ALBEDO = 0.1
-LEAST_SHADE = 0.34
+LEAST_ALBEDO = 0.15
+LEAST_SHADE = 0.3
+# Below 1, shaded sides are drawn lighter than light alone would make them, as a camera's tone curve does.
+TONE = 0.75
+# Affine steps inside the rasteriser bend textures on very large triangles: the floor comes in cells.
+FLOOR_CELL_M = 2.5
 
 VERTEX = np.dtype([("position", "<f4", 3), ("color", "u1", 4), ("uv", "<f4", 2)])
 
@@ -41,7 +45,7 @@ class Layer:
         variant: which grain of it.
         vertices: VERTEX (n,), world frame.
         triangles: uint16 (m, 3), counter-clockwise seen from outside.
-        labels: uint8 (n,), the segmentation label of what each vertex belongs to; 0 where it has none.
+        labels: uint16 (n,), the segmentation label of what each vertex belongs to; 0 where it has none.
     """
 
     texture: str
@@ -70,14 +74,14 @@ class Stage:
     def __init__(self, scene: Scene) -> None:
         self.look = scene.look
         check_look(scene.look)
-        self._light = _Light(scene.look)
-        self.floor = _floor_layer(scene, self._light)
+        self.light = Light(scene.look)
+        self.floor = _floor_layer(scene, self.light)
         casting = [body for body in scene.bodies if body.kind is not Kind.WALL]
-        self.shadows = _quads(SHADOW, 0, 2 * len(casting))
+        self.shadows = soft_patches(2 * len(casting))
         groups: dict[str, list[tuple[int, Body]]] = {}
         for index, body in enumerate(scene.bodies):
             groups.setdefault(_texture_name(body, scene.look), []).append((index, body))
-        shadow_start = {body.name: 8 * i for i, body in enumerate(casting)}
+        shadow_start = {body.name: 6 * i for i, body in enumerate(casting)}
         self._placed: dict[str, _Placed] = {}
         self._away: dict[str, tuple[Vec3, Quat]] = {}
         variant = scene.look.texture_seed % VARIANTS
@@ -106,11 +110,11 @@ class Stage:
         starts = np.cumsum([0] + [len(mesh.positions) for mesh in meshes])
         triangles = np.concatenate([mesh.triangles + start for mesh, start in zip(meshes, starts[:-1], strict=True)])
         vertices = np.zeros(int(starts[-1]), VERTEX)
-        layer = Layer(texture, variant, vertices, triangles.astype(np.uint16), np.zeros(len(vertices), np.uint8))
+        layer = Layer(texture, variant, vertices, triangles.astype(np.uint16), np.zeros(len(vertices), np.uint16))
         for (index, body), mesh, start in zip(members, meshes, starts[:-1].tolist(), strict=True):
             rows = slice(start, start + len(mesh.positions))
             first = shadow_start.get(body.name, 0)
-            shadow_rows = slice(first, first + 8 if body.name in shadow_start else first)
+            shadow_rows = slice(first, first + 6 if body.name in shadow_start else first)
             albedo = _albedo(body, mesh, self.look)
             label = FIRST_BODY_LABEL + index
             placed = _Placed(body, label, mesh, albedo, layer, rows, shadow_rows)
@@ -129,25 +133,25 @@ class Stage:
         normals = normals / np.linalg.norm(normals, axis=1, keepdims=True) @ turn.T
         rows = placed.layer.vertices[placed.rows]
         rows["position"] = positions
-        rows["color"][:, :3] = _to_bytes(placed.albedo * self._light.shade(normals))
+        rows["color"][:, :3] = to_bytes(placed.albedo * self.light.shade(normals))
         rows["color"][:, 3] = 255
         if placed.shadow_rows.start != placed.shadow_rows.stop:
             self._write_shadow(self.shadows.vertices[placed.shadow_rows], positions, placed.body, turn)
 
     def _write_shadow(self, rows: np.ndarray, positions: np.ndarray, body: Body, turn: np.ndarray) -> None:
-        """Two soft quads on the floor: darkness where the body stands, and its shadow away from the sun."""
+        """Two soft patches on the floor: darkness where the body stands, and its shadow away from the sun."""
         upright = turn[2, 2] > 0.999
         yaw = math.atan2(turn[1, 0], turn[0, 0]) if upright and not body.round else 0.0
-        rows["position"][:4, :2] = _rectangle(positions, yaw, 0.35, 0.35)
+        rows["position"][:3, :2] = around(positions, yaw, 0.35, 0.35)
         height = float(positions[:, 2].max())
-        reach = min(height / math.tan(self._light.elevation_rad), 1.2 * height)
-        azimuth = self._light.azimuth_rad + math.pi
-        rows["position"][4:, :2] = _rectangle(positions, azimuth, reach, 0.3, forward_only=True)
-        rows["color"][:4, 3] = 120
-        rows["color"][4:, 3] = round(130 * min(1.0, 1.6 * self.look.sun))
+        reach = min(height / math.tan(self.light.elevation_rad), 1.2 * height)
+        azimuth = self.light.azimuth_rad + math.pi
+        rows["position"][3:, :2] = around(positions, azimuth, reach, 0.3, forward_only=True)
+        rows["color"][:3, 3] = 120
+        rows["color"][3:, 3] = round(130 * min(1.0, 1.6 * self.look.sun))
 
 
-class _Light:
+class Light:
     """Sun and ambient of a look, after exposure."""
 
     def __init__(self, look: Look) -> None:
@@ -164,11 +168,11 @@ class _Light:
 
     def shade(self, normals: np.ndarray) -> np.ndarray:
         """Light on faces with these unit normals (n, 3): RGB factors (n, 3)."""
-        ambient = self.ambient * (0.85 + 0.15 * normals[:, 2])
-        # Half of the wrapped term keeps faces away from the sun apart from each other.
+        ambient = self.ambient * (0.9 + 0.1 * normals[:, 2])
+        # The second term wraps around, so that faces away from the sun differ from each other.
         facing = normals @ self.toward
         sun = self.sun * (0.8 * np.maximum(facing, 0) + 0.1 * (1 + facing))
-        return np.maximum(ambient + sun, LEAST_SHADE)[:, None] * self.tint
+        return (np.maximum(ambient + sun, LEAST_SHADE) ** TONE)[:, None] * self.tint
 
 
 def check_look(look: Look) -> None:
@@ -219,45 +223,57 @@ def _uv(body: Body, mesh: Mesh, texture: str) -> np.ndarray:
     return mesh.uv * repeat
 
 
-def _to_bytes(values: np.ndarray) -> np.ndarray:
+def to_bytes(values: np.ndarray) -> np.ndarray:
+    """Colours from 0..1 to uint8; brighter ones are clipped."""
     return np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
 
 
-def _quads(texture: str, variant: int, count: int) -> Layer:
-    """Room for `count` quads with texture coordinates from 0 to 1."""
-    vertices = np.zeros(4 * count, VERTEX)
-    vertices["uv"] = np.tile(np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float32), (count, 1))
-    corners = np.array([(0, 1, 2), (0, 2, 3)])
-    triangles = (4 * np.arange(count)[:, None, None] + corners).reshape(-1, 3)
-    return Layer(texture, variant, vertices, triangles.astype(np.uint16), np.zeros(4 * count, np.uint8))
+def soft_patches(count: int) -> Layer:
+    """Room for `count` shadows, each one triangle.
+
+    The shadow fills the unit square of the texture and is clear outside; a triangle around that square has no diagonal
+    inside, along which a rasteriser may blend pixels twice.
+    """
+    vertices = np.zeros(3 * count, VERTEX)
+    vertices["uv"] = np.tile(np.array([(0, 0), (2, 0), (0, 2)], np.float32), (count, 1))
+    triangles = np.arange(3 * count, dtype=np.uint16).reshape(-1, 3)
+    return Layer(SHADOW, 0, vertices, triangles, np.zeros(3 * count, np.uint16))
 
 
-def _floor_layer(scene: Scene, light: _Light) -> Layer:
-    """One rectangle under everything."""
+def _floor_extent(scene: Scene) -> tuple[float, float, float, float]:
+    """(x_min, x_max, y_min, y_max) of everything in a scene and a margin, in metres."""
+    x_min, x_max, y_min, y_max = scene.bounds_m
+    reaches = [math.hypot(*body.size_m[:2]) / 2 for body in scene.bodies]
+    x_min = min([x_min, *(b.x_m - r for b, r in zip(scene.bodies, reaches, strict=True))])
+    x_max = max([x_max, *(b.x_m + r for b, r in zip(scene.bodies, reaches, strict=True))])
+    y_min = min([y_min, *(b.y_m - r for b, r in zip(scene.bodies, reaches, strict=True))])
+    y_max = max([y_max, *(b.y_m + r for b, r in zip(scene.bodies, reaches, strict=True))])
+    return x_min - FLOOR_MARGIN_M, x_max + FLOOR_MARGIN_M, y_min - FLOOR_MARGIN_M, y_max + FLOOR_MARGIN_M
+
+
+def _floor_layer(scene: Scene, light: Light) -> Layer:
+    """A grid under everything."""
     look = scene.look
-    x0, x1, y0, y1 = scene.bounds_m
-    reach = [max(body.size_m[:2]) / 2 for body in scene.bodies]
-    x0 = min([x0, *(b.x_m - r for b, r in zip(scene.bodies, reach, strict=True))]) - FLOOR_MARGIN_M
-    x1 = max([x1, *(b.x_m + r for b, r in zip(scene.bodies, reach, strict=True))]) + FLOOR_MARGIN_M
-    y0 = min([y0, *(b.y_m - r for b, r in zip(scene.bodies, reach, strict=True))]) - FLOOR_MARGIN_M
-    y1 = max([y1, *(b.y_m + r for b, r in zip(scene.bodies, reach, strict=True))]) + FLOOR_MARGIN_M
+    x_min, x_max, y_min, y_max = _floor_extent(scene)
+    columns, rows = (max(1, round(length / FLOOR_CELL_M)) for length in (x_max - x_min, y_max - y_min))
+    x, y = np.meshgrid(np.linspace(x_min, x_max, columns + 1), np.linspace(y_min, y_max, rows + 1), indexing="ij")
+    first = (np.arange(columns)[:, None] * (rows + 1) + np.arange(rows)).ravel()
+    right, above, across = first + rows + 1, first + 1, first + rows + 2
+    triangles = np.concatenate([np.stack([first, right, across], 1), np.stack([first, across, above], 1)])
     texture = "" if look.floor_texture == surfaces.PLAIN else look.floor_texture
-    layer = _quads(texture, look.texture_seed % VARIANTS, 1)
-    corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
-    layer.vertices["position"][:, :2] = corners
+    vertices = np.zeros(x.size, VERTEX)
+    vertices["position"][:, 0], vertices["position"][:, 1] = x.ravel(), y.ravel()
     offset = np.array([look.texture_seed % 7, look.texture_seed % 11]) / np.array([7, 11])
-    layer.vertices["uv"] = corners / REPEAT_M.get(texture, 1.0) + offset
+    vertices["uv"] = vertices["position"][:, :2] / REPEAT_M.get(texture, 1.0) + offset
     albedo = LEAST_ALBEDO + (1 - LEAST_ALBEDO) * np.array(look.floor_color)
-    layer.vertices["color"][:, :3] = _to_bytes(albedo * light.shade(np.array([[0.0, 0.0, 1.0]])))
-    layer.vertices["color"][:, 3] = 255
-    layer.labels[:] = FLOOR_LABEL
-    return layer
+    vertices["color"][:, :3] = to_bytes(albedo * light.shade(np.array([[0.0, 0.0, 1.0]])))
+    vertices["color"][:, 3] = 255
+    labels = np.full(len(vertices), FLOOR_LABEL, np.uint16)
+    return Layer(texture, look.texture_seed % VARIANTS, vertices, triangles.astype(np.uint16), labels)
 
 
-def _rectangle(
-    positions: np.ndarray, yaw: float, ahead: float, margin: float, *, forward_only: bool = False
-) -> np.ndarray:
-    """Corners (4, 2) of the rectangle along `yaw` around points, wider by a share of its size.
+def around(positions: np.ndarray, yaw: float, ahead: float, margin: float, *, forward_only: bool = False) -> np.ndarray:
+    """Where a shadow of points lies on the floor: a rectangle along `yaw`, as the triangle for `soft_patches`.
 
     Args:
         positions: world points (n, 3).
@@ -265,6 +281,9 @@ def _rectangle(
         ahead: longer by this: a share of its size at both ends, or metres at the far end with `forward_only`.
         margin: wider by this share of its width.
         forward_only: see ahead.
+
+    Returns:
+        (3, 2): the rectangle's first corner, and the points at twice its sides from there.
     """
     along = np.array([math.cos(yaw), math.sin(yaw)])
     aside = np.array([-along[1], along[0]])
@@ -277,5 +296,6 @@ def _rectangle(
     else:
         extra = ahead * (u1 - u0)
         start, end = u0 - extra, u1 + extra
-    corners = [(start, v0 - wide), (end, v0 - wide), (end, v1 + wide), (start, v1 + wide)]
+    low, high = v0 - wide, v1 + wide
+    corners = [(start, low), (2 * end - start, low), (start, 2 * high - low)]
     return np.array([a * along + b * aside for a, b in corners])

@@ -114,11 +114,11 @@ def _glaze(rng: np.random.Generator) -> np.ndarray:
 
 
 def _slots(rng: np.random.Generator) -> np.ndarray:
-    """Three rows of upright dark slots, as in a plastic laundry basket."""
+    """Two rows of upright dark slots, as in a plastic laundry basket; few and wide, to be seen from afar."""
     rows, columns = _grid()
-    across, down = (columns * 8) % 1, ((rows - 0.08) * 3.2) % 1
-    hole = (np.abs(across - 0.5) < 0.24) & (np.abs(down - 0.5) < 0.33) & (rows > 0.08) & (rows < 0.94)
-    return _grey(np.where(hole, 0.3, 1.0) + _noise(rng, 0.01, blur=1))
+    across, down = np.abs(columns * 6 % 1 - 0.5), np.abs((rows - 0.04) / 0.46 % 1 - 0.5)
+    hole = (across < 0.25) & (down < 0.38) & (rows > 0.04) & (rows < 0.96)
+    return _grey(np.where(hole, 0.28, 1.0) + _noise(rng, 0.01, blur=1))
 
 
 def _wood(rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""PyBullet's TinyRenderer with primitive shapes: slow, plain, and the reference that other pictures are held against."""
+"""PyBullet's TinyRenderer with primitive shapes: slow and plain, the reference for all other pictures."""
 
 from __future__ import annotations
 

@@ -1,0 +1,38 @@
+"""Where an overview picture is taken from, and which walls it must leave out to show the robot. Pure numpy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from vla_sim.geometry import surface_distances
+from vla_sim.sim.camera import FIRST_BODY_LABEL
+from vla_sim.types import Kind, Pose2, Scene
+
+BEHIND_M = 1.15
+ABOVE_M = 1.25
+AHEAD_M = 0.75
+
+
+def overview_pose(robot: Pose2) -> tuple[np.ndarray, np.ndarray]:
+    """Behind and above the robot, looking at a point ahead of it: position (3,) and rotation as from `camera_pose`."""
+    ahead = np.array([math.cos(robot.yaw_rad), math.sin(robot.yaw_rad), 0.0])
+    here = np.array([robot.x_m, robot.y_m, 0.0])
+    eye = here - BEHIND_M * ahead + np.array([0.0, 0.0, ABOVE_M])
+    forward = here + AHEAD_M * ahead + np.array([0.0, 0.0, 0.1]) - eye
+    forward /= np.linalg.norm(forward)
+    left = np.cross([0.0, 0.0, 1.0], forward)
+    left /= np.linalg.norm(left)
+    return eye, np.column_stack([forward, left, np.cross(forward, left)])
+
+
+def walls_between(scene: Scene, eye: np.ndarray, robot: Pose2) -> frozenset[int]:
+    """Labels of the walls that stand between the eye and the robot, or so near to the eye that they fill its view."""
+    share = np.linspace(-0.6, 1.0, 60)[:, None]
+    line = eye[:2] + share * (np.array([robot.x_m, robot.y_m]) - eye[:2])
+    return frozenset(
+        FIRST_BODY_LABEL + index
+        for index, body in enumerate(scene.bodies)
+        if body.kind is Kind.WALL and float(surface_distances(body, line).min()) < 0.05
+    )
