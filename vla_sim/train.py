@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from vla_sim.cli import run_command
 
 if TYPE_CHECKING:
-    from vla_sim.learning.behaviour_cloning import Sequences, Trainer
+    from vla_sim.learning.behaviour_cloning import Sampler, Sequences, Trainer
     from vla_sim.learning.collecting import Drives, Task
 
 EPILOG = """The folder OUT holds data, checkpoint, logs and the policies of each round. Started again
@@ -29,6 +29,7 @@ examples:
   python -m vla_sim.train --out runs/quick --scale 0.1"""
 
 VOCABULARY = 800
+CHOOSING = "choose_goal"
 # Share of the episodes that each scenario or suite gets; choosing among objects takes the most examples.
 MIX = {
     "choose_goal": 0.36,
@@ -43,21 +44,44 @@ MIX = {
 
 @dataclass(frozen=True)
 class Round:
-    """One round: drives to collect, then steps of learning on all drives so far."""
+    """One round: drives to collect, then steps of learning on all drives so far.
+
+    Attributes:
+        learner_share, noise: see `vla_sim.learning.collecting.Task`.
+        mix: share of the episodes by scenario or suite.
+        batch_episodes, max_steps: shape of a batch. Whole drives teach to remember; many short stretches bring more
+            sentences into a batch, without which picking objects by word is not learned.
+        balanced: draw every other episode from choose_goal.
+        decay: let the learning rate fall.
+    """
 
     name: str
     episodes: int
     steps: int
     learner_share: float
     noise: float
+    mix: Mapping[str, float] = field(default_factory=lambda: MIX)
+    batch_episodes: int = 24
+    max_steps: int = 40
+    balanced: bool = False
     decay: bool = False
 
 
 ROUNDS = (
     Round("clone", episodes=3000, steps=900, learner_share=0.0, noise=0.5),
     Round("dagger_1", episodes=900, steps=400, learner_share=0.8, noise=0.15),
-    Round("dagger_2", episodes=900, steps=400, learner_share=0.9, noise=0.1),
-    Round("dagger_3", episodes=900, steps=700, learner_share=1.0, noise=0.05, decay=True),
+    Round(
+        "choose",
+        episodes=3000,
+        steps=1000,
+        learner_share=0.5,
+        noise=0.2,
+        mix={"choose_goal": 1.0},
+        batch_episodes=56,
+        max_steps=7,
+        balanced=True,
+    ),
+    Round("dagger_2", episodes=1200, steps=700, learner_share=1.0, noise=0.05, balanced=True, decay=True),
 )
 
 
@@ -90,11 +114,11 @@ def _run(options: argparse.Namespace) -> int:
     begin = time.perf_counter()
     trainer = _trainer(options)
     resumed = trainer.checkpoint.exists()
-    parts: list[Any] = []
+    parts: list[Sequences] = []
     for number, round_ in enumerate(ROUNDS):
         learner = options.out / ROUNDS[number - 1].name / "ensemble" if number else None
         parts.append(_data(options, round_, number, learner))
-        trainer.add(parts[-1])
+        trainer.sampler = _sampler(trainer, round_, parts)
         if resumed and number == 0:
             trainer.load()
         steps = max(1, round(round_.steps * options.scale))
@@ -123,6 +147,18 @@ def _trainer(options: argparse.Namespace) -> Trainer:
     return Trainer(model, tokenizer, config, options.out)
 
 
+def _sampler(trainer: Trainer, round_: Round, parts: Sequence[Sequences]) -> Sampler:
+    """Draws from all parts in the way of this round."""
+    from vla_sim.learning.behaviour_cloning import Sampler
+
+    config = replace(trainer.config, batch_episodes=round_.batch_episodes, max_steps=round_.max_steps)
+    sampler = Sampler(config, trainer.tokenizer)
+    for part in parts:
+        groups = [group == CHOOSING for group in part.groups] if round_.balanced else []
+        sampler.add(replace(part, groups=[str(group) for group in groups]))
+    return sampler
+
+
 def _data(options: argparse.Namespace, round_: Round, number: int, learner: Path | None) -> Sequences:
     """The drives of a round: from disk, or collected now."""
     from vla_sim.learning.behaviour_cloning import Sequences
@@ -149,16 +185,16 @@ def _data(options: argparse.Namespace, round_: Round, number: int, learner: Path
         )
     facts = json.loads((folder / "facts.json").read_text("utf-8"))
     images, actions, mask = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "actions", "mask"))
-    return Sequences(images, facts["texts"], actions, np.asarray(mask))
+    return Sequences(images, facts["texts"], actions, np.asarray(mask), [task.scenario for task in tasks])
 
 
 def round_tasks(round_: Round, number: int, seed: int, scale: float) -> list[Task]:
-    """Which worlds a round drives: the entries of MIX, left and right with the same seeds, all below 100000."""
+    """Which worlds a round drives: the entries of its mix, left and right with the same seeds, all below 100000."""
     from vla_sim.learning.collecting import Task
 
     tasks = []
     seed = seed * 40_000 % 80_000 + number * 5_000
-    for entry, share in MIX.items():
+    for entry, share in round_.mix.items():
         names = _names(entry)
         count = max(len(names), round(round_.episodes * scale * share))
         # A third of the drives is without noise, as a robot drives that is told what to do.
