@@ -46,3 +46,12 @@ def test_no_two_drives_are_the_same_sequence():
 def test_without_ground_truth_it_refuses():
     with pytest.raises(ValueError, match="ground truth"):
         ExpertPolicy().act({})
+
+
+def test_expert_stops_at_the_goal_where_stopping_is_asked_for(tmp_path):
+    path = tmp_path / "stop.toml"
+    path.write_text('format = 1\nextends = "core/reach_goal"\n[task]\nsuccess = "stopped"\n', "utf-8")
+    for seed in range(3):
+        outcome, actions = drive(str(path), seed)
+        assert outcome is Outcome.SUCCESS
+        assert actions[-1] == (0.0, 0.0)
