@@ -1,4 +1,4 @@
-"""The whole command, imports included: simulated seconds per wall-clock second, and a worker's memory over a long run."""
+"""The whole command, imports included: simulated seconds per second, and a worker's memory over a long run."""
 
 from __future__ import annotations
 

@@ -84,5 +84,5 @@ def test_a_mistake_is_named_with_file_and_what_would_be_right(tmp_path, text, wo
 
 
 def test_a_missing_file_is_said(tmp_path):
-    with pytest.raises(UserError, match="none.toml"):
+    with pytest.raises(UserError, match=r"none\.toml"):
         load_embodiment(str(tmp_path / "none.toml"))

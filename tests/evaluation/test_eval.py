@@ -54,18 +54,9 @@ def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("finished") / "run"
     code = run(
         [
-            "--policy",
-            "expert",
-            "bad_policies:Straight",
-            "--scenario",
-            "obstacle_left",
-            "reach_goal",
-            "--episodes",
-            "3",
-            "--seed",
-            "5",
+            *"--policy expert bad_policies:Straight --scenario obstacle_left reach_goal --episodes 3 --seed 5".split(),
+            *["--workers", 2, "--video", 1, "--out", out],
         ]
-        + ["--workers", 2, "--video", 1, "--out", out]
     )
     assert code == 0
     return out
