@@ -68,9 +68,7 @@ def evaluate(episodes: int, workers: int, policy: str = "ensemble") -> None:
     inference = sum((record.inference_ms or 0) * record.steps for record in records) / 1e3 / workers
     middle = memory[len(memory) // 2]
     print(f"  {policy}, {len(records)} episodes, {steps} steps, --workers {workers}: {wall:.1f} s in all")
-    print(
-        f"    {simulated / wall:.0f} x real time; driving {driving:.1f} s of which inference {inference:.1f} s per worker"
-    )
+    print(f"    {simulated / wall:.0f} x real time; driving {driving:.1f} s, inference {inference:.1f} s per worker")
     print(f"    worker memory: {middle:.0f} MB half way, {memory[-1]:.0f} MB at the end, {max(memory):.0f} MB at most")
 
 

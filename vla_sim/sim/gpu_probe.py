@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 
 PROBE_LIMIT_S = 60
+PROBE_COMMAND = ("-m", "vla_sim.sim.gpu_probe")
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class GpuProbe:
 @functools.cache
 def probe_gpu() -> GpuProbe:
     """Try the GPU pipe once a process."""
-    command = [sys.executable, "-m", "vla_sim.sim.gpu_probe"]
+    command = [sys.executable, *PROBE_COMMAND]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_LIMIT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

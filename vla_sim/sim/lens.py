@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vla_sim.errors import UserError
 from vla_sim.specs import CameraSpec
+
+
+class LensError(UserError, ValueError):
+    """A camera that no lens can have."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ def lens_of(camera: CameraSpec) -> Lens:
     optical axis) appears at r (1 + k1 r^2). Pixels take the nearest drawn pixel.
 
     Raises:
-        ValueError: the distortion folds the picture over within the field of view.
+        LensError: the distortion folds the picture over within the field of view.
     """
     half_tan = (math.tan(camera.hfov_rad / 2), math.tan(camera.vfov_rad / 2))
     if camera.distortion == 0:
@@ -75,7 +80,7 @@ def undistort(radius: np.ndarray, k1: float) -> np.ndarray:
     largest = float(radius.max())
     if k1 < 0 and largest >= 2 / (3 * math.sqrt(-3 * k1)):
         least = -4 / (27 * largest**2)
-        raise ValueError(
+        raise LensError(
             f"distortion {k1:g} folds the corners of this field of view over; it must be greater than {least:.4f} here"
         )
     true = radius.copy()

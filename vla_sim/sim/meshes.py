@@ -167,7 +167,18 @@ def _graded(mesh: Mesh, low: float, high: float) -> Mesh:
 
 @functools.cache
 def _box() -> Mesh:
-    return _graded(cuboid(), 0.82, 1.0)
+    return join([_graded(cuboid(), 0.82, 1.0), _underside(1.0)])
+
+
+def _underside(foot: float) -> Mesh:
+    """The bottom of a block, which shows when it is tipped over."""
+    h = foot / 2
+    return quad([(-h, h, -0.5), (h, h, -0.5), (h, -h, -0.5), (-h, -h, -0.5)], color=(0.8, 0.8, 0.8))
+
+
+def _disc(radius: float) -> Mesh:
+    """The bottom of something round, which shows when it is tipped over."""
+    return _inward(band((radius, -0.5), (0.0, -0.5)), (0.6, 0.6, 0.6))
 
 
 @functools.cache
@@ -183,7 +194,7 @@ def _cup() -> Mesh:
     lip = band((rim, 0.5), (rim - thickness, 0.5), color=(1.15, 1.15, 1.15))
     inside = _inward(band((foot - thickness, -0.35), (rim - thickness, 0.5)), (0.5, 0.5, 0.5))
     bottom = band((foot, -0.2), (0.0, -0.2), color=(0.22, 0.2, 0.2))
-    return join([outside, lip, inside, bottom, *_handle()])
+    return join([outside, lip, inside, bottom, *_handle(), _disc(foot)])
 
 
 def _handle() -> list[Mesh]:
@@ -213,7 +224,7 @@ def _bottle() -> Mesh:
     label = band((0.495, -0.3), (0.495, 0.02), color=(0.93, 0.93, 0.88), tint=0.15)
     cap = band((0.2, 0.4), (0.2, 0.5), color=(0.92, 0.92, 0.95), tint=0.0)
     top = band((0.2, 0.5), (0.0, 0.5), color=(0.95, 0.95, 0.98), tint=0.0)
-    return join([*glass, label, cap, top])
+    return join([*glass, label, cap, top, _disc(0.46)])
 
 
 @functools.cache
@@ -225,7 +236,7 @@ def _pot() -> Mesh:
     lip = band((0.5, 0.5), (0.44, 0.5), color=(1.2, 1.2, 1.2))
     inside = _inward(band((0.42, 0.2), (0.44, 0.5)), (0.5, 0.5, 0.5))
     soil = band((0.43, 0.3), (0.0, 0.3), color=(0.17, 0.13, 0.1), tint=0.0)
-    return join([outside, ledge, rim, lip, inside, soil])
+    return join([outside, ledge, rim, lip, inside, soil, _disc(0.33)])
 
 
 @functools.cache
@@ -243,7 +254,7 @@ def _basket() -> Mesh:
         color=(0.35, 0.35, 0.35),
     )
     floor.uv[:] = 0.02
-    return join([walls, rim, inside, *lip, floor])
+    return join([walls, rim, inside, *lip, floor, _underside(foot)])
 
 
 def _cuboid_side(index: int, *, foot: float, low: float, high: float, plain: bool = False) -> Mesh:

@@ -1,8 +1,8 @@
 """Cameras drawn by Panda3D: its software rasteriser, or a GPU through EGL. Used through `vla_sim.sim.camera`.
 
-One GraphicsEngine a process, no window and no ShowBase. Every slot has an off-screen buffer of its own and all are drawn
-in one frame. Slots side by side in one buffer would be no faster, and would round vertices differently by position,
-while the picture of a scene must not depend on its slot.
+One GraphicsEngine a process, no window and no ShowBase. Every slot has an off-screen buffer of its own, all are drawn
+in one frame: positions inside a larger buffer would enter the rounding of vertices, and the picture of a scene must
+not depend on its slot.
 """
 
 from __future__ import annotations
