@@ -30,6 +30,7 @@ examples:
 
 VOCABULARY = 800
 CHOOSING = "choose_goal"
+IMAGE_PX = 96
 # Share of the episodes that each scenario or suite gets; choosing among objects takes the most examples.
 MIX = {
     "choose_goal": 0.36,
@@ -47,41 +48,58 @@ class Round:
     """One round: drives to collect, then steps of learning on all drives so far.
 
     Attributes:
+        first_world: seed of its first world.
         learner_share, noise: see `vla_sim.learning.collecting.Task`.
         mix: share of the episodes by scenario or suite.
-        batch_episodes, max_steps: shape of a batch. Whole drives teach to remember; many short stretches bring more
-            sentences into a batch, without which picking objects by word is not learned.
-        balanced: draw every other episode from choose_goal.
+            Empty: single pictures instead of drives, see `vla_sim.learning.looking`.
+        batch_episodes, max_steps: shape of a batch. Whole drives teach to remember, many short ones bring more
+            sentences into a batch.
+        choose_half: every other episode is one of choose_goal.
+        look_thirds: single pictures are drawn this many times as often as a third of the drives.
         decay: let the learning rate fall.
     """
 
     name: str
+    first_world: int
     episodes: int
     steps: int
-    learner_share: float
-    noise: float
+    learner_share: float = 0.0
+    noise: float = 0.0
     mix: Mapping[str, float] = field(default_factory=lambda: MIX)
     batch_episodes: int = 24
     max_steps: int = 40
-    balanced: bool = False
+    choose_half: bool = False
+    look_thirds: int = 0
     decay: bool = False
 
 
 ROUNDS = (
-    Round("clone", episodes=3000, steps=900, learner_share=0.0, noise=0.5),
-    Round("dagger_1", episodes=900, steps=400, learner_share=0.8, noise=0.15),
+    Round("clone", first_world=0, episodes=3000, steps=900, noise=0.5),
+    Round("dagger_1", first_world=5000, episodes=900, steps=400, learner_share=0.8, noise=0.15),
     Round(
         "choose",
+        first_world=10000,
         episodes=3000,
-        steps=1000,
+        steps=557,
         learner_share=0.5,
         noise=0.2,
         mix={"choose_goal": 1.0},
         batch_episodes=56,
         max_steps=7,
-        balanced=True,
+        choose_half=True,
     ),
-    Round("dagger_2", episodes=1200, steps=700, learner_share=1.0, noise=0.05, balanced=True, decay=True),
+    Round("look", first_world=30000, episodes=8000, steps=500, mix={}, batch_episodes=256, max_steps=4, look_thirds=6),
+    Round(
+        "dagger_2",
+        first_world=40000,
+        episodes=900,
+        steps=400,
+        learner_share=1.0,
+        noise=0.05,
+        batch_episodes=72,
+        look_thirds=2,
+        decay=True,
+    ),
 )
 
 
@@ -117,7 +135,7 @@ def _run(options: argparse.Namespace) -> int:
     parts: list[Sequences] = []
     for number, round_ in enumerate(ROUNDS):
         learner = options.out / ROUNDS[number - 1].name / "ensemble" if number else None
-        parts.append(_data(options, round_, number, learner))
+        parts.append(_data(options, round_, learner))
         trainer.sampler = _sampler(trainer, round_, parts)
         if resumed and number == 0:
             trainer.load()
@@ -154,46 +172,63 @@ def _sampler(trainer: Trainer, round_: Round, parts: Sequence[Sequences]) -> Sam
     config = replace(trainer.config, batch_episodes=round_.batch_episodes, max_steps=round_.max_steps)
     sampler = Sampler(config, trainer.tokenizer)
     for part in parts:
-        groups = [group == CHOOSING for group in part.groups] if round_.balanced else []
-        sampler.add(replace(part, groups=[str(group) for group in groups]))
+        sampler.add(replace(part, groups=_groups(part, round_)))
     return sampler
 
 
-def _data(options: argparse.Namespace, round_: Round, number: int, learner: Path | None) -> Sequences:
+def _groups(part: Sequences, round_: Round) -> list[str]:
+    """Groups are drawn equally often: see `Round.choose_half` and `Round.look_thirds`."""
+    from vla_sim.learning.looking import LOOK
+
+    if round_.choose_half:
+        return [str(scenario == CHOOSING) for scenario in part.groups]
+    if not round_.look_thirds:
+        return []
+    return [
+        f"look {i % round_.look_thirds}" if scenario == LOOK else f"drive {i % 3}"
+        for i, scenario in enumerate(part.groups)
+    ]
+
+
+def _data(options: argparse.Namespace, round_: Round, learner: Path | None) -> Sequences:
     """The drives of a round: from disk, or collected now."""
     from vla_sim.learning.behaviour_cloning import Sequences
-    from vla_sim.learning.collecting import collect
 
     folder = options.out / "data" / round_.name
-    tasks = round_tasks(round_, number, options.seed, options.scale)
     if not (folder / "facts.json").exists():
         begin = time.perf_counter()
-        drives = collect(
-            tasks,
-            options.embodiment,
-            learner=str(learner) if learner else None,
-            image_px=96,
-            workers=options.workers,
-        )
+        drives = _collected(options, round_, learner)
         _save(folder, drives)
-        taken = time.perf_counter() - begin
-        frames = int(drives.mask.sum())
         succeeded = drives.outcomes.count("success") / len(drives.outcomes)
+        taken = time.perf_counter() - begin
+        pictures = int(drives.mask.sum())
         print(
-            f"{round_.name}: {len(tasks)} drives, {frames} pictures in {taken:.0f} s, {succeeded:.1%} success",
-            flush=True,
+            f"{round_.name}: {len(drives.mask)} episodes, {pictures} pictures, {succeeded:.1%} success, {taken:.0f} s"
         )
     facts = json.loads((folder / "facts.json").read_text("utf-8"))
     images, actions, mask = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "actions", "mask"))
-    return Sequences(images, facts["texts"], actions, np.asarray(mask), [task.scenario for task in tasks])
+    return Sequences(images, facts["texts"], actions, np.asarray(mask), facts["scenarios"])
 
 
-def round_tasks(round_: Round, number: int, seed: int, scale: float) -> list[Task]:
+def _collected(options: argparse.Namespace, round_: Round, learner: Path | None) -> Drives:
+    from vla_sim.learning.collecting import collect
+    from vla_sim.learning.looking import collect_looks
+
+    common = {"image_px": IMAGE_PX, "workers": options.workers}
+    if round_.mix:
+        tasks = round_tasks(round_, options.seed, options.scale)
+        return collect(tasks, options.embodiment, learner=str(learner) if learner else None, **common)
+    first = first_seed(round_, options.seed)
+    seeds = range(first, first + max(1, round(round_.episodes * options.scale)))
+    return collect_looks(CHOOSING, seeds, options.embodiment, **common)
+
+
+def round_tasks(round_: Round, seed: int, scale: float) -> list[Task]:
     """Which worlds a round drives: the entries of its mix, left and right with the same seeds, all below 100000."""
     from vla_sim.learning.collecting import Task
 
     tasks = []
-    seed = seed * 40_000 % 80_000 + number * 5_000
+    seed = first_seed(round_, seed)
     for entry, share in round_.mix.items():
         names = _names(entry)
         count = max(len(names), round(round_.episodes * scale * share))
@@ -203,6 +238,11 @@ def round_tasks(round_: Round, number: int, seed: int, scale: float) -> list[Tas
             for i in range(count)
         ]
     return tasks
+
+
+def first_seed(round_: Round, seed: int) -> int:
+    """First world of a round, for training seed 0 or 1 and so on; never an evaluation seed."""
+    return seed * 50_000 % 100_000 + round_.first_world
 
 
 def _names(entry: str) -> list[str]:
@@ -219,8 +259,9 @@ def _save(folder: Path, drives: Drives) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("images", "actions", "mask"):
         np.save(folder / f"{name}.npy", getattr(drives, name))
+    facts = {"texts": drives.texts, "scenarios": drives.scenarios, "outcomes": drives.outcomes}
     aside = folder / "facts.json.part"
-    aside.write_text(json.dumps({"texts": drives.texts, "outcomes": drives.outcomes}, ensure_ascii=False), "utf-8")
+    aside.write_text(json.dumps(facts, ensure_ascii=False), "utf-8")
     os.replace(aside, folder / "facts.json")
 
 

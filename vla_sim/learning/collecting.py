@@ -52,6 +52,7 @@ class Drives:
         actions: float32 (E, T, action_dim), the expert's label for each picture.
         mask: bool (E, T), which steps exist.
         texts: per episode, equivalent training phrasings of its instruction.
+        scenarios: where each was driven.
         outcomes: how each ended.
     """
 
@@ -59,6 +60,7 @@ class Drives:
     actions: np.ndarray
     mask: np.ndarray
     texts: list[list[str]]
+    scenarios: list[str]
     outcomes: list[str]
 
     @classmethod
@@ -75,6 +77,7 @@ class Drives:
             stack([p.actions for p in parts]),
             stack([p.mask for p in parts]),
             [texts for p in parts for texts in p.texts],
+            [scenario for p in parts for scenario in p.scenarios],
             [outcome for p in parts for outcome in p.outcomes],
         )
 
@@ -211,4 +214,5 @@ def _collect_shard(tasks: Sequence[Task], embodiment: str, learner: str | None, 
     for number, (lane, _) in enumerate(driven):
         steps = len(lane.actions)
         images[number, :steps], actions[number, :steps], mask[number, :steps] = lane.images, lane.actions, True
-    return Drives(images, actions, mask, [lane.texts for lane, _ in driven], [outcome for _, outcome in driven])
+    texts, scenarios = [lane.texts for lane, _ in driven], [lane.task.scenario for lane, _ in driven]
+    return Drives(images, actions, mask, texts, scenarios, [outcome for _, outcome in driven])

@@ -11,7 +11,7 @@ import numpy as np
 
 from vla_sim.planner import Planner
 from vla_sim.policies.base import Policy, PolicySpec
-from vla_sim.specs import ActuationKind, DriveKind, Embodiment
+from vla_sim.specs import ACTION_NAMES, ActuationKind, DriveKind, Embodiment
 from vla_sim.types import Pose2, Scene, SuccessRule, wrap_angle
 
 # Stream of an episode's seed from which the expert's habits are drawn.
@@ -91,6 +91,12 @@ class _Driver:
         return away + max(-math.pi / 3, min(math.pi / 3, turn))
 
 
+def heading_twist(scene: Scene, embodiment: Embodiment, pose: Pose2, *, margin_m: float) -> np.ndarray:
+    """What the expert does at a pose of a scene: body twist, float32 (action_dim,)."""
+    twist = dict(zip(ACTION_NAMES, _Driver(scene, embodiment, margin_m).twist(pose), strict=True))
+    return np.array([twist[name] for name in embodiment.action_names], dtype=np.float32)
+
+
 class ExpertPolicy(Policy):
     """Privileged: reads scene and pose from the infos. Follows the shortest path with an episode's own clearance."""
 
@@ -125,5 +131,5 @@ class ExpertPolicy(Policy):
         driver = self._drivers[lane]
         if driver is None or driver.scene is not info["scene"]:
             driver = self._drivers[lane] = _Driver(info["scene"], embodiment, self._margins[lane])
-        twist = dict(zip(("vx", "vy", "wz"), driver.twist(Pose2(*map(float, info["pose"]))), strict=True))
+        twist = dict(zip(ACTION_NAMES, driver.twist(Pose2(*map(float, info["pose"]))), strict=True))
         return np.array([twist[name] for name in embodiment.action_names], dtype=np.float32)

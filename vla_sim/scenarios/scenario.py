@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vla_sim.scenarios.blueprint import CANDIDATE, Blueprint
@@ -14,7 +14,7 @@ from vla_sim.scenarios.language import REFERENCES, Facts, instruct, phrasings_ha
 from vla_sim.scenarios.layout import Layout
 from vla_sim.scenarios.reading import ScenarioError
 from vla_sim.scenarios.sampling import TRIES, Stream, draw_layout, facts_of, stream
-from vla_sim.types import Kind, Pose2, Scene, Side, SuccessRule, Task
+from vla_sim.types import Body, Kind, Pose2, Role, Scene, Side, SuccessRule, Task
 
 # Raise it when the same file and seed give another world: it is part of every scenario's hash.
 SAMPLER_VERSION = 1
@@ -93,6 +93,19 @@ class Scenario:
         bodies, _, colors = dress(plan, layout, stream(seed, Stream.LOOK))
         return list(sentences(facts_of(plan, bodies, colors), split, None))
 
+    def alternatives(self, seed: int, *, robot_radius_m: float = 0.15) -> list[tuple[Scene, list[str]]]:
+        """The world of a seed with each of its objects as the goal in turn, and all training sentences for that."""
+        scene = self.sample(seed, robot_radius_m=robot_radius_m)
+        plan, layout = self._layout(seed, robot_radius_m)
+        _, _, colors = dress(plan, layout, stream(seed, Stream.LOOK))
+        found = []
+        for goal in (body for body in scene.bodies if body.role in (Role.GOAL, Role.DISTRACTOR)):
+            bodies = tuple(_with_goal(body, goal.name) for body in scene.bodies)
+            texts = list(sentences(facts_of(plan, bodies, colors), "train", None))
+            instruction = replace(scene.instruction, text=texts[0], phrasing="")
+            found.append((replace(scene, bodies=bodies, instruction=instruction), texts))
+        return found
+
     def _layout(self, seed: int, robot_radius_m: float) -> tuple[Blueprint, Layout]:
         plan, layout, reasons = draw_layout(self.blueprints, stream(seed, Stream.LAYOUT), robot_radius_m)
         if reasons.total() == TRIES:
@@ -104,6 +117,12 @@ class Scenario:
         """Every sentence that its worlds can come with, without repetition."""
         every = (sentences(facts, split, language) for plan in self.blueprints for facts in _all_facts(plan))
         return list(dict.fromkeys(itertools.chain.from_iterable(every)))
+
+
+def _with_goal(body: Body, goal: str) -> Body:
+    if body.role not in (Role.GOAL, Role.DISTRACTOR):
+        return body
+    return replace(body, role=Role.GOAL if body.name == goal else Role.DISTRACTOR)
 
 
 def _task(plan: Blueprint) -> Task:
