@@ -39,7 +39,7 @@ format: $(READY)
 bench: $(READY)
 	$(RUN) -m benchmarks
 
-# Trains the shipped policies again from seeds (about an hour on two cores).
+# Trains the shipped policies again from seeds (about 40 minutes on two cores).
 weights: $(READY)
 	$(RUN) -m vla_sim.train --out runs/train --publish policies
 

@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ def _check_defined(path: Path, cls: str) -> None:
     except SyntaxError as error:
         raise PolicyError(f"{path} is no Python: {error}") from error
     classes = [node.name for node in body if isinstance(node, ast.ClassDef)]
-    if cls not in classes and cls.encode() not in path.read_bytes():
+    if cls not in classes and not re.search(rb"\b" + cls.encode() + rb"\b", path.read_bytes()):
         raise PolicyError(f"{path.stem} has no class {cls!r}; {suggest(cls, classes)}")
 
 
