@@ -48,7 +48,7 @@ def env():
     made.close()
 
 
-@pytest.mark.filterwarnings("ignore:.*not within the observation space.*")
+@pytest.mark.filterwarnings("ignore:.*recommend using a symmetric and normalized.*")
 @pytest.mark.parametrize("embodiment", ["serbot", "lekiwi", "diffbot", "serbot_wide"])
 def test_gymnasium_checker_accepts_every_embodiment(embodiment):
     made = gymnasium.make(ID, scenario="obstacle_left", embodiment=embodiment, disable_env_checker=True)

@@ -8,10 +8,12 @@ import string
 import numpy as np
 from gymnasium import spaces
 
-from vla_sim.envs.simulation import STATE_NAMES, action_bounds
+from vla_sim.envs.simulation import action_bounds
 from vla_sim.specs import Embodiment
 
 INSTRUCTION_LENGTH = 256
+# Generous bounds of STATE_NAMES: m, m, rad, m/s, m/s, rad/s.
+STATE_BOUNDS = np.array([100.0, 100.0, np.pi, 10.0, 10.0, 50.0], dtype=np.float32)
 
 
 @functools.lru_cache(maxsize=1)
@@ -33,6 +35,6 @@ def observation_space(embodiment: Embodiment) -> spaces.Dict:
         {
             "image": spaces.Box(0, 255, (height, width, 3), np.uint8),
             "instruction": spaces.Text(INSTRUCTION_LENGTH, charset=_characters()),
-            "state": spaces.Box(-np.inf, np.inf, (len(STATE_NAMES),), np.float32),
+            "state": spaces.Box(-STATE_BOUNDS, STATE_BOUNDS, dtype=np.float32),
         }
     )
