@@ -97,7 +97,7 @@ class Body:
         size_m: full extents along its own x, y, z; round kinds have x == y == widest diameter.
         x_m, y_m: centre of its footprint in the world frame; it stands on the floor (z = 0).
         yaw_rad: rotation about z.
-        color: linear RGB in 0..1.
+        color: RGB in 0..1, as displayed.
         texture: name of a surface, e.g. "plain", "cardboard", "wood", "plaster".
         mass_kg: 0 means that it cannot be moved.
     """

@@ -1,4 +1,4 @@
-"""Several worlds in one process, drawn in one tiled picture: the vector entry point of `VLASim/Navigate-v0`."""
+"""Several worlds in one process, drawn in one frame: the vector entry point of `VLASim/Navigate-v0`."""
 
 from __future__ import annotations
 
