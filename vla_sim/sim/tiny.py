@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from vla_sim.errors import UserError
 from vla_sim.sim.camera import FLOOR_LABEL, SKY_LABEL, Moved, camera_pose
 from vla_sim.sim.world import pybullet_module
 from vla_sim.specs import CameraSpec
@@ -81,7 +82,7 @@ class TinyRenderer:
 
     def overview(self, slot: int, width: int, height: int) -> np.ndarray:
         """Not offered by this renderer."""
-        raise NotImplementedError("renderer 'tiny' has no overview; use 'software'")
+        raise UserError("renderer 'tiny' has no overview; use 'software'")
 
     def close(self) -> None:
         """Give the physics clients back; calling it twice is harmless."""
