@@ -94,16 +94,16 @@ def raw_parts() -> tuple[float, float]:
     """Seconds per step of the bare physics calls and of the bare picture, with nothing of ours around them."""
     env = NavigateEnv(SCENARIO)
     env.reset(seed=1)
-    world, renderer = env.simulation._world, env._renderer
+    robot, renderer = env.simulation._robot, env._renderer
+    robot._build()
+    world, base = robot.world, robot.world._ids["robot"]
     repeats = 300
     begin = time.perf_counter()
     for _ in range(repeats):
         for _ in range(env.embodiment.substeps):
-            world._p.resetBaseVelocity(
-                world._ids["robot"], (0.0, 0.0, 0.08175), (0.0, 0.0, 0.0), physicsClientId=world._client
-            )
+            world._p.resetBaseVelocity(base, (0.0, 0.0, 0.08175), (0.0, 0.0, 0.0), physicsClientId=world._client)
             world._p.stepSimulation(physicsClientId=world._client)
-            world._p.getContactPoints(world._ids["robot"], physicsClientId=world._client)
+            world._p.getContactPoints(base, physicsClientId=world._client)
     physics_s = (time.perf_counter() - begin) / repeats
     begin = time.perf_counter()
     for _i in range(repeats):

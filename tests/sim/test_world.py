@@ -1,11 +1,9 @@
 """The physics world: bodies by name, real contacts, a base that hovers."""
 
-import math
-
 import pytest
 
 from vla_sim.sim.world import World
-from vla_sim.types import Body, Kind, Role
+from vla_sim.types import Body, Kind, Pose2, Role
 
 
 @pytest.fixture
@@ -21,7 +19,8 @@ def box(name="box_0", x=1.0, mass=2.0):
 
 
 def add_base(world, x=0.0):
-    world.add_base("robot", radius_m=0.15, height_m=0.28, mass_kg=8.0, x_m=x, y_m=0.0)
+    world.add_base("robot", radius_m=0.15, height_m=0.28, mass_kg=8.0)
+    world.stand("robot", Pose2(x, 0.0))
 
 
 def push(world, steps, speed=0.5):
@@ -80,9 +79,9 @@ def test_two_bodies_cannot_share_a_name(world):
 
 def test_heading_is_set_and_read_back(world):
     add_base(world)
-    world.turn("robot", 2.5)
+    world.stand("robot", Pose2(0.3, 0.2, 2.5))
     assert world.yaw("robot") == pytest.approx(2.5)
-    assert math.isclose(world.pose("robot")[0][2], 0.14)
+    assert world.pose("robot")[0] == pytest.approx((0.3, 0.2, 0.14))
 
 
 def test_clear_leaves_an_empty_world_that_can_be_built_again(world):

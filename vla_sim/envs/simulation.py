@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -42,13 +43,20 @@ def checked_action(action: Any, embodiment: Embodiment) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ActionError(f"an action must be finite, got {values.tolist()}")
     bounds = action_bounds(embodiment)
-    return np.clip(values, -bounds, bounds)
+    return np.minimum(np.maximum(values, -bounds), bounds)
 
 
 def action_bounds(embodiment: Embodiment) -> np.ndarray:
-    """Largest absolute value of each action component, float32 (action_dim,), m/s and rad/s."""
-    most = {"vx": embodiment.max_mps, "vy": embodiment.max_mps, "wz": embodiment.max_radps}
-    return np.array([most[name] for name in embodiment.action_names], dtype=np.float32)
+    """Largest absolute value of each action component, float32 (action_dim,), m/s and rad/s; read-only."""
+    return _bounds(tuple(embodiment.action_names), embodiment.max_mps, embodiment.max_radps)
+
+
+@functools.cache
+def _bounds(names: tuple[str, ...], max_mps: float, max_radps: float) -> np.ndarray:
+    most = {"vx": max_mps, "vy": max_mps, "wz": max_radps}
+    bounds = np.array([most[name] for name in names], dtype=np.float32)
+    bounds.setflags(write=False)
+    return bounds
 
 
 class Simulation:
@@ -93,9 +101,15 @@ class Simulation:
         """The robot's pose in the world frame."""
         return self._robot.pose
 
+    @property
+    def goal_gap_m(self) -> float:
+        """Gap between the robot's disc and the goal's surface."""
+        assert self.scene is not None
+        return goal_gap(self.scene, self.pose, self.embodiment.body.radius_m)
+
     def moved(self) -> Mapping[str, Any]:
         """Poses (centre, quaternion) of bodies that were pushed."""
-        return self._world.moved() if self.collision_events else {}
+        return self._robot.moved()
 
     def state(self) -> np.ndarray:
         """What the robot's own sensors tell, float32 (6,): see STATE_NAMES.
@@ -116,7 +130,7 @@ class Simulation:
         pose = self.pose
         return {
             "pose": np.array([pose.x_m, pose.y_m, pose.yaw_rad]),
-            "goal_gap_m": goal_gap(self.scene, pose, self.embodiment.body.radius_m),
+            "goal_gap_m": self.goal_gap_m,
             "is_success": self.outcome is Outcome.SUCCESS,
             "outcome": self.outcome.value if self.outcome else "",
             "collision_partner": self.collision_partner or "",

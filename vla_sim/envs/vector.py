@@ -69,27 +69,29 @@ class NavigateVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         mask = np.asarray(options.get("reset_mask", np.ones(self.num_envs, dtype=bool)), dtype=bool)
         scenes = options.get("scenes") or [None] * self.num_envs
         seeds = self._seed_list(seed)
-        for lane in np.flatnonzero(mask).tolist():
+        started = np.flatnonzero(mask).tolist()
+        for lane in started:
             if seeds[lane] is not None:
                 self._rngs[lane] = np.random.default_rng(seeds[lane])
             self._start(lane, self.source.next_scene(seeds[lane], scenes[lane], self._rngs[lane]))
-        return self._observe(), self._infos(mask)
+        return self._observe(started), self._infos(mask)
 
     def step(self, actions: np.ndarray) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Drive every running lane for one control step."""
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros(self.num_envs, dtype=bool), np.zeros(self.num_envs, dtype=bool)
-        for lane, simulation in enumerate(self.lanes):
-            if simulation.scene is None or simulation.outcome is not None:
-                self._begin_again(lane)
-                continue
+        running = [lane for lane, s in enumerate(self.lanes) if s.scene is not None and s.outcome is None]
+        restarted = self._begin_again([lane for lane in range(self.num_envs) if lane not in running])
+        for lane in running:
+            simulation = self.lanes[lane]
             simulation.advance(checked_action(actions[lane], self.embodiment))
-            gap_m = simulation.info()["goal_gap_m"]
+            gap_m = simulation.goal_gap_m
             rewards[lane] = reward_of(self._gaps_m[lane] - gap_m, simulation.outcome)
             self._gaps_m[lane] = gap_m
             truncated[lane] = simulation.outcome is Outcome.TIMEOUT
             terminated[lane] = simulation.outcome is not None and not truncated[lane]
-        return self._observe(), rewards, terminated, truncated, self._infos(np.ones(self.num_envs, dtype=bool))
+        everywhere = np.ones(self.num_envs, dtype=bool)
+        return self._observe(running + restarted), rewards, terminated, truncated, self._infos(everywhere)
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """The camera pictures of all lanes."""
@@ -113,23 +115,43 @@ class NavigateVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
     def _start(self, lane: int, scene: Scene) -> None:
         self.lanes[lane].start(scene)
         self._renderer.load(lane, scene, self.embodiment.camera)
-        self._gaps_m[lane] = self.lanes[lane].info()["goal_gap_m"]
+        self._gaps_m[lane] = self.lanes[lane].goal_gap_m
 
-    def _begin_again(self, lane: int) -> None:
-        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
+    def _begin_again(self, ended: list[int]) -> list[int]:
+        """Start anew in lanes that have ended, if that is our part; returns those that were."""
+        if self.autoreset_mode is not AutoresetMode.NEXT_STEP:
+            return []
+        for lane in ended:
             self._start(lane, self.source.next_scene(None, None, self._rngs[lane]))
+        return ended
 
-    def _observe(self) -> Observation:
-        for lane, simulation in enumerate(self.lanes):
-            if simulation.scene is not None:
-                self._renderer.place(lane, simulation.pose, simulation.moved())
+    def _observe(self, changed: list[int]) -> Observation:
+        """What all lanes see; the picture of a lane that has not changed is not drawn again."""
+        for lane in changed:
+            self._renderer.place(lane, self.lanes[lane].pose, self.lanes[lane].moved())
         states = [s.state() if s.scene is not None else np.zeros(6, np.float32) for s in self.lanes]
         texts = tuple(s.scene.instruction.text if s.scene is not None else "" for s in self.lanes)
         return {"image": self._renderer.render().copy(), "instruction": texts, "state": np.stack(states)}
 
     def _infos(self, mask: np.ndarray) -> dict[str, Any]:
+        """Infos as Gymnasium batches them: an array for each key, and one of where it holds, named `_key`."""
+        shown = [lane for lane in np.flatnonzero(mask).tolist() if self.lanes[lane].scene is not None]
+        rows = [self.lanes[lane].info() for lane in shown]
+        there = np.zeros(self.num_envs, dtype=bool)
+        there[shown] = True
         infos: dict[str, Any] = {}
-        for lane in np.flatnonzero(mask):
-            if self.lanes[lane].scene is not None:
-                infos = self._add_info(infos, self.lanes[lane].info(), int(lane))
+        for key in rows[0] if rows else ():
+            infos[key], infos[f"_{key}"] = self._column([row[key] for row in rows], shown), there.copy()
         return infos
+
+    def _column(self, values: list[Any], lanes: list[int]) -> np.ndarray:
+        first = values[0]
+        if isinstance(first, np.ndarray):
+            column = np.zeros((self.num_envs, *first.shape), dtype=first.dtype)
+        elif isinstance(first, (bool, int, float)):
+            column = np.zeros(self.num_envs, dtype=type(first))
+        else:
+            column = np.full(self.num_envs, None, dtype=object)
+        for lane, value in zip(lanes, values, strict=True):
+            column[lane] = value
+        return column

@@ -13,8 +13,12 @@ from typing import Any
 from vla_sim.errors import UserError
 
 FORMAT = 1
-UNIT_EPISODES = 25
-LANES = 8
+# More lanes share a batch better; more than this no longer pay.
+LANES = 12
+# Episodes of a unit: many, so that lanes seldom wait for the last one, but fewer towards the end of a run, so that no
+# worker waits long for the others.
+LEAST_EPISODES, MOST_EPISODES = LANES, 4 * LANES
+ENOUGH_UNITS = 8
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,10 @@ class Plan:
         units = []
         for policy in self.policies:
             jobs = [job for job in self.jobs() if job.policy == policy]
-            units += [Unit(tuple(jobs[i : i + UNIT_EPISODES])) for i in range(0, len(jobs), UNIT_EPISODES)]
+            while jobs:
+                size = min(max(LEAST_EPISODES, len(jobs) // ENOUGH_UNITS // LANES * LANES), MOST_EPISODES)
+                units.append(Unit(tuple(jobs[:size])))
+                jobs = jobs[size:]
         return units
 
     def to_json(self) -> str:

@@ -95,9 +95,9 @@ class Rollout:
         observation = self._refill(waiting, running, on_record)
         while any(running):
             actions = self._decide(observation, running)
-            running = self._refuse_bad_actions(actions, running, on_record)
+            running = self._take_actions(actions, running, on_record)
             observation, *_ = self.env.step(actions)
-            self._record_step(actions, observation, running)
+            self._record_step(observation, running)
             for lane, drive in enumerate(running):
                 if drive is not None and self.env.lanes[lane].outcome is not None:
                     on_record(self._finished(drive, self.env.lanes[lane]))
@@ -162,28 +162,28 @@ class Rollout:
         started = [s.info() if s.scene is not None else {} for s in self.env.lanes]
         return [{**info, "embodiment": self.env.embodiment} for info in started]
 
-    def _refuse_bad_actions(
+    def _take_actions(
         self, actions: Any, running: list[Drive | None], on_record: Callable[[EpisodeRecord], None]
     ) -> list[Drive | None]:
-        """End the episodes whose action cannot be executed as errors; the others go on."""
+        """Note the actions that will be executed; end the episodes whose action cannot be. The others go on."""
         left = list(running)
         for lane, drive in enumerate(running):
             if drive is None:
                 continue
             try:
-                checked_action(actions[lane], self.env.embodiment)
+                executed = checked_action(actions[lane], self.env.embodiment)
             except ActionError:
                 simulation = self.env.lanes[lane]
                 simulation.outcome = Outcome.ERROR
                 on_record(self._finished(drive, simulation, error=traceback.format_exc(limit=1)))
                 left[lane] = None
+            else:
+                drive.actions.append(tuple(executed.tolist()))
         return left
 
-    def _record_step(self, actions: Any, observation: dict[str, Any], running: list[Drive | None]) -> None:
+    def _record_step(self, observation: dict[str, Any], running: list[Drive | None]) -> None:
         for lane, drive in enumerate(running):
             if drive is not None:
-                executed = checked_action(actions[lane], self.env.embodiment)
-                drive.actions.append(tuple(executed.tolist()))
                 drive.path.append(_as_tuple(self.env.lanes[lane].pose))
                 drive.see(observation["image"][lane])
 

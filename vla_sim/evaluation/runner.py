@@ -157,6 +157,7 @@ class _Keeper:
         self.records = list(records)
         self._check_same(self.records)
         self._seen = {record.key for record in self.records}
+        self._successes = sum(record.success for record in self.records)
         self._file = file
         self._on_progress = on_progress
 
@@ -179,7 +180,8 @@ class _Keeper:
         self.records.append(record)
         self._file.write(record.to_json() + "\n")
         self._file.flush()
-        self._on_progress(len(self.records), len(self._jobs), sum(r.success for r in self.records))
+        self._successes += record.success
+        self._on_progress(len(self.records), len(self._jobs), self._successes)
 
     def _check_same(self, records: list[EpisodeRecord]) -> None:
         """Never mix results of two versions of a policy or scenario."""

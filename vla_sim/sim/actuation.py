@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -45,6 +46,11 @@ class Actuation:
         """Twist that the present command asks of the wheels, after dead zone, limits and slip."""
         return self._target
 
+    @property
+    def top_mps(self) -> float:
+        """The speed that is not passed before the next command: every step goes from the present twist to the target."""
+        return max(math.hypot(*self._target[:2]), math.hypot(*self._twist[:2]))
+
     def next(self) -> Twist:
         """Body twist to make during the next physics step."""
         target = self._target if self._steps_left > 0 else STANDSTILL
@@ -54,6 +60,18 @@ class Actuation:
         else:
             self._approach(target)
         return self._twist
+
+    def following(self, steps: int) -> Iterator[tuple[Twist, int]]:
+        """The twists of the next physics steps, each with the number of steps that it holds."""
+        if not self._instant:
+            for _ in range(steps):
+                yield self.next(), 1
+            return
+        driven = min(steps, max(self._steps_left, 0))
+        for count in (driven, steps - driven):
+            if count:
+                yield self.next(), count
+                self._steps_left -= count - 1
 
     def _zoned(self, action: Twist) -> Twist:
         vx, vy, wz = action

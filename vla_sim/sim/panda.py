@@ -56,22 +56,30 @@ class PandaRenderer:
         self._pictures = np.zeros((slots, height, width, 3), np.uint8)
         self._slots = [_Slot(self.name, image_px) for _ in range(slots)]
         self._overviews: dict[tuple[int, int], _Target] = {}
+        self._stale = set(range(slots))
 
     def load(self, slot: int, scene: Scene, camera: CameraSpec) -> None:
         """Show this scene in a slot, in place of what was there; the robot is at the scene's start."""
         if camera.image_px != self.image_px:
             raise ValueError(f"this renderer draws {self.image_px} pixels, the camera has {camera.image_px}")
         self._slots[slot].load(scene, camera)
+        self._stale.add(slot)
 
     def place(self, slot: int, robot: Pose2, moved: Moved = {}) -> None:  # noqa: B006 - never written to
         """Set the robot's pose and the poses (centre, quaternion xyzw) of bodies that were pushed."""
         self._slots[slot].place(robot, moved)
+        self._stale.add(slot)
 
     def render(self) -> np.ndarray:
-        """Pictures of all slots: uint8 RGB (slots, H, W, 3), C-contiguous; the next call overwrites them."""
-        _draw([slot.target for slot in self._slots])
-        for slot, picture in zip(self._slots, self._pictures, strict=True):
-            slot.read(picture)
+        """Pictures of all slots: uint8 RGB (slots, H, W, 3), C-contiguous; the next call overwrites them.
+
+        Only slots that were loaded or placed since the last call are drawn, all in one frame.
+        """
+        stale = sorted(self._stale)
+        _draw([self._slots[slot].target for slot in stale])
+        for slot in stale:
+            self._slots[slot].read(self._pictures[slot])
+        self._stale.clear()
         return self._pictures
 
     def depth(self, slot: int) -> np.ndarray:

@@ -7,13 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_sim.sim.actuation import Actuation
+from vla_sim.geometry import surface_distance
+from vla_sim.sim.actuation import STANDSTILL, Actuation
 from vla_sim.sim.drive import Twist
-from vla_sim.sim.world import Contact, World
+from vla_sim.sim.world import Contact, Quat, World
 from vla_sim.specs import Embodiment
-from vla_sim.types import Pose2, Scene
+from vla_sim.types import Pose2, Scene, Vec3, wrap_angle
 
 ROBOT = "robot"
+# Physics makes contacts at gaps of up to a millimetre: nothing farther than this is touched.
+NEAR_M = 0.005
+# Where the world is built already, physics is cheaper than asking again for fewer free steps than this.
+FEWEST_FREE = 6
 
 
 @dataclass(frozen=True)
@@ -30,33 +35,31 @@ class Motion:
 
 
 class Robot:
-    """A base in a World. `place` starts an episode; `drive` makes one control step."""
+    """A base in a World. `place` starts an episode; `drive` makes one control step.
+
+    As long as nothing has been touched and nothing is near, the base coasts: its pose is integrated here, with the sums
+    that the physics would do for a body with nothing around it (conservative advancement). The world is built when the
+    base first comes near something, and from the first contact on every step is physics.
+    """
 
     def __init__(self, embodiment: Embodiment, world: World) -> None:
         self.embodiment = embodiment
         self.world = world
         self._actuation = Actuation(embodiment)
+        self._scene: Scene | None = None
         self._pose = Pose2(0.0, 0.0)
+        self._velocity: Twist = STANDSTILL
         self._touching: set[str] = set()
+        self._room_m = 0.0
+        self._disturbed = False
+        self._built = False
 
     def place(self, scene: Scene, rng: np.random.Generator) -> None:
-        """Build the scene's bodies and stand at its start."""
-        world, body = self.world, self.embodiment.body
-        world.clear()
-        for thing in scene.bodies:
-            world.add(thing)
-        world.add_base(
-            ROBOT,
-            radius_m=body.radius_m,
-            height_m=body.height_m,
-            mass_kg=body.mass_kg,
-            x_m=scene.start.x_m,
-            y_m=scene.start.y_m,
-        )
-        world.turn(ROBOT, scene.start.yaw_rad)
+        """Stand at the scene's start."""
         self._actuation.reset(rng)
-        self._pose = scene.start
-        self._touching = set()
+        self._scene, self._pose, self._velocity = scene, scene.start, STANDSTILL
+        self._touching, self._disturbed, self._built = set(), False, False
+        self._room_m = 0.0
 
     @property
     def pose(self) -> Pose2:
@@ -71,7 +74,7 @@ class Robot:
     @property
     def twist(self) -> Twist:
         """Measured body twist (m/s, m/s, rad/s)."""
-        (vx, vy, _), (_, _, wz) = self.world.velocity(ROBOT)
+        vx, vy, wz = self._velocity
         cos, sin = math.cos(self._pose.yaw_rad), math.sin(self._pose.yaw_rad)
         return (cos * vx + sin * vy, cos * vy - sin * vx, wz)
 
@@ -79,20 +82,87 @@ class Robot:
         """Execute one action for one control step, or until something new is touched."""
         self._actuation.command(action)
         new: list[Contact] = []
-        steps = 0
-        for _ in range(self.embodiment.substeps):
+        steps, most = 0, self.embodiment.substeps
+        while steps < most and not (new and stop_on_contact):
+            free = self._free_steps(most - steps)
+            if free >= min(FEWEST_FREE if self._built else 1, most - steps):
+                self._coast(free)
+                steps += free
+            else:
+                made, found = self._push_on(min(FEWEST_FREE, most - steps), stop_on_contact)
+                steps += made
+                new += found
+        return Motion(steps, tuple(new))
+
+    def moved(self) -> dict[str, tuple[Vec3, Quat]]:
+        """Poses (centre, quaternion) of bodies that no longer stand where the scene put them."""
+        return self.world.moved() if self._disturbed else {}
+
+    def _free_steps(self, most: int) -> int:
+        """Of the next steps, how many at least end before anything is near, whatever way the base goes."""
+        if self._disturbed:
+            return 0
+        step_m = self._actuation.top_mps * self.world.step_s
+        if self._room_m < most * step_m:
+            self._room_m = self._measured_room()
+        free = most if self._room_m >= most * step_m else max(0, int(self._room_m / step_m))
+        self._room_m -= free * step_m
+        return free
+
+    def _measured_room(self) -> float:
+        """How far the base can go in any direction before something is near, in metres."""
+        assert self._scene is not None
+        x, y = self._pose.x_m, self._pose.y_m
+        gap_m = min((surface_distance(body, x, y) for body in self._scene.bodies), default=math.inf)
+        return gap_m - self.embodiment.body.radius_m - NEAR_M
+
+    def _coast(self, steps: int) -> None:
+        x, y, yaw = self._pose.x_m, self._pose.y_m, self._pose.yaw_rad
+        cos, sin, step_s = math.cos(yaw), math.sin(yaw), self.world.step_s
+        wx = wy = wz = 0.0
+        for (vx, vy, wz), count in self._actuation.following(steps):
+            for _ in range(count if wz else 1):
+                wx, wy = cos * vx - sin * vy, sin * vx + cos * vy
+                time_s = step_s if wz else count * step_s
+                x, y = x + wx * time_s, y + wy * time_s
+                if wz:
+                    yaw += wz * step_s
+                    cos, sin = math.cos(yaw), math.sin(yaw)
+        self._pose = Pose2(x, y, wrap_angle(yaw))
+        self._velocity = (wx, wy, wz)
+
+    def _push_on(self, steps: int, stop_on_contact: bool) -> tuple[int, list[Contact]]:
+        """Physics steps, and what they newly touched."""
+        if not self._built:
+            self._build()
+        if not self._disturbed:
+            self.world.stand(ROBOT, self._pose)
+        new: list[Contact] = []
+        made = 0
+        while made < steps and not (new and stop_on_contact):
             self._push(self._actuation.next())
             self.world.step()
-            steps += 1
+            made += 1
             new += self._new_contacts()
-            if new and stop_on_contact:
-                break
-        self._read_pose()
-        return Motion(steps, tuple(new))
+        (x, y, _), _ = self.world.pose(ROBOT)
+        self._pose = Pose2(x, y, self.world.yaw(ROBOT))
+        (vx, vy, _), (_, _, wz) = self.world.velocity(ROBOT)
+        self._velocity, self._room_m = (vx, vy, wz), 0.0
+        return made, new
+
+    def _build(self) -> None:
+        """The scene's bodies and the base in the world."""
+        assert self._scene is not None
+        self.world.clear()
+        for thing in self._scene.bodies:
+            self.world.add(thing)
+        body = self.embodiment.body
+        self.world.add_base(ROBOT, radius_m=body.radius_m, height_m=body.height_m, mass_kg=body.mass_kg)
+        self._built = True
 
     def _push(self, twist: Twist) -> None:
         vx, vy, wz = twist
-        yaw = self.world.yaw(ROBOT) if wz or self._touching else self._pose.yaw_rad
+        yaw = self.world.yaw(ROBOT) if wz or self._disturbed else self._pose.yaw_rad
         cos, sin = math.cos(yaw), math.sin(yaw)
         wx, wy = cos * vx - sin * vy, sin * vx + cos * vy
         if self._touching:
@@ -113,11 +183,8 @@ class Robot:
         contacts = self.world.contacts(ROBOT)
         if not contacts and not self._touching:
             return []
+        self._disturbed = True
         first = {contact.other: contact for contact in reversed(contacts)}
         new = [first[name] for name in sorted(first) if name not in self._touching]
         self._touching = set(first)
         return new
-
-    def _read_pose(self) -> None:
-        (x, y, _), _ = self.world.pose(ROBOT)
-        self._pose = Pose2(x, y, self.world.yaw(ROBOT))

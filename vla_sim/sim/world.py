@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from vla_sim.types import Body, Kind, Vec3
+from vla_sim.types import Body, Kind, Pose2, Vec3
 
 Quat = tuple[float, float, float, float]
 
@@ -76,6 +76,7 @@ class World:
         self._names: dict[int, str] = {}
         self._rest: dict[str, tuple[Vec3, Quat]] = {}
         self._weightless: set[str] = set()
+        self._visual = -1
 
     def clear(self) -> None:
         """Remove everything but the floor."""
@@ -85,8 +86,11 @@ class World:
         p.setTimeStep(self.step_s, physicsClientId=client)
         p.setPhysicsEngineParameter(deterministicOverlappingPairs=1, numSolverIterations=20, physicsClientId=client)
         self._ids, self._names, self._rest, self._weightless = {}, {}, {}, set()
+        # Without a visual shape PyBullet makes a mesh of every collision shape, which takes longer than all the rest.
+        self._visual = p.createVisualShape(p.GEOM_BOX, halfExtents=(0.01, 0.01, 0.01), physicsClientId=client)
         plane = p.createCollisionShape(p.GEOM_PLANE, physicsClientId=client)
-        self._register(FLOOR, p.createMultiBody(0, plane, useMaximalCoordinates=1, physicsClientId=client))
+        floor = p.createMultiBody(0, plane, self._visual, useMaximalCoordinates=1, physicsClientId=client)
+        self._register(FLOOR, floor)
 
     def add(self, body: Body) -> None:
         """Stand a body on the floor; a movable one sleeps until it is touched."""
@@ -101,10 +105,13 @@ class World:
             friction = 0.5 if body.kind is not Kind.BOTTLE else 0.3
             self._dynamics(body.name, lateralFriction=friction, activationState=self._p.ACTIVATION_STATE_SLEEP)
 
-    def add_base(self, name: str, *, radius_m: float, height_m: float, mass_kg: float, x_m: float, y_m: float) -> None:
-        """Add an upright cylinder that is driven by velocity and hovers: it ignores the floor and has no friction."""
+    def add_base(self, name: str, *, radius_m: float, height_m: float, mass_kg: float) -> None:
+        """Add an upright cylinder that is driven by velocity and hovers: it ignores the floor and has no friction.
+
+        It is at the origin until `stand` puts it elsewhere.
+        """
         shape = {"shapeType": self._p.GEOM_CYLINDER, "radius": radius_m, "height": height_m}
-        self._create(name, shape, mass_kg, (x_m, y_m, height_m / 2), (0.0, 0.0, 0.0, 1.0))
+        self._create(name, shape, mass_kg, (0.0, 0.0, height_m / 2), (0.0, 0.0, 0.0, 1.0))
         self._dynamics(
             name,
             lateralFriction=0.0,
@@ -117,11 +124,13 @@ class World:
         self._p.setCollisionFilterPair(self._ids[name], self._ids[FLOOR], -1, -1, 0, physicsClientId=self._client)
         self._weightless.add(name)
 
-    def turn(self, name: str, yaw_rad: float) -> None:
-        """Set a body's heading where it stands."""
-        position, _ = self.pose(name)
-        quat = self._p.getQuaternionFromEuler((0, 0, yaw_rad))
-        self._p.resetBasePositionAndOrientation(self._ids[name], position, quat, physicsClientId=self._client)
+    def stand(self, name: str, pose: Pose2) -> None:
+        """Put a body elsewhere at the height it has, standing still."""
+        (_, _, z), _ = self.pose(name)
+        quat = self._p.getQuaternionFromEuler((0, 0, pose.yaw_rad))
+        self._p.resetBasePositionAndOrientation(
+            self._ids[name], (pose.x_m, pose.y_m, z), quat, physicsClientId=self._client
+        )
 
     def set_velocity(self, name: str, vx_mps: float, vy_mps: float, wz_radps: float) -> None:
         """Set a body's planar velocity in the world frame."""
@@ -176,7 +185,7 @@ class World:
         collision = self._p.createCollisionShape(**shape, physicsClientId=self._client)
         # Maximal coordinates make plain rigid bodies, which can sleep from the start; default multibodies cannot.
         body = self._p.createMultiBody(
-            mass_kg, collision, -1, position, quat, useMaximalCoordinates=1, physicsClientId=self._client
+            mass_kg, collision, self._visual, position, quat, useMaximalCoordinates=1, physicsClientId=self._client
         )
         self._register(name, body)
         if mass_kg > 0:
