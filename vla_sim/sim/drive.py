@@ -12,7 +12,7 @@ Twist = tuple[float, float, float]
 
 
 class Drive:
-    """Wheel speeds from a body twist and back, with the motors' limit.
+    """Wheel speeds for a body twist, and the motors' limit.
 
     Omni wheels follow the LeKiwi driver: speed of wheel i along the floor is cos(a_i) vx + sin(a_i) vy + R wz.
     """
@@ -24,7 +24,6 @@ class Drive:
         else:
             rows = [[1.0, 0.0, -spec.base_radius_m], [1.0, 0.0, spec.base_radius_m]]
         self._to_wheels = np.array(rows) / spec.wheel_radius_m
-        self._to_twist = np.linalg.pinv(self._to_wheels)
         self._limited: dict[Twist, Twist] = {}
 
     def wheel_speeds(self, twist: Twist) -> np.ndarray:
@@ -40,9 +39,9 @@ class Drive:
         return self._limited[twist]
 
     def _limit(self, twist: Twist) -> Twist:
-        wheels = self.wheel_speeds(twist)
-        peak = float(np.abs(wheels).max())
-        if peak > self.spec.max_wheel_radps:
-            wheels = wheels * (self.spec.max_wheel_radps / peak)
-        vx, vy, wz = (float(v) for v in self._to_twist @ wheels)
-        return (vx, vy, wz)
+        vx, vy, wz = twist
+        if self.spec.kind is not DriveKind.OMNI3:
+            vy = 0.0
+        peak = float(np.abs(self.wheel_speeds((vx, vy, wz))).max())
+        share = min(1.0, self.spec.max_wheel_radps / peak) if peak > 0 else 1.0
+        return (share * vx, share * vy, share * wz)
