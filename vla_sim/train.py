@@ -31,6 +31,7 @@ examples:
 VOCABULARY = 800
 CHOOSING = "choose_goal"
 IMAGE_PX = 96
+ARRAYS = ("images", "actions", "goals", "mask")
 # Share of the episodes that each scenario or suite gets; choosing among objects takes the most examples.
 MIX = {
     "choose_goal": 0.36,
@@ -45,17 +46,14 @@ MIX = {
 
 @dataclass(frozen=True)
 class Round:
-    """One round: drives to collect, then steps of learning on all drives so far.
+    """One round: episodes to collect, then steps of learning on all episodes so far.
 
     Attributes:
         first_world: seed of its first world.
         learner_share, noise: see `vla_sim.learning.collecting.Task`.
         mix: share of the episodes by scenario or suite.
             Empty: single pictures instead of drives, see `vla_sim.learning.looking`.
-        batch_episodes, max_steps: shape of a batch. Whole drives teach to remember, many short ones bring more
-            sentences into a batch.
-        choose_half: every other episode is one of choose_goal.
-        look_thirds: single pictures are drawn this many times as often as a third of the drives.
+        batch_episodes, max_steps: shape of a batch.
         decay: let the learning rate fall.
     """
 
@@ -66,40 +64,17 @@ class Round:
     learner_share: float = 0.0
     noise: float = 0.0
     mix: Mapping[str, float] = field(default_factory=lambda: MIX)
-    batch_episodes: int = 24
+    batch_episodes: int = 96
     max_steps: int = 40
-    choose_half: bool = False
-    look_thirds: int = 0
     decay: bool = False
 
 
+# Words first: which object is meant is learned on single pictures, and kept alive by them while driving is learned.
 ROUNDS = (
-    Round("clone", first_world=0, episodes=3000, steps=900, noise=0.5),
-    Round("dagger_1", first_world=5000, episodes=900, steps=400, learner_share=0.8, noise=0.15),
-    Round(
-        "choose",
-        first_world=10000,
-        episodes=3000,
-        steps=557,
-        learner_share=0.5,
-        noise=0.2,
-        mix={"choose_goal": 1.0},
-        batch_episodes=56,
-        max_steps=7,
-        choose_half=True,
-    ),
-    Round("look", first_world=30000, episodes=8000, steps=500, mix={}, batch_episodes=256, max_steps=4, look_thirds=6),
-    Round(
-        "dagger_2",
-        first_world=40000,
-        episodes=900,
-        steps=360,
-        learner_share=1.0,
-        noise=0.05,
-        batch_episodes=160,
-        look_thirds=9,
-        decay=True,
-    ),
+    Round("look", first_world=30000, episodes=8000, steps=400, mix={}, batch_episodes=384, max_steps=4),
+    Round("clone", first_world=0, episodes=3000, steps=700, noise=0.5),
+    Round("dagger_1", first_world=5000, episodes=1500, steps=500, learner_share=0.8, noise=0.15),
+    Round("dagger_2", first_world=40000, episodes=1500, steps=750, learner_share=1.0, noise=0.05, decay=True),
 )
 
 
@@ -134,7 +109,7 @@ def _run(options: argparse.Namespace) -> int:
     resumed = trainer.checkpoint.exists()
     parts: list[Sequences] = []
     for number, round_ in enumerate(ROUNDS):
-        learner = options.out / ROUNDS[number - 1].name / "ensemble" if number else None
+        learner = options.out / ROUNDS[number - 1].name / "ensemble" if round_.learner_share else None
         parts.append(_data(options, round_, learner))
         trainer.sampler = _sampler(trainer, round_, parts)
         if resumed and number == 0:
@@ -168,26 +143,14 @@ def _trainer(options: argparse.Namespace) -> Trainer:
 def _sampler(trainer: Trainer, round_: Round, parts: Sequence[Sequences]) -> Sampler:
     """Draws from all parts in the way of this round."""
     from vla_sim.learning.behaviour_cloning import Sampler
+    from vla_sim.learning.looking import LOOK
 
     config = replace(trainer.config, batch_episodes=round_.batch_episodes, max_steps=round_.max_steps)
     sampler = Sampler(config, trainer.tokenizer)
     for part in parts:
-        sampler.add(replace(part, groups=_groups(part, round_)))
+        # Groups are drawn equally often: pictures and drives.
+        sampler.add(replace(part, groups=["look" if group == LOOK else "drive" for group in part.groups]))
     return sampler
-
-
-def _groups(part: Sequences, round_: Round) -> list[str]:
-    """Groups are drawn equally often: see `Round.choose_half` and `Round.look_thirds`."""
-    from vla_sim.learning.looking import LOOK
-
-    if round_.choose_half:
-        return [str(scenario == CHOOSING) for scenario in part.groups]
-    if not round_.look_thirds:
-        return []
-    return [
-        f"look {i % round_.look_thirds}" if scenario == LOOK else f"drive {i % 3}"
-        for i, scenario in enumerate(part.groups)
-    ]
 
 
 def _data(options: argparse.Namespace, round_: Round, learner: Path | None) -> Sequences:
@@ -206,8 +169,8 @@ def _data(options: argparse.Namespace, round_: Round, learner: Path | None) -> S
             f"{round_.name}: {len(drives.mask)} episodes, {pictures} pictures, {succeeded:.1%} success, {taken:.0f} s"
         )
     facts = json.loads((folder / "facts.json").read_text("utf-8"))
-    images, actions, mask = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "actions", "mask"))
-    return Sequences(images, facts["texts"], actions, np.asarray(mask), facts["scenarios"])
+    images, actions, goals, mask = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
+    return Sequences(images, facts["texts"], actions, np.asarray(mask), facts["scenarios"], np.asarray(goals))
 
 
 def _collected(options: argparse.Namespace, round_: Round, learner: Path | None) -> Drives:
@@ -257,7 +220,7 @@ def _names(entry: str) -> list[str]:
 def _save(folder: Path, drives: Drives) -> None:
     """Write aside, then rename: a folder with its facts is complete."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("images", "actions", "mask"):
+    for name in ARRAYS:
         np.save(folder / f"{name}.npy", getattr(drives, name))
     facts = {"texts": drives.texts, "scenarios": drives.scenarios, "outcomes": drives.outcomes}
     aside = folder / "facts.json.part"

@@ -21,6 +21,7 @@ def toy(episodes=64, steps=4, seed=0) -> Sequences:
     rng = np.random.default_rng(seed)
     images = np.full((episodes, steps, SIDE_PX, SIDE_PX, 3), 90, dtype=np.uint8)
     actions = np.zeros((episodes, steps, 2), dtype=np.float32)
+    goals = np.full((episodes, steps, 2), np.nan, dtype=np.float32)
     lengths = rng.integers(2, steps + 1, episodes)
     texts = []
     for episode in range(episodes):
@@ -29,9 +30,10 @@ def toy(episodes=64, steps=4, seed=0) -> Sequences:
         for step in range(steps):
             column = int(rng.integers(4, SIDE_PX - 12))
             images[episode, step, 12:20, column : column + 8] = (220, 30, 30)
+            goals[episode, step] = (column + 4) / SIDE_PX, 16 / SIDE_PX
             square = (SIDE_PX / 2 - (column + 4)) / SIDE_PX  # + is left, as y
             actions[episode, step] = 0.3, np.clip(0.3 * square + 0.25 * sign, -0.5, 0.5)
-    return Sequences(images, texts, actions, np.arange(steps) < lengths[:, None])
+    return Sequences(images, texts, actions, np.arange(steps) < lengths[:, None], goals=goals)
 
 
 def trainer(folder, config=CONFIG, seed=1):
@@ -52,6 +54,7 @@ def test_both_heads_learn_to_go_where_picture_and_language_say(tmp_path):
     after = made.validate(held_out)
     assert after["loss_lstm"] < 0.15 * before["loss_lstm"]
     assert after["loss_mlp"] < 0.15 * before["loss_mlp"]
+    assert after["loss_where"] < 0.6 * before["loss_where"]
     sides = {+1: 1, -1: -1}
     made.export(tmp_path / "policies")
     picture = held_out.images[:4, 0].repeat(7, axis=1).repeat(7, axis=2)
@@ -137,6 +140,7 @@ def test_mirroring_flips_picture_action_and_instruction_together():
     one, other = batches
     assert np.array_equal(other.images, one.images[:, :, ::-1])
     assert np.array_equal(other.actions, one.actions * [1, -1])
+    assert np.allclose(other.goals, [1, 0] + one.goals * [-1, 1])
     texts = [TOKENIZER.decode(batch.ids[0]) for batch in batches]
     assert set(texts) <= {text for side in TEXTS.values() for text in side}
     sides = [next(sign for sign, group in TEXTS.items() if text in group) for text in texts]

@@ -60,7 +60,7 @@ def test_driving_step_by_step_gives_what_training_computes_for_the_whole_episode
     mask = torch.ones(2, 4, dtype=torch.bool)
     pixels = model.backbone.normalised(torch.from_numpy(small.reshape(8, 32, 32, 3)))
     with torch.no_grad():
-        heads = model(pixels, torch.from_numpy(tokenizer.encode(TEXTS[:2])), mask)
+        heads = model(pixels, torch.from_numpy(tokenizer.encode(TEXTS[:2])), mask)[:2]
     for name, expected in zip(("clip_lstm", "clip_mlp"), heads, strict=True):
         policy = load_policy(str(tmp_path / name))
         policy.reset(np.ones(2, dtype=bool), np.arange(2))

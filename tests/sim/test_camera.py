@@ -13,7 +13,7 @@ import pytest
 from camera_scenes import body, goal, random_scene, scene_of, typical_scene
 
 from vla_sim.errors import UserError
-from vla_sim.sim.camera import RENDERERS, make_renderer
+from vla_sim.sim.camera import FIRST_BODY_LABEL, RENDERERS, make_renderer, place_in_picture
 from vla_sim.specs import CameraSpec
 from vla_sim.types import Kind, Look, Pose2, Role
 
@@ -406,3 +406,28 @@ def test_a_driver_that_aborts_fails_or_hangs_is_no_gpu(monkeypatch, code, messag
     found = gpu_probe.probe_gpu.__wrapped__()
     assert not found.works
     assert message in found.message
+
+
+@pytest.mark.parametrize("distortion", [0.0, -0.1])
+def test_a_point_appears_where_the_thing_at_that_point_is_drawn(renderer, distortion):
+    camera = replace(CameraSpec(), distortion=distortion)
+    scene = replace(typical_scene(), look=Look(camera_tilt_rad=(0.03, -0.02, 0.05)))
+    pose = Pose2(0.1, -0.05, 0.1)
+    picture(renderer, scene, camera, pose)
+    labels = renderer.segmentation(0)
+    checked = 0
+    for index, thing in enumerate(scene.bodies):
+        rows, columns = np.nonzero(labels == FIRST_BODY_LABEL + index)
+        place = place_in_picture(camera, scene.look, pose, (thing.x_m, thing.y_m, thing.size_m[2] / 2))
+        whole = len(rows) > 40 and columns.min() > 0 and columns.max() < PX[0] - 1 and rows.max() < PX[1] - 1
+        if thing.role is Role.WALL or not whole:
+            continue
+        assert place == pytest.approx(((columns.mean() + 0.5) / PX[0], (rows.mean() + 0.5) / PX[1]), abs=0.04)
+        checked += 1
+    assert checked
+
+
+def test_a_point_outside_the_picture_appears_nowhere():
+    camera, look = CameraSpec(), Look()
+    assert place_in_picture(camera, look, Pose2(0.0, 0.0), (-1.0, 0.0, 0.2)) is None
+    assert place_in_picture(camera, look, Pose2(0.0, 0.0), (1.0, 5.0, 0.2)) is None

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "training.jsonl"
 # Sign of each action component in the mirrored world.
+PRECISIONS = ("auto", "float32", "bfloat16")
 MIRROR_SIGN = {"vx": 1.0, "vy": -1.0, "wz": -1.0}
 
 
@@ -44,6 +45,8 @@ class Sequences:
         actions: float32 (E, T, A), the expert's twist at each step in m/s and rad/s.
         mask: bool (E, T), which steps exist; each episode starts at 0 and has no gap.
         groups: per episode, what it is counted under (a scenario, say): groups are drawn equally often. Empty: all one.
+        goals: float32 (E, T, 2), where the goal is in each picture: (right, down) as shares of its sides, NaN where it
+            is outside. None: nowhere known.
     """
 
     images: np.ndarray
@@ -51,6 +54,7 @@ class Sequences:
     actions: np.ndarray
     mask: np.ndarray
     groups: list[str] = field(default_factory=list)
+    goals: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         episodes, steps = self.mask.shape
@@ -71,6 +75,10 @@ class Sequences:
             raise ValueError("mask must be True from an episode's start on without a gap, and never empty")
         if not np.isfinite(self.actions[self.mask]).all():
             raise ValueError("actions must be finite")
+        if self.goals is None:
+            self.goals = np.full((episodes, steps, 2), np.nan, dtype=np.float32)
+        if self.goals.shape != (episodes, steps, 2):
+            raise ValueError(f"goals must have shape (E, T, 2), got {self.goals.shape}")
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,9 @@ class TrainConfig:
         jitter: strength of changes of colour, 0 for none.
         shift_px: largest shift of the picture.
         vary_words: share of unimportant words dropped, and again garbled.
+        where_weight: weight of the lesson in which cell of the picture the goal is.
+        precision: "float32", "bfloat16" (mixed), or "auto": bfloat16 where the processor computes in it, which
+            takes little more than half the time.
         seed: of everything random.
     """
 
@@ -108,6 +119,8 @@ class TrainConfig:
     jitter: float = 1.0
     shift_px: int = 2
     vary_words: float = 0.08
+    where_weight: float = 0.1
+    precision: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -117,6 +130,8 @@ class TrainConfig:
         for name in ("mirror", "ema_decay", "vary_words", "final_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in 0..1, got {getattr(self, name)}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {PRECISIONS}, got {self.precision!r}")
         if any(name not in ACTION_NAMES for name in self.action_names):
             raise ValueError(f"action_names must be some of {ACTION_NAMES}, got {self.action_names}")
 
@@ -130,6 +145,7 @@ class Batch:
         colour: matrix (F, 3, 3) and offset (F, 3) of the change of colour.
         ids: int64 (E, context_length).
         actions: float32 (F, A), normalised.
+        goals: float32 (F, 2), see `Sequences`.
         mask: bool (E, T).
     """
 
@@ -137,6 +153,7 @@ class Batch:
     colour: tuple[np.ndarray, np.ndarray]
     ids: np.ndarray
     actions: np.ndarray
+    goals: np.ndarray
     mask: np.ndarray
 
 
@@ -169,18 +186,20 @@ class Sampler:
         """The next batch."""
         config = self._config
         chosen = [self._episode(rng) for _ in range(config.batch_episodes)]
-        lengths = np.array([len(frames) for frames, _, _ in chosen])
+        frames, actions, goals, texts = zip(*chosen, strict=True)
+        lengths = np.array([len(part) for part in frames])
         matrix, offset = colour_matrices(len(chosen), rng, strength=config.jitter)
         return Batch(
-            images=np.concatenate([frames for frames, _, _ in chosen]),
+            images=np.concatenate(frames),
             colour=(matrix.repeat(lengths, axis=0), offset.repeat(lengths, axis=0)),
-            ids=self._tokenizer.encode([text for _, _, text in chosen]),
-            actions=np.concatenate([actions for _, actions, _ in chosen]),
+            ids=self._tokenizer.encode(texts),
+            actions=np.concatenate(actions),
+            goals=np.concatenate(goals),
             mask=np.arange(lengths.max()) < lengths[:, None],
         )
 
-    def _episode(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, str]:
-        """Frames, normalised actions and text of one augmented episode."""
+    def _episode(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+        """Frames, normalised actions, places of the goal and text of one augmented episode."""
         config = self._config
         names = list(self._groups)
         members = self._groups[names[rng.integers(len(names))]]
@@ -188,13 +207,16 @@ class Sampler:
         part = self._parts[part_index]
         span = _span(int(part.mask[episode].sum()), config.max_steps, rng)
         frames, actions = part.images[episode, span], part.actions[episode, span] / np.float32(config.action_scale)
-        texts = part.texts[episode]
+        assert part.goals is not None
+        goals, texts = np.array(part.goals[episode, span]), part.texts[episode]
         text = texts[rng.integers(len(texts))]
         if rng.random() < config.mirror:
             frames, actions, text = frames[:, :, ::-1], actions * self._sign, mirror_text(text)
+            goals[:, 0] = 1 - goals[:, 0]
         down, right = rng.integers(-config.shift_px, config.shift_px + 1, size=2)
+        goals += np.array([right / frames.shape[2], down / frames.shape[1]], dtype=np.float32)
         frames = shifted(frames, int(down), int(right))
-        return frames, actions.astype(np.float32), vary_text(text, rng, share=config.vary_words)
+        return frames, actions.astype(np.float32), goals, vary_text(text, rng, share=config.vary_words)
 
 
 def _span(length: int, longest: int, rng: np.random.Generator) -> slice:
@@ -290,30 +312,35 @@ class Trainer:
         cosine = 0.5 * (1 + math.cos(math.pi * decayed))
         return config.learning_rate * warm * (config.final_share + (1 - config.final_share) * cosine)
 
-    def _learn(self, batch: Batch, rate: float) -> tuple[float, float]:
+    def _learn(self, batch: Batch, rate: float) -> tuple[float, ...]:
         import torch
 
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         self._optimiser.zero_grad(set_to_none=True)
-        recurrent, single = self._losses(self.model, batch)
-        (recurrent + single).backward()
+        recurrent, single, where = self._losses(self.model, batch)
+        (recurrent + single + self.config.where_weight * where).backward()
         torch.nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm, foreach=True)
         self._optimiser.step()
         self._update_average()
-        values = recurrent.item(), single.item()
+        values = recurrent.item(), single.item(), where.item()
         if not all(map(math.isfinite, values)):
             raise FloatingPointError(f"the loss is not finite at step {self.step}: {values}")
         return values
 
-    def _losses(self, model: DrivingModel, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def _losses(self, model: DrivingModel, batch: Batch) -> tuple[torch.Tensor, ...]:
+        """Of the LSTM head, of the MLP head, of the lesson in which cell the goal is."""
         import torch
-        from torch.nn.functional import smooth_l1_loss
+        from torch.nn.functional import cross_entropy, smooth_l1_loss
 
-        target = torch.from_numpy(batch.actions)
-        outputs = model(self._pixels(batch), torch.from_numpy(batch.ids), torch.from_numpy(batch.mask))
-        recurrent, single = (smooth_l1_loss(output, target, beta=self.config.huber_beta) for output in outputs)
-        return recurrent, single
+        target, grid = torch.from_numpy(batch.actions), model.config.grid
+        with torch.autocast("cpu", torch.bfloat16, enabled=_in_bfloat16(self.config.precision)):
+            outputs = model(self._pixels(batch), torch.from_numpy(batch.ids), torch.from_numpy(batch.mask))
+        *actions, cells = (output.float() for output in outputs)
+        recurrent, single = (smooth_l1_loss(action, target, beta=self.config.huber_beta) for action in actions)
+        cell, seen = _cells(batch.goals, grid)
+        where = cross_entropy(cells[torch.from_numpy(seen)], torch.from_numpy(cell)) if seen.any() else cells.sum() * 0
+        return recurrent, single, where
 
     def _pixels(self, batch: Batch) -> torch.Tensor:
         """Recoloured and normalised, (F, 3, h, w)."""
@@ -357,7 +384,7 @@ class Trainer:
 
         plain = dataclasses.replace(self.config, mirror=0, jitter=0, shift_px=0, vary_words=0, max_steps=10**6)
         model = self.averaged()
-        sums, frames = np.zeros(2), 0
+        sums, frames = np.zeros(3), 0
         for first in range(0, len(sequences.mask), batch_episodes):
             batch = whole_batch(
                 sequences, range(first, min(first + batch_episodes, len(sequences.mask))), plain, self.tokenizer
@@ -366,7 +393,7 @@ class Trainer:
                 losses = self._losses(model, batch)
             sums += [loss.item() * len(batch.images) for loss in losses]
             frames += len(batch.images)
-        return {"loss_lstm": sums[0] / frames, "loss_mlp": sums[1] / frames}
+        return {"loss_lstm": sums[0] / frames, "loss_mlp": sums[1] / frames, "loss_where": sums[2] / frames}
 
     @property
     def checkpoint(self) -> Path:
@@ -442,6 +469,21 @@ class Trainer:
         )
 
 
+def _in_bfloat16(precision: str) -> bool:
+    import torch
+
+    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return precision == "bfloat16" or (precision == "auto" and supported)
+
+
+def _cells(goals: np.ndarray, grid: int) -> tuple[np.ndarray, np.ndarray]:
+    """Index of the cell of each goal that is in its picture, int64 (n,), and which those are, bool (F,)."""
+    with np.errstate(invalid="ignore"):
+        seen = ((goals >= 0) & (goals < 1)).all(axis=1)
+    columns, rows = (goals[seen] * grid).astype(np.int64).T
+    return rows * grid + columns, seen
+
+
 def _keep_freed_memory() -> None:
     """Let the C library reuse large blocks instead of handing them back to the system (glibc; elsewhere nothing).
 
@@ -487,6 +529,7 @@ def whole_batch(
         colour=(np.tile(np.eye(3, dtype=np.float32), (frames, 1, 1)), np.zeros((frames, 3), dtype=np.float32)),
         ids=tokenizer.encode([sequences.texts[episode][0] for episode in episodes]),
         actions=(sequences.actions[list(episodes)][mask] / config.action_scale).astype(np.float32),
+        goals=sequences.goals[list(episodes)][mask],  # type: ignore[index]
         mask=mask,
     )
 
@@ -498,10 +541,10 @@ class _Report:
 
     def __init__(self, trainer: Trainer, stage: str, log: Callable[[Mapping[str, Any]], None] | None) -> None:
         self._trainer, self._stage, self._log = trainer, stage, log
-        self._losses: list[tuple[float, float]] = []
+        self._losses: list[tuple[float, ...]] = []
         self._images, self._seconds, self._rate = 0, 0.0, 0.0
 
-    def note(self, losses: tuple[float, float], rate: float, images: int, seconds: float) -> None:
+    def note(self, losses: tuple[float, ...], rate: float, images: int, seconds: float) -> None:
         """Add a step."""
         self._losses.append(losses)
         self._images += images
@@ -514,13 +557,14 @@ class _Report:
         """Write what has gathered."""
         if not self._losses:
             return
-        recurrent, single = np.mean(self._losses, axis=0)
+        recurrent, single, where = np.mean(self._losses, axis=0)
         line = {
             "stage": self._stage,
             "step": self._trainer.step,
             "seconds": round(self._trainer.seconds, 1),
             "loss_lstm": round(float(recurrent), 5),
             "loss_mlp": round(float(single), 5),
+            "loss_where": round(float(where), 4),
             "learning_rate": self._rate,
             "images_per_s": round(self._images / self._seconds, 1),
             "episodes": self._trainer.sampler.episodes,

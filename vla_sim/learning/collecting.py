@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 from collections import deque
 from collections.abc import Sequence
@@ -12,6 +13,9 @@ import numpy as np
 
 from vla_sim.envs.sampling import FIRST_EVALUATION_SEED, SceneSource
 from vla_sim.errors import UserError
+from vla_sim.sim.camera import place_in_picture
+from vla_sim.specs import Embodiment
+from vla_sim.types import Pose2, Scene
 
 # Streams of an episode's seed used while collecting (0 to 4 belong to scene, motion and expert).
 NOISE_STREAM, MIX_STREAM = 5, 6
@@ -43,6 +47,13 @@ class Task:
             )
 
 
+def goal_in_picture(scene: Scene, spec: Embodiment, pose: Pose2) -> tuple[float, float]:
+    """Where the middle of the goal appears, (right, down) as shares of the picture, NaN outside it; it may be hidden."""
+    goal = scene.goal
+    centre = (goal.x_m, goal.y_m, goal.size_m[2] / 2)
+    return place_in_picture(spec.camera, scene.look, pose, centre) or (math.nan, math.nan)
+
+
 @dataclass(frozen=True)
 class Drives:
     """Collected episodes, padded to the longest.
@@ -50,6 +61,7 @@ class Drives:
     Attributes:
         images: uint8 (E, T, h, w, 3), shrunk to the learner's resolution.
         actions: float32 (E, T, action_dim), the expert's label for each picture.
+        goals: float32 (E, T, 2), where the goal is in each picture: see `goal_in_picture`.
         mask: bool (E, T), which steps exist.
         texts: per episode, equivalent training phrasings of its instruction.
         scenarios: where each was driven.
@@ -58,6 +70,7 @@ class Drives:
 
     images: np.ndarray
     actions: np.ndarray
+    goals: np.ndarray
     mask: np.ndarray
     texts: list[list[str]]
     scenarios: list[str]
@@ -75,6 +88,7 @@ class Drives:
         return cls(
             stack([p.images for p in parts]),
             stack([p.actions for p in parts]),
+            stack([p.goals for p in parts]),
             stack([p.mask for p in parts]),
             [texts for p in parts for texts in p.texts],
             [scenario for p in parts for scenario in p.scenarios],
@@ -109,6 +123,7 @@ class _Lane:
     texts: list[str]
     images: list[np.ndarray]
     actions: list[np.ndarray]
+    goals: list[tuple[float, float]]
     learner_steers: bool = False
 
 
@@ -158,7 +173,7 @@ class _Collector:
                 noise_rng = np.random.default_rng([task.seed, NOISE_STREAM])
                 mix_rng = np.random.default_rng([task.seed, MIX_STREAM])
                 texts = source.scenario.equivalents(task.seed, robot_radius_m=source.embodiment.body.radius_m)
-                running[lane] = (number, _Lane(task, noise_rng, mix_rng, np.zeros(2), texts, [], []))
+                running[lane] = (number, _Lane(task, noise_rng, mix_rng, np.zeros(2), texts, [], [], []))
         observation, _ = self.env.reset(options={"reset_mask": mask, "scenes": scenes})
         self._expert.reset(mask, seeds)
         if self._learner:
@@ -183,6 +198,8 @@ class _Collector:
             if entry is not None:
                 entry[1].images.append(small[lane].copy())
                 entry[1].actions.append(labels[lane])
+                simulation = self.env.lanes[lane]
+                entry[1].goals.append(goal_in_picture(simulation.scene, self.env.embodiment, simulation.pose))
                 actions[lane] = self._steered(entry[1], labels[lane], learned[lane])
         return actions
 
@@ -210,9 +227,11 @@ def _collect_shard(tasks: Sequence[Task], embodiment: str, learner: str | None, 
     count = len(driven)
     images = np.zeros((count, longest, image_px, image_px, 3), dtype=np.uint8)
     actions = np.zeros((count, longest, driven[0][0].actions[0].size), dtype=np.float32)
+    goals = np.full((count, longest, 2), np.nan, dtype=np.float32)
     mask = np.zeros((count, longest), dtype=bool)
     for number, (lane, _) in enumerate(driven):
         steps = len(lane.actions)
         images[number, :steps], actions[number, :steps], mask[number, :steps] = lane.images, lane.actions, True
+        goals[number, :steps] = lane.goals
     texts, scenarios = [lane.texts for lane, _ in driven], [lane.task.scenario for lane, _ in driven]
-    return Drives(images, actions, mask, texts, scenarios, [outcome for _, outcome in driven])
+    return Drives(images, actions, goals, mask, texts, scenarios, [outcome for _, outcome in driven])

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vla_sim.learning.collecting import LABEL_MARGIN_M, Drives
+from vla_sim.learning.collecting import LABEL_MARGIN_M, Drives, goal_in_picture
 from vla_sim.types import Pose2
 
 # Stands for the scenario of such a one-step episode.
@@ -55,7 +55,7 @@ def _look_shard(scenario: str, seeds: Sequence[int], embodiment: str, image_px: 
     torch.set_num_threads(1)
     spec, worlds = load_embodiment(embodiment), load_scenario(scenario)
     renderer = make_renderer(spec.camera.image_px)
-    images, actions, texts = [], [], []
+    images, actions, goals, texts = [], [], [], []
     try:
         for seed in seeds:
             rng = np.random.default_rng([seed, PLACE_STREAM])
@@ -67,6 +67,7 @@ def _look_shard(scenario: str, seeds: Sequence[int], embodiment: str, image_px: 
             for scene, sentences in alternatives:
                 images.append(small)
                 actions.append(heading_twist(scene, spec, pose, margin_m=LABEL_MARGIN_M[0]))
+                goals.append(goal_in_picture(scene, spec, pose))
                 chosen = rng.choice(len(sentences), min(KEPT_SENTENCES, len(sentences)), replace=False)
                 texts.append([sentences[i] for i in chosen])
     finally:
@@ -75,6 +76,7 @@ def _look_shard(scenario: str, seeds: Sequence[int], embodiment: str, image_px: 
     return Drives(
         np.stack(images)[:, None],
         np.array(actions, dtype=np.float32)[:, None],
+        np.array(goals, dtype=np.float32)[:, None],
         np.ones((count, 1), dtype=bool),
         texts,
         [LOOK] * count,

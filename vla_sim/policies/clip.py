@@ -233,21 +233,29 @@ class Backbone(nn.Module):
         return text, self.film(text)
 
     def features(self, pixels: torch.Tensor, text: torch.Tensor, film: torch.Tensor) -> torch.Tensor:
-        """Features (n, feature_dim), not negative.
+        """Features (n, feature_dim), not negative; see `fused` for the arguments."""
+        return self.read(*self.fused(pixels, text, film), text)
+
+    def fused(self, pixels: torch.Tensor, text: torch.Tensor, film: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is seen in the light of what is said: map (n, fused_channels, grid, grid); and the tower's own map.
 
         Args:
             pixels: normalised (n, 3, h, w).
             text: from `language`, one row for each picture.
             film: likewise.
         """
-        seen, fused = self.config.channels[-1], self.config.fused_channels
-        first, second, third = film.split([2 * seen, 2 * fused, 2 * fused], dim=1)
+        seen, deep = self.config.channels[-1], self.config.fused_channels
+        first, second, third = film.split([2 * seen, 2 * deep, 2 * deep], dim=1)
         visual = self.clip.visual
         grid = visual.grid(pixels)  # type: ignore[operator, union-attr]
         x = self.fuse_down(functional.relu(modulated(grid, first)), second)
-        x = x + self.fuse_same(x, third)
-        x = functional.relu(self.squeeze(x))
-        match = functional.normalize(visual.pooled(grid), dim=1) * functional.normalize(text, dim=1)  # type: ignore[operator, union-attr]
+        return x + self.fuse_same(x, third), grid
+
+    def read(self, fused: torch.Tensor, grid: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Features from both maps and the text embedding."""
+        x = functional.relu(self.squeeze(fused))
+        seen = self.clip.visual.pooled(grid)  # type: ignore[operator, union-attr]
+        match = functional.normalize(seen, dim=1) * functional.normalize(text, dim=1)
         return functional.relu(self.readout(torch.cat([x.flatten(1), text, match * 11.3], dim=1)))
 
     def fold(self) -> Backbone:
@@ -318,9 +326,15 @@ class DrivingModel(nn.Module):
         self.backbone = Backbone(config, open_clip_model(config))
         self.lstm = LstmHead(config.feature_dim, hidden, actions)
         self.mlp = MlpHead(config.feature_dim, hidden, actions)
+        self.where = nn.Conv2d(config.fused_channels, 1, 1)
 
-    def forward(self, pixels: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Normalised actions of both heads, (F, actions) each, for the F steps that exist, episode after episode.
+    def forward(
+        self, pixels: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """For the F steps that exist, episode after episode: normalised actions of both heads, (F, actions) each, and
+        in which cell the goal is, as logits (F, grid * grid) in rows from the top left.
+
+        The last is a lesson only: learned from where the simulator knows the goal to be, never used to drive.
 
         Args:
             pixels: normalised (F, 3, h, w), only steps that exist.
@@ -329,7 +343,8 @@ class DrivingModel(nn.Module):
         """
         episode = mask.nonzero()[:, 0]
         text, film = self.backbone.language(ids)
-        features = self.backbone.features(pixels, text[episode], film[episode])
+        fused, grid = self.backbone.fused(pixels, text[episode], film[episode])
+        features = self.backbone.read(fused, grid, text[episode])
         padded = features.new_zeros(*mask.shape, features.shape[1]).masked_scatter(mask[..., None], features)
         recurrent, _ = self.lstm(padded)
-        return recurrent[mask], self.mlp(features)
+        return recurrent[mask], self.mlp(features), self.where(fused).flatten(1)

@@ -105,6 +105,20 @@ def camera_pose(camera: CameraSpec, look: Look, robot: Pose2) -> tuple[np.ndarra
     return position, _about_z(yaw + pan) @ _about_y(camera.pitch_rad + tilt) @ _about_x(roll)
 
 
+def place_in_picture(camera: CameraSpec, look: Look, robot: Pose2, point_m: Vec3) -> tuple[float, float] | None:
+    """Where a world point appears: (right, down) as shares of the picture's sides, 0..1; None outside the picture."""
+    position, turn = camera_pose(camera, look, robot)
+    forward, left, up = (np.array(point_m) - position) @ turn
+    if forward < camera.near_m:
+        return None
+    right, down = -left / forward, -up / forward
+    bend = 1 + camera.distortion * (right**2 + down**2)
+    share_right = (bend * right / math.tan(camera.hfov_rad / 2) + 1) / 2
+    share_down = (bend * down / math.tan(camera.vfov_rad / 2) + 1) / 2
+    inside = 0 <= share_right < 1 and 0 <= share_down < 1
+    return (float(share_right), float(share_down)) if inside else None
+
+
 def _about_x(angle: float) -> np.ndarray:
     c, s = math.cos(angle), math.sin(angle)
     return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])

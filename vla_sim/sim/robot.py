@@ -103,9 +103,11 @@ class Robot:
         if self._disturbed:
             return 0
         step_m = self._actuation.top_mps * self.world.step_s
+        if step_m == 0:
+            return most
         if self._room_m < most * step_m:
             self._room_m = self._measured_room()
-        free = most if self._room_m >= most * step_m else max(0, int(self._room_m / step_m))
+        free = min(most, max(0, int(self._room_m / step_m)))
         self._room_m -= free * step_m
         return free
 
