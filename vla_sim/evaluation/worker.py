@@ -92,7 +92,7 @@ class _Bench:
 
 
 def _spare_the_collector() -> None:
-    """What is loaded now stays: leave it out of garbage collection, and collect more rarely (a twentieth of the time)."""
+    """What is loaded now stays: leave it out of garbage collection, which took a twentieth of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)

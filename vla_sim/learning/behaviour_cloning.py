@@ -479,7 +479,7 @@ def _in_bfloat16(precision: str) -> bool:
 def _cells(goals: np.ndarray, grid: int) -> tuple[np.ndarray, np.ndarray]:
     """Index of the cell of each goal that is in its picture, int64 (n,), and which those are, bool (F,)."""
     with np.errstate(invalid="ignore"):
-        seen = ((goals >= 0) & (goals < 1)).all(axis=1)
+        seen: np.ndarray = np.all((goals >= 0) & (goals < 1), axis=1)
     columns, rows = (goals[seen] * grid).astype(np.int64).T
     return rows * grid + columns, seen
 

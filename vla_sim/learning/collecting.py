@@ -48,7 +48,7 @@ class Task:
 
 
 def goal_in_picture(scene: Scene, spec: Embodiment, pose: Pose2) -> tuple[float, float]:
-    """Where the middle of the goal appears, (right, down) as shares of the picture, NaN outside it; it may be hidden."""
+    """Where the middle of the goal appears: (right, down) as shares of the picture, NaN outside. It may be hidden."""
     goal = scene.goal
     centre = (goal.x_m, goal.y_m, goal.size_m[2] / 2)
     return place_in_picture(spec.camera, scene.look, pose, centre) or (math.nan, math.nan)
@@ -198,10 +198,14 @@ class _Collector:
             if entry is not None:
                 entry[1].images.append(small[lane].copy())
                 entry[1].actions.append(labels[lane])
-                simulation = self.env.lanes[lane]
-                entry[1].goals.append(goal_in_picture(simulation.scene, self.env.embodiment, simulation.pose))
+                entry[1].goals.append(self._goal_place(lane))
                 actions[lane] = self._steered(entry[1], labels[lane], learned[lane])
         return actions
+
+    def _goal_place(self, lane: int) -> tuple[float, float]:
+        simulation = self.env.lanes[lane]
+        assert simulation.scene is not None
+        return goal_in_picture(simulation.scene, self.env.embodiment, simulation.pose)
 
     def _steered(self, lane: _Lane, label: np.ndarray, learned: np.ndarray) -> np.ndarray:
         if len(lane.actions) % 4 == 1:

@@ -331,10 +331,10 @@ class DrivingModel(nn.Module):
     def forward(
         self, pixels: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """For the F steps that exist, episode after episode: normalised actions of both heads, (F, actions) each, and
-        in which cell the goal is, as logits (F, grid * grid) in rows from the top left.
+        """Normalised actions of both heads, (F, actions) each, and where the goal is, logits (F, grid * grid).
 
-        The last is a lesson only: learned from where the simulator knows the goal to be, never used to drive.
+        F are the steps that exist, episode after episode; the cells of the grid come in rows from the top left. They
+        are a lesson only: learned from where the simulator knows the goal to be, never used to drive.
 
         Args:
             pixels: normalised (F, 3, h, w), only steps that exist.

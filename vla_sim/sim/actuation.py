@@ -48,7 +48,7 @@ class Actuation:
 
     @property
     def top_mps(self) -> float:
-        """The speed that is not passed before the next command: every step goes from the present twist to the target."""
+        """The speed that is not passed before the next command, as every step goes from the twist to the target."""
         return max(math.hypot(*self._target[:2]), math.hypot(*self._twist[:2]))
 
     def next(self) -> Twist:
