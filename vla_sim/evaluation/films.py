@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,8 @@ def wanted_films(records: Sequence[EpisodeRecord], choice: str) -> list[EpisodeR
 
     Args:
         records: all of the run; those that never drove are left out.
-        choice: "none", "failures", "all", or a number of episodes.
+        choice: "none", "failures", "all", or a number of episodes: then one failure and one success of every policy
+            and scenario before the second of any, and those that never succeed last.
 
     Raises:
         UserError: any other choice.
@@ -28,10 +30,24 @@ def wanted_films(records: Sequence[EpisodeRecord], choice: str) -> list[EpisodeR
         raise UserError(f"--video must be none, failures, all or a number, got {choice!r}")
     drove = [record for record in records if record.path]
     failures = [record for record in drove if not record.success]
-    in_turn = failures + [record for record in drove if record.success]
     if choice.isdecimal():
-        return in_turn[: int(choice)]
-    return {"none": [], "failures": failures, "all": in_turn}[choice]
+        return _varied(drove)[: int(choice)]
+    return {"none": [], "failures": failures, "all": failures + [r for r in drove if r.success]}[choice]
+
+
+def _varied(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
+    """All records, those first that show most about the policies."""
+    kinds: dict[tuple[str, str, bool], list[EpisodeRecord]] = {}
+    for record in records:
+        kinds.setdefault((record.policy, record.scenario, record.success), []).append(record)
+
+    def interest(kind: tuple[str, str, bool]) -> tuple[bool, bool]:
+        policy, scenario, success = kind
+        return (policy, scenario, True) not in kinds, success
+
+    in_turn = [kinds[kind] for kind in sorted(kinds, key=interest)]
+    rounds = itertools.zip_longest(*in_turn)
+    return [record for group in rounds for record in group if record is not None]
 
 
 def film(plan: Plan, record: EpisodeRecord, folder: Path, replayed: Replayed | None = None) -> VideoRef:
