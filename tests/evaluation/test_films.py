@@ -24,7 +24,8 @@ def test_all_shows_every_failure_before_any_success():
     outcomes = [outcome for _, _, outcome in shown("all")]
     assert len(outcomes) == len(RECORDS)
     first_success = outcomes.index(OK)
-    assert OK not in outcomes[:first_success] and set(outcomes[first_success:]) == {OK}
+    assert OK not in outcomes[:first_success]
+    assert set(outcomes[first_success:]) == {OK}
 
 
 def test_failures_are_failures_only_and_none_is_none():
