@@ -18,7 +18,8 @@ import numpy as np
 from vla_sim.cli import run_command
 
 if TYPE_CHECKING:
-    from vla_sim.learning.behaviour_cloning import Sampler, Sequences, Trainer
+    from vla_sim.learning.batches import Sampler, Sequences
+    from vla_sim.learning.behaviour_cloning import Trainer
     from vla_sim.learning.collecting import Drives, Task
 
 EPILOG = """The folder OUT holds data, checkpoint, logs and the policies of each round. Started again
@@ -127,7 +128,8 @@ def _run(options: argparse.Namespace) -> int:
 
 def _trainer(options: argparse.Namespace) -> Trainer:
     from vla_sim.embodiments import load_embodiment
-    from vla_sim.learning.behaviour_cloning import TrainConfig, Trainer, fresh_model
+    from vla_sim.learning.behaviour_cloning import Trainer, fresh_model
+    from vla_sim.learning.config import TrainConfig
     from vla_sim.policies.tokenizer import InstructionTokenizer
     from vla_sim.scenarios import load_scenario
 
@@ -142,7 +144,7 @@ def _trainer(options: argparse.Namespace) -> Trainer:
 
 def _sampler(trainer: Trainer, round_: Round, parts: Sequence[Sequences]) -> Sampler:
     """Draws from all parts in the way of this round."""
-    from vla_sim.learning.behaviour_cloning import Sampler
+    from vla_sim.learning.batches import Sampler
     from vla_sim.learning.looking import LOOK
 
     config = replace(trainer.config, batch_episodes=round_.batch_episodes, max_steps=round_.max_steps)
@@ -155,7 +157,7 @@ def _sampler(trainer: Trainer, round_: Round, parts: Sequence[Sequences]) -> Sam
 
 def _data(options: argparse.Namespace, round_: Round, learner: Path | None) -> Sequences:
     """The drives of a round: from disk, or collected now."""
-    from vla_sim.learning.behaviour_cloning import Sequences
+    from vla_sim.learning.batches import Sequences
 
     folder = options.out / "data" / round_.name
     if not (folder / "facts.json").exists():

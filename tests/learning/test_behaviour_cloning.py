@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from vla_sim.errors import UserError
-from vla_sim.learning.behaviour_cloning import LOG, Sampler, Sequences, TrainConfig, Trainer, fresh_model
+from vla_sim.learning.batches import Sampler, Sequences
+from vla_sim.learning.behaviour_cloning import LOG, Trainer, fresh_model
+from vla_sim.learning.config import TrainConfig
 from vla_sim.policies.loading import load_policy
 from vla_sim.policies.tokenizer import InstructionTokenizer
 

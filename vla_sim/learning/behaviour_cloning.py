@@ -11,16 +11,15 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vla_sim.errors import UserError
-from vla_sim.learning.augmentation import colour_matrices, mirror_text, shifted, vary_text
-from vla_sim.specs import ACTION_NAMES
+from vla_sim.learning.batches import Batch, Sampler, Sequences, goal_cells, whole_batch
+from vla_sim.learning.config import TrainConfig
 
 if TYPE_CHECKING:
     import torch
@@ -30,200 +29,6 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "training.jsonl"
-# Sign of each action component in the mirrored world.
-PRECISIONS = ("auto", "float32", "bfloat16")
-MIRROR_SIGN = {"vx": 1.0, "vy": -1.0, "wz": -1.0}
-
-
-@dataclass
-class Sequences:
-    """Labelled episodes, padded to the longest.
-
-    Attributes:
-        images: uint8 (E, T, h, w, 3) at the model's resolution; an array or a memory map.
-        texts: per episode, equivalent phrasings of its instruction, at least one.
-        actions: float32 (E, T, A), the expert's twist at each step in m/s and rad/s.
-        mask: bool (E, T), which steps exist; each episode starts at 0 and has no gap.
-        groups: per episode, what it is counted under (a scenario, say): groups are drawn equally often. Empty: all one.
-        goals: float32 (E, T, 2), where the goal is in each picture: (right, down) as shares of its sides, NaN where it
-            is outside. None: nowhere known.
-    """
-
-    images: np.ndarray
-    texts: list[list[str]]
-    actions: np.ndarray
-    mask: np.ndarray
-    groups: list[str] = field(default_factory=list)
-    goals: np.ndarray | None = None
-
-    def __post_init__(self) -> None:
-        episodes, steps = self.mask.shape
-        if self.images.dtype != np.uint8 or self.images.ndim != 5 or self.images.shape[4] != 3:
-            raise ValueError(f"images must be uint8 (E, T, h, w, 3), got {self.images.dtype} {self.images.shape}")
-        if self.images.shape[:2] != (episodes, steps) or self.actions.shape[:2] != (episodes, steps):
-            raise ValueError(
-                f"images, actions and mask must agree on (E, T), got {self.images.shape[:2]}, "
-                f"{self.actions.shape[:2]} and {self.mask.shape}"
-            )
-        if len(self.texts) != episodes or not all(self.texts):
-            raise ValueError(f"texts must give each of {episodes} episodes at least one phrasing")
-        self.groups = list(self.groups) or [""] * episodes
-        if len(self.groups) != episodes:
-            raise ValueError(f"groups must be one for each of {episodes} episodes, got {len(self.groups)}")
-        lengths = self.mask.sum(axis=1)
-        if not np.array_equal(self.mask, np.arange(steps) < lengths[:, None]) or (lengths == 0).any():
-            raise ValueError("mask must be True from an episode's start on without a gap, and never empty")
-        if not np.isfinite(self.actions[self.mask]).all():
-            raise ValueError("actions must be finite")
-        if self.goals is None:
-            self.goals = np.full((episodes, steps, 2), np.nan, dtype=np.float32)
-        if self.goals.shape != (episodes, steps, 2):
-            raise ValueError(f"goals must have shape (E, T, 2), got {self.goals.shape}")
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to learn.
-
-    Attributes:
-        action_names, action_scale: components of an action, and the m/s or rad/s that become 1.
-        batch_episodes: episodes per step.
-        max_steps: longest stretch of an episode that gradients flow through.
-        learning_rate, warmup_steps, final_share: peak, steps up to it, share of it at the end of a decaying stage.
-        weight_decay: of matrices; vectors have none.
-        huber_beta: error (of a normalised action) from which on the loss is linear.
-        clip_norm: largest norm of the gradient.
-        ema_decay: per step, of the averaged weights that are exported.
-        mirror: probability of mirroring an episode.
-        jitter: strength of changes of colour, 0 for none.
-        shift_px: largest shift of the picture.
-        vary_words: share of unimportant words dropped, and again garbled.
-        where_weight: weight of the lesson in which cell of the picture the goal is.
-        precision: "float32", "bfloat16" (mixed), or "auto": bfloat16 where the processor computes in it, which
-            takes little more than half the time.
-        seed: of everything random.
-    """
-
-    action_names: tuple[str, ...] = ("vx", "vy")
-    action_scale: float = 0.5
-    batch_episodes: int = 24
-    max_steps: int = 40
-    learning_rate: float = 1.5e-3
-    warmup_steps: int = 50
-    final_share: float = 0.02
-    weight_decay: float = 0.02
-    huber_beta: float = 0.1
-    clip_norm: float = 1.0
-    ema_decay: float = 0.995
-    mirror: float = 0.5
-    jitter: float = 1.0
-    shift_px: int = 2
-    vary_words: float = 0.08
-    where_weight: float = 0.1
-    precision: str = "auto"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("action_scale", "batch_episodes", "max_steps", "learning_rate", "huber_beta", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("mirror", "ema_decay", "vary_words", "final_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in 0..1, got {getattr(self, name)}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {PRECISIONS}, got {self.precision!r}")
-        if any(name not in ACTION_NAMES for name in self.action_names):
-            raise ValueError(f"action_names must be some of {ACTION_NAMES}, got {self.action_names}")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one step learns from: F frames of E episodes, episode after episode.
-
-    Attributes:
-        images: uint8 (F, h, w, 3).
-        colour: matrix (F, 3, 3) and offset (F, 3) of the change of colour.
-        ids: int64 (E, context_length).
-        actions: float32 (F, A), normalised.
-        goals: float32 (F, 2), see `Sequences`.
-        mask: bool (E, T).
-    """
-
-    images: np.ndarray
-    colour: tuple[np.ndarray, np.ndarray]
-    ids: np.ndarray
-    actions: np.ndarray
-    goals: np.ndarray
-    mask: np.ndarray
-
-
-class Sampler:
-    """Draws augmented batches from all episodes added so far."""
-
-    def __init__(self, config: TrainConfig, tokenizer: InstructionTokenizer) -> None:
-        self._config = config
-        self._tokenizer = tokenizer
-        self._parts: list[Sequences] = []
-        self._groups: dict[str, list[tuple[int, int]]] = {}
-        self._sign = np.array([MIRROR_SIGN[name] for name in config.action_names], dtype=np.float32)
-
-    @property
-    def episodes(self) -> int:
-        """How many there are."""
-        return sum(len(part.mask) for part in self._parts)
-
-    def add(self, part: Sequences) -> None:
-        """Add episodes."""
-        if part.actions.shape[2] != len(self._config.action_names):
-            raise ValueError(
-                f"actions must have columns {list(self._config.action_names)}, got {part.actions.shape[2]}"
-            )
-        for episode, group in enumerate(part.groups):
-            self._groups.setdefault(group, []).append((len(self._parts), episode))
-        self._parts.append(part)
-
-    def draw(self, rng: np.random.Generator) -> Batch:
-        """The next batch."""
-        config = self._config
-        chosen = [self._episode(rng) for _ in range(config.batch_episodes)]
-        frames, actions, goals, texts = zip(*chosen, strict=True)
-        lengths = np.array([len(part) for part in frames])
-        matrix, offset = colour_matrices(len(chosen), rng, strength=config.jitter)
-        return Batch(
-            images=np.concatenate(frames),
-            colour=(matrix.repeat(lengths, axis=0), offset.repeat(lengths, axis=0)),
-            ids=self._tokenizer.encode(texts),
-            actions=np.concatenate(actions),
-            goals=np.concatenate(goals),
-            mask=np.arange(lengths.max()) < lengths[:, None],
-        )
-
-    def _episode(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-        """Frames, normalised actions, places of the goal and text of one augmented episode."""
-        config = self._config
-        names = list(self._groups)
-        members = self._groups[names[rng.integers(len(names))]]
-        part_index, episode = members[rng.integers(len(members))]
-        part = self._parts[part_index]
-        span = _span(int(part.mask[episode].sum()), config.max_steps, rng)
-        frames, actions = part.images[episode, span], part.actions[episode, span] / np.float32(config.action_scale)
-        assert part.goals is not None
-        goals, texts = np.array(part.goals[episode, span]), part.texts[episode]
-        text = texts[rng.integers(len(texts))]
-        if rng.random() < config.mirror:
-            frames, actions, text = frames[:, :, ::-1], actions * self._sign, mirror_text(text)
-            goals[:, 0] = 1 - goals[:, 0]
-        down, right = rng.integers(-config.shift_px, config.shift_px + 1, size=2)
-        goals += np.array([right / frames.shape[2], down / frames.shape[1]], dtype=np.float32)
-        frames = shifted(frames, int(down), int(right))
-        return frames, actions.astype(np.float32), goals, vary_text(text, rng, share=config.vary_words)
-
-
-def _span(length: int, longest: int, rng: np.random.Generator) -> slice:
-    """The stretch of an episode to learn from: its start half of the time, else anywhere."""
-    spare = length - longest
-    start = int(rng.integers(spare + 1)) if spare > 0 and rng.random() < 0.5 else 0
-    return slice(start, min(length, start + longest))
 
 
 class Trainer:
@@ -338,7 +143,7 @@ class Trainer:
             outputs = model(self._pixels(batch), torch.from_numpy(batch.ids), torch.from_numpy(batch.mask))
         *actions, cells = (output.float() for output in outputs)
         recurrent, single = (smooth_l1_loss(action, target, beta=self.config.huber_beta) for action in actions)
-        cell, seen = _cells(batch.goals, grid)
+        cell, seen = goal_cells(batch.goals, grid)
         where = cross_entropy(cells[torch.from_numpy(seen)], torch.from_numpy(cell)) if seen.any() else cells.sum() * 0
         return recurrent, single, where
 
@@ -476,14 +281,6 @@ def _in_bfloat16(precision: str) -> bool:
     return precision == "bfloat16" or (precision == "auto" and supported)
 
 
-def _cells(goals: np.ndarray, grid: int) -> tuple[np.ndarray, np.ndarray]:
-    """Index of the cell of each goal that is in its picture, int64 (n,), and which those are, bool (F,)."""
-    with np.errstate(invalid="ignore"):
-        seen: np.ndarray = np.all((goals >= 0) & (goals < 1), axis=1)
-    columns, rows = (goals[seen] * grid).astype(np.int64).T
-    return rows * grid + columns, seen
-
-
 def _keep_freed_memory() -> None:
     """Let the C library reuse large blocks instead of handing them back to the system (glibc; elsewhere nothing).
 
@@ -516,22 +313,6 @@ def fresh_model(tokenizer: InstructionTokenizer, *, seed: int = 0, actions: int 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return DrivingModel(config, actions=actions)
-
-
-def whole_batch(
-    sequences: Sequences, episodes: Sequence[int], config: TrainConfig, tokenizer: InstructionTokenizer
-) -> Batch:
-    """These episodes as they are, each with its first phrasing."""
-    mask = sequences.mask[list(episodes)]
-    frames = int(mask.sum())
-    return Batch(
-        images=sequences.images[list(episodes)][mask],
-        colour=(np.tile(np.eye(3, dtype=np.float32), (frames, 1, 1)), np.zeros((frames, 3), dtype=np.float32)),
-        ids=tokenizer.encode([sequences.texts[episode][0] for episode in episodes]),
-        actions=(sequences.actions[list(episodes)][mask] / config.action_scale).astype(np.float32),
-        goals=sequences.goals[list(episodes)][mask],  # type: ignore[index]
-        mask=mask,
-    )
 
 
 class _Report:
