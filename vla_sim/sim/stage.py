@@ -224,8 +224,8 @@ def _uv(body: Body, mesh: Mesh, texture: str) -> np.ndarray:
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:
-    """Colours from 0..1 to uint8; brighter ones are clipped."""
-    return np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
+    """Colours from 0 on to uint8; those above 1 are clipped."""
+    return np.minimum(np.rint(values * 255), 255).astype(np.uint8)
 
 
 def soft_patches(count: int) -> Layer:
