@@ -75,7 +75,7 @@ def test_values_that_are_not_finite_become_null(name, value):
         ({"seed": -1}, "seed must be finite and not negative, got -1"),
         ({"step_s": 0.0}, "step_s must be positive"),
         ({"path": ((0, 0, 0), (1, float("nan"), 0), (1, 1, 1))}, r"path must hold finite \(x, y, yaw\)"),
-        ({"picture_hash": "xyz"}, "picture_hash must be 64 hexadecimal digits"),
+        ({"picture_hash": "xyz"}, "picture_hash must be 32 hexadecimal digits"),
         ({"index": 1.5}, "index must be a whole number, got 1.5"),
     ],
 )
@@ -191,4 +191,4 @@ def test_order_is_by_policy_scenario_index():
 
 
 def test_hash_helper_is_a_valid_hash():
-    assert make_record(picture_hash=HASH).picture_hash == HASH
+    assert make_record(picture_hash=HASH[:32]).picture_hash == HASH[:32]

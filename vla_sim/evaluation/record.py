@@ -56,7 +56,8 @@ class EpisodeRecord:
         step_s: duration of a control step.
         path: T + 1 poses (x, y, yaw); may be shorter in an episode that raised.
         actions: T actions as commanded, in the policy's units.
-        picture_hash, state_hash: sha256 (hex) of all observed pictures and of all world states; "" if not taken.
+        picture_hash: xxh3_128 (hex) of all observed pictures; "" if not taken.
+        state_hash: sha256 (hex) of all world states; "" if not taken.
         privileged: whether the policy read ground truth.
         error: traceback of an episode that raised, else None.
         diagnostics: further numbers by name, e.g. disagreement within an ensemble.
@@ -130,10 +131,10 @@ class EpisodeRecord:
                 f"{self._where}: {self.steps} steps need {self.steps} actions and {self.steps + 1} poses, "
                 f"got {len(self.actions)} and {len(self.path)}"
             )
-        for name in ("picture_hash", "state_hash"):
+        for name, digits in (("picture_hash", 32), ("state_hash", 64)):
             value = getattr(self, name)
-            if value and not (len(value) == 64 and set(value) <= set("0123456789abcdef")):
-                raise ValueError(f"{self._where}: {name} must be 64 hexadecimal digits, got {value!r}")
+            if value and not (len(value) == digits and set(value) <= set("0123456789abcdef")):
+                raise ValueError(f"{self._where}: {name} must be {digits} hexadecimal digits, got {value!r}")
 
     @property
     def _where(self) -> str:

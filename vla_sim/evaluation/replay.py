@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+import xxhash
 
 from vla_sim.envs.navigate import NavigateEnv
 from vla_sim.errors import UserError
@@ -56,7 +57,7 @@ def replay_episode(plan: Plan, record: EpisodeRecord) -> Replayed:
         "outcome": outcome,
         "steps": len(path) - 1,
         "state hash": hashlib.sha256(np.array(path).tobytes()).hexdigest(),
-        "picture hash": hashlib.sha256(b"".join(frame.tobytes() for frame in frames)).hexdigest(),
+        "picture hash": xxhash.xxh3_128(b"".join(frame.tobytes() for frame in frames)).hexdigest(),
     }
     return Replayed(scene, frames, tuple(_differences(found, record)))
 

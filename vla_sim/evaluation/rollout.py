@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import xxhash
 
 from vla_sim.envs.sampling import SceneSource
 from vla_sim.envs.simulation import ActionError, Simulation, checked_action
@@ -37,7 +38,7 @@ class Drive:
     actions: list[tuple[float, ...]] = field(default_factory=list)
     inference_ms: list[float] = field(default_factory=list)
     diagnostics: dict[str, list[float]] = field(default_factory=dict)
-    pictures: Any = field(default_factory=hashlib.sha256)
+    pictures: Any = field(default_factory=xxhash.xxh3_128)
 
     def see(self, image: np.ndarray) -> None:
         """Add an observed picture to the hash."""

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from vla_sim.evaluation.plan import Plan, Unit
+from vla_sim.memory import keep_freed_memory
 
 # Messages to the parent are tuples that start with one of these.
 READY, ALIVE, RECORD, DONE, RAISED, REFUSED = "ready", "alive", "record", "done", "raised", "refused"
@@ -23,6 +24,7 @@ def work(connection: Connection, plan: Plan) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
+    keep_freed_memory()
     with contextlib.suppress(BrokenPipeError, EOFError):
         _serve(connection, _Bench(connection, plan))
 

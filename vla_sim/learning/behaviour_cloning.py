@@ -20,6 +20,7 @@ import numpy as np
 from vla_sim.errors import UserError
 from vla_sim.learning.batches import Batch, Sampler, Sequences, goal_cells, whole_batch
 from vla_sim.learning.config import TrainConfig
+from vla_sim.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +47,7 @@ class Trainer:
     ) -> None:
         import torch
 
-        _keep_freed_memory()
+        keep_freed_memory()
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.tokenizer = tokenizer
         self.config = config
@@ -279,21 +280,6 @@ def _in_bfloat16(precision: str) -> bool:
 
     supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return precision == "bfloat16" or (precision == "auto" and supported)
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library reuse large blocks instead of handing them back to the system (glibc; elsewhere nothing).
-
-    A step allocates and frees hundreds of megabytes. Fresh pages for each of them cost a third of its time.
-    """
-    import ctypes
-    import platform
-
-    if platform.libc_ver()[0] == "glibc":
-        trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
-        libc = ctypes.CDLL(None)
-        libc.mallopt(trim_threshold, 2**31 - 1)
-        libc.mallopt(mmap_threshold, 2**30)
 
 
 def fresh_model(tokenizer: InstructionTokenizer, *, seed: int = 0, actions: int = 2, **sizes: Any) -> DrivingModel:

@@ -68,9 +68,7 @@ class World:
 
     def __init__(self, *, physics_hz: int = 120) -> None:
         self._p = pybullet_module()
-        self._client = self._p.connect(self._p.DIRECT)
-        if self._client < 0:
-            raise RuntimeError("PyBullet gave no physics client (too many are open in this process)")
+        self._client = -1
         self.step_s = 1.0 / physics_hz
         self._ids: dict[str, int] = {}
         self._names: dict[int, str] = {}
@@ -80,7 +78,7 @@ class World:
 
     def clear(self) -> None:
         """Remove everything but the floor."""
-        p, client = self._p, self._client
+        p, client = self._p, self._connected()
         p.resetSimulation(physicsClientId=client)
         p.setGravity(0, 0, -GRAVITY_MPS2, physicsClientId=client)
         p.setTimeStep(self.step_s, physicsClientId=client)
@@ -178,6 +176,14 @@ class World:
         if self._client >= 0:
             self._p.disconnect(physicsClientId=self._client)
             self._client = -1
+
+    def _connected(self) -> int:
+        """The physics client, asked for when the world is first filled."""
+        if self._client < 0:
+            self._client = self._p.connect(self._p.DIRECT)
+            if self._client < 0:
+                raise RuntimeError("PyBullet gave no physics client (too many are open in this process)")
+        return self._client
 
     def _create(self, name: str, shape: dict[str, Any], mass_kg: float, position: Vec3, quat: Quat) -> None:
         if name in self._ids:
