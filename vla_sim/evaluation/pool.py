@@ -65,8 +65,12 @@ class Pool:
         self._workers: list[_Worker] = []
         self._waiting: deque[Unit] = deque()
 
-    def run(self, units: Iterable[Unit]) -> None:
+    def run(self, units: Iterable[Unit], *, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Run all units.
+
+        Args:
+            units: what to run.
+            meanwhile: called once while the first workers start, which takes them two seconds.
 
         Raises:
             UserError: a policy cannot be loaded or does not fit the embodiment.
@@ -74,6 +78,8 @@ class Pool:
         """
         self._waiting = deque(units)
         try:
+            self._hand_out()
+            meanwhile()
             while self._waiting or any(w.unit for w in self._workers):
                 self._hand_out()
                 self._listen()

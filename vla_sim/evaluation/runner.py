@@ -70,7 +70,7 @@ def evaluate(
                 make_error=ErrorRecords(plan),
             )
             try:
-                pool.run(keeper.open_units())
+                pool.run(keeper.open_units(), meanwhile=_import_what_comes_after)
             except KeyboardInterrupt:
                 interrupted = True
             finally:
@@ -91,6 +91,16 @@ def evaluate(
         summary = summarise(records, facts, planned=planned)
         write_atomically(out / SUMMARY_FILE, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     return Result(records, summary, not interrupted)
+
+
+def _import_what_comes_after() -> None:
+    """What summary and report load when they are first used."""
+    import jinja2
+    import scipy.special
+
+    from vla_sim.evaluation import report
+
+    del jinja2, scipy, report
 
 
 class _writable:
