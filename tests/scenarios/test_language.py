@@ -27,7 +27,7 @@ GOAL_WORDS = {
     Kind.BASKET: ("basket", "바구니"),
 }
 # Those of the suites; the others are single distances of them, with the same sentences.
-NAMES = [scenario.name for suite in ("core", "seed") for scenario in load_suite(suite)]
+NAMES = [scenario.name for suite in ("core", "hard", "seed") for scenario in load_suite(suite)]
 SEEDS = range(60)
 
 

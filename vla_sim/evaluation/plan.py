@@ -17,8 +17,8 @@ FORMAT = 1
 LANES = 12
 # Episodes of a unit: many, so that lanes seldom wait for the last one, but fewer towards the end of a run, so that no
 # worker waits long for the others.
-LEAST_EPISODES, MOST_EPISODES = LANES, 4 * LANES
-ENOUGH_UNITS = 8
+MOST_EPISODES = 8 * LANES
+ENOUGH_UNITS = 6
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,9 @@ class Plan:
         units = []
         for policy in self.policies:
             jobs = [job for job in self.jobs() if job.policy == policy]
+            least = LANES if len(jobs) < 3 * MOST_EPISODES else 2 * LANES
             while jobs:
-                size = min(max(LEAST_EPISODES, len(jobs) // ENOUGH_UNITS // LANES * LANES), MOST_EPISODES)
+                size = min(max(least, len(jobs) // ENOUGH_UNITS // LANES * LANES), MOST_EPISODES)
                 units.append(Unit(tuple(jobs[:size])))
                 jobs = jobs[size:]
         return units

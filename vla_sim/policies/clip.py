@@ -179,11 +179,14 @@ class PlainClip(nn.Module):
 
     def encode_text(self, ids: torch.Tensor) -> torch.Tensor:
         """ids: int64 (n, context_length). Returns (n, embed_dim), read at the end token (the highest id)."""
-        x = self.token_embedding(ids) + self.positional_embedding
+        end = ids.argmax(dim=-1)
+        # No token attends to later ones: what comes after the last end is not needed.
+        length = int(end.max()) + 1
+        x = self.token_embedding(ids[:, :length]) + self.positional_embedding[:length]
         for block in self.transformer.resblocks:  # type: ignore[union-attr]
-            x = block(x, self.attn_mask)
+            x = block(x, self.attn_mask[:length, :length])  # type: ignore[index]
         x = self.ln_final(x)
-        return x[torch.arange(len(ids)), ids.argmax(dim=-1)] @ self.text_projection
+        return x[torch.arange(len(ids)), end] @ self.text_projection
 
 
 class _TextBlock(nn.Module):
