@@ -94,7 +94,7 @@ class PandaRenderer:
         """The scene with the robot in it, seen from behind and above: uint8 RGB (height, width, 3)."""
         size = (width, height)
         if size not in self._overviews:
-            self._overviews[size] = _Target(self.name, size, background=OVERVIEW_BACKGROUND)
+            self._overviews[size] = _target(self.name, size, background=OVERVIEW_BACKGROUND)
         return self._slots[slot].overview(self._overviews[size])
 
     def close(self) -> None:
@@ -116,7 +116,7 @@ class _Slot:
         self._colored: Any = None
         self._labelled: Any = None
         self._stage: Stage | None = None
-        self.target = _Target(pipe, image_px)
+        self.target = _target(pipe, image_px)
         self._robot_node = self._root.attachNewNode("robot")
         self._eye = self._robot_node.attachNewNode(self.target.camera)
 
@@ -127,7 +127,7 @@ class _Slot:
         if self.target.size_px != lens.draw_px:
             self._eye.removeNode()
             self.target.close()
-            self.target = _Target(self._pipe, lens.draw_px)
+            self.target = _target(self._pipe, lens.draw_px)
             self._eye = self._robot_node.attachNewNode(self.target.camera)
         _aim(self._eye, *camera_pose(camera, scene.look, Pose2(0.0, 0.0)))
         self.target.look(lens.half_tan, camera.near_m, camera.far_m)
@@ -217,12 +217,24 @@ class _Slot:
         self._stage = None
 
 
+def _target(pipe: str, size_px: tuple[int, int], *, background: tuple[float, ...] = BACKGROUND) -> _Target:
+    """A buffer that was given back, or a new one."""
+    free = _free_targets.get((pipe, size_px))
+    target = free.pop() if free else _Target(pipe, size_px)
+    target.background(background)
+    return target
+
+
+# Panda3D's software pipe never frees the pixels of a removed buffer: those given back wait here for the next renderer.
+_free_targets: dict[tuple[str, tuple[int, int]], list[_Target]] = {}
+
+
 class _Target:
     """An off-screen buffer with a camera; idle except while `_draw` runs."""
 
-    def __init__(self, pipe: str, size_px: tuple[int, int], *, background: tuple[float, ...] = BACKGROUND) -> None:
+    def __init__(self, pipe: str, size_px: tuple[int, int]) -> None:
         core = _core()
-        self.size_px = size_px
+        self._pipe, self.size_px = pipe, size_px
         properties = core.FrameBufferProperties()
         properties.setRgbaBits(8, 8, 8, 8)
         properties.setDepthBits(24)
@@ -238,7 +250,6 @@ class _Target:
         self.camera = core.Camera("eye", self.lens)
         region = self.buffer.makeDisplayRegion()
         region.setCamera(core.NodePath(self.camera))
-        self.background(background)
         self.buffer.setActive(False)
 
     def background(self, color: tuple[float, ...]) -> None:
@@ -255,9 +266,8 @@ class _Target:
         return data.reshape(height, width, 3)[::-1]
 
     def close(self) -> None:
-        if self.buffer is not None:
-            _engine().removeWindow(self.buffer)
-            self.buffer = None
+        """Give the buffer back."""
+        _free_targets.setdefault((self._pipe, self.size_px), []).append(self)
 
 
 def _usable(pipe: str) -> str:
