@@ -217,7 +217,7 @@ def test_interrupting_leaves_complete_files_and_resuming_finishes(tmp_path):
         "--scenario",
         "reach_goal",
         "--episodes",
-        "400",
+        "1000",
         "--seed",
         "0",
         "--out",
@@ -239,8 +239,8 @@ def test_interrupting_leaves_complete_files_and_resuming_finishes(tmp_path):
     assert process.returncode == 130
     assert "--resume" in printed
     done = len(read_records(records))
-    assert 0 < done < 400
+    assert 0 < done < 1000
     summary = json.loads((out / "summary.json").read_text("utf-8"))
     assert summary["provenance"]["complete"] is False
     assert run(["--resume", out, "--workers", "2"]) == 0
-    assert len(read_records(records)) == 400
+    assert len(read_records(records)) == 1000
