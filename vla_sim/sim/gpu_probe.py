@@ -43,9 +43,9 @@ def draw_once() -> str:
     """
     import numpy as np
 
-    from vla_sim.sim.panda import _draw, _Target
+    from vla_sim.sim.panda import _draw, _target
 
-    target = _Target("gpu", (16, 16), background=(1.0, 0.5, 0.0))
+    target = _target("gpu", (16, 16), background=(1.0, 0.5, 0.0))
     _draw([target])
     if not target.texture.hasRamImage():
         raise RuntimeError("no picture came back")
