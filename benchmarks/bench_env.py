@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -12,17 +13,34 @@ from benchmarks.plain import PlainSimulator
 from vla_sim.embodiments import load_embodiment
 from vla_sim.envs.navigate import NavigateEnv
 from vla_sim.envs.vector import NavigateVectorEnv
+from vla_sim.policies.expert import ExpertPolicy
 from vla_sim.scenarios import load_scenario
+from vla_sim.types import Scene
 
 SCENARIO = "two_obstacles_left"
-EPISODES, STEPS = 10, 20
-# Slow sideways-and-back wiggle: never touches anything, so that every run has the same number of steps.
-ACTIONS = [(0.1 * (-1) ** i, 0.1 * (-1) ** (i // 2)) for i in range(STEPS)]
+EPISODES = 10
 
 
-def scenes():
+@functools.cache
+def drives() -> list[tuple[Scene, list[np.ndarray]]]:
+    """Worlds and how the expert drives around the boxes in them: what every way below repeats, action by action."""
     scenario = load_scenario(SCENARIO)
-    return [scenario.sample(seed) for seed in range(EPISODES)]
+    env, expert = NavigateVectorEnv(1, scenario, autoreset_mode="Disabled"), ExpertPolicy()
+    found = []
+    for seed in range(EPISODES):
+        scene, actions = scenario.sample(seed), []
+        observation, _ = env.reset(options={"scenes": [scene]})
+        expert.reset(np.array([True]), np.array([seed]))
+        while env.lanes[0].outcome is None:
+            actions.append(expert.act(observation, [{**env.lanes[0].info(), "embodiment": env.embodiment}]))
+            observation, *_ = env.step(actions[-1])
+        found.append((scene, [action[0] for action in actions]))
+    env.close()
+    return found
+
+
+def steps_in(some) -> int:
+    return sum(len(actions) for _, actions in some)
 
 
 def per_second(run) -> float:
@@ -38,14 +56,13 @@ def per_second(run) -> float:
 
 def plain_way() -> float:
     simulator = PlainSimulator(load_embodiment("serbot"))
-    worlds = scenes()[:3]
 
     def run():
-        for scene in worlds:
+        for scene, actions in drives()[:3]:
             simulator.reset(scene)
-            for vx, vy in ACTIONS:
+            for vx, vy in actions:
                 simulator.step(vx, vy)
-        return len(worlds) * STEPS
+        return steps_in(drives()[:3])
 
     try:
         return per_second(run)
@@ -53,41 +70,26 @@ def plain_way() -> float:
         simulator.close()
 
 
-def one_world() -> float:
+def one_world() -> tuple[float, float]:
+    """Steps per second with resets, and seconds per step without them."""
     env = NavigateEnv(SCENARIO)
-    worlds = scenes()
+    stepping = []
 
     def run():
-        for scene in worlds:
+        seconds = 0.0
+        for scene, actions in drives():
             env.reset(options={"scene": scene})
-            for action in ACTIONS:
+            begin = time.perf_counter()
+            for action in actions:
                 env.step(action)
-        return len(worlds) * STEPS
+            seconds += time.perf_counter() - begin
+        stepping.append(seconds / steps_in(drives()))
+        return steps_in(drives())
 
     try:
-        return per_second(run)
+        return per_second(run), min(stepping)
     finally:
         env.close()
-
-
-def one_world_without_resets() -> float:
-    env = NavigateEnv(SCENARIO)
-    env.reset(seed=1)
-
-    def run():
-        env.reset(seed=1)
-        begin = time.perf_counter()
-        for action in ACTIONS:
-            env.step(action)
-        run.seconds += time.perf_counter() - begin
-        run.steps += STEPS
-        return STEPS
-
-    run.seconds, run.steps = 0.0, 0
-    for _ in range(20):
-        run()
-    env.close()
-    return run.steps / run.seconds
 
 
 def raw_parts() -> tuple[float, float]:
@@ -97,7 +99,7 @@ def raw_parts() -> tuple[float, float]:
     robot, renderer = env.simulation._robot, env._renderer
     robot._build()
     world, base = robot.world, robot.world._ids["robot"]
-    repeats = 300
+    repeats = steps_in(drives())
     begin = time.perf_counter()
     for _ in range(repeats):
         for _ in range(env.embodiment.substeps):
@@ -105,25 +107,37 @@ def raw_parts() -> tuple[float, float]:
             world._p.stepSimulation(physicsClientId=world._client)
             world._p.getContactPoints(base, physicsClientId=world._client)
     physics_s = (time.perf_counter() - begin) / repeats
-    begin = time.perf_counter()
-    for _i in range(repeats):
-        renderer.place(0, env.simulation.pose)
-        renderer.render()
-    render_s = (time.perf_counter() - begin) / repeats
+    render_s = 0.0
+    for scene, actions in drives():
+        renderer.load(0, scene, env.embodiment.camera)
+        poses = poses_of(env, scene, actions)
+        begin = time.perf_counter()
+        for pose in poses:
+            renderer.place(0, pose)
+            renderer.render()
+        render_s += time.perf_counter() - begin
     env.close()
-    return physics_s, render_s
+    return physics_s, render_s / repeats
+
+
+def poses_of(env: NavigateEnv, scene: Scene, actions) -> list:
+    env.simulation.start(scene)
+    poses = []
+    for action in actions:
+        env.simulation.advance(action)
+        poses.append(env.simulation.pose)
+    return poses
 
 
 def many_worlds(lanes: int = 8) -> float:
     env = NavigateVectorEnv(lanes, SCENARIO, autoreset_mode="Disabled")
-    actions = [np.tile(np.float32(action), (lanes, 1)) for action in ACTIONS]
 
     def run():
-        for episode in range(EPISODES):
-            env.reset(seed=100 * episode)
+        for scene, actions in drives():
+            env.reset(options={"scenes": [scene] * lanes})
             for action in actions:
-                env.step(action)
-        return EPISODES * STEPS * lanes
+                env.step(np.tile(action, (lanes, 1)))
+        return steps_in(drives()) * lanes
 
     try:
         return per_second(run)
@@ -132,20 +146,17 @@ def many_worlds(lanes: int = 8) -> float:
 
 
 def main() -> None:
-    plain, single, vector = plain_way(), one_world(), many_worlds()
-    stepping = one_world_without_resets()
+    plain, (single, step_s), vector = plain_way(), one_world(), many_worlds()
     physics_s, render_s = raw_parts()
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         both = sum(pool.map(many_worlds, [8, 8]))
-    print("environment, 224x224, 0.4 s control step, two boxes, resets included")
+    print("environment, 224x224, 0.4 s control step, the expert's drives around two boxes, resets included")
     print(f"  plain PyBullet 240 Hz + TinyRenderer  {plain:8.0f} steps/s")
     print(f"  NavigateEnv, one world                {single:8.0f} steps/s   {single / plain:5.1f} x plain")
-    print(f"  NavigateEnv, one world, resets apart  {stepping:8.0f} steps/s   {stepping / plain:5.1f} x plain")
     print(
-        f"  raw physics {physics_s * 1e3:.3f} ms + raw picture {render_s * 1e3:.3f} ms a step: the env's step takes",
-        end="",
+        f"  raw physics {physics_s * 1e3:.3f} ms + raw picture {render_s * 1e3:.3f} ms a step; "
+        f"the env's step {step_s * 1e3:.3f} ms: {step_s / (physics_s + render_s):.2f} x their sum"
     )
-    print(f" {1 / stepping / (physics_s + render_s):.2f} x their sum")
     print(f"  8 worlds in one process               {vector:8.0f} steps/s   {vector / single:5.2f} x one world")
     print(f"  2 processes of 8 worlds               {both:8.0f} steps/s   {both / vector:5.2f} x one process")
 
