@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "eval": "drive policies through scenarios and report",
+    "benchmark": "rank policies by driving, beside their offline error",
     "replay": "rebuild one recorded episode, verify it, film it",
     "train": "train the shipped policies from seeds",
 }
@@ -17,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command by name; returns its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: vla-sim COMMAND ...\n\n" + "\n".join(f"  {name:8} {what}" for name, what in COMMANDS.items()))
+        print("usage: vla-sim COMMAND ...\n\n" + "\n".join(f"  {name:9} {what}" for name, what in COMMANDS.items()))
         return 0
     if arguments[0] not in COMMANDS:
         from vla_sim.errors import suggest

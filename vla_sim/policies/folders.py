@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+# Of a policy with two backbones, each with a vocabulary of its own.
+CLIP_TOKENIZER = "tokenizer_clip.json"
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
 # Keys that every config may have.
 COMMON_KEYS = ("format", "type", "description")
@@ -166,7 +168,7 @@ class PolicyFolder:
     def own_hash(self) -> str:
         """sha256 over config, weights and tokenizer of this folder alone, hex. The README does not count."""
         digest = hashlib.sha256()
-        for name in (CONFIG, WEIGHTS, TOKENIZER):
+        for name in (CONFIG, WEIGHTS, TOKENIZER, CLIP_TOKENIZER):
             if (self.path / name).is_file():
                 digest.update(name.encode() + b"\0" + hashlib.sha256((self.path / name).read_bytes()).digest())
         return digest.hexdigest()

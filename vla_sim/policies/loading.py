@@ -24,6 +24,7 @@ TYPES = {
     "replay": "vla_sim.policies.baselines:ReplayPolicy",
     "expert": "vla_sim.policies.expert:ExpertPolicy",
     "clip": "vla_sim.policies.clip_policy:ClipPolicy",
+    "vla": "vla_sim.policies.vla.policy:VlaPolicy",
     "ensemble": "vla_sim.policies.ensemble:EnsemblePolicy",
 }
 # Types whose behaviour is their code: the hash covers it.

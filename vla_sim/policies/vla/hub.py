@@ -1,0 +1,39 @@
+"""The parts of transformers that the models use, imported in the one order that works.
+
+transformers imports torchvision for its image utilities; `vla_sim.policies.torchvision_shim` says why that needs
+help beside a CPU-only torch. All other modules of this package take these names from here.
+"""
+
+from vla_sim.policies.torchvision_shim import make_torchvision_importable
+
+make_torchvision_importable()
+
+from huggingface_hub.errors import StrictDataclassError  # noqa: E402
+from transformers import (  # noqa: E402
+    CLIPConfig,
+    CLIPModel,
+    GPT2Config,
+    GPT2Model,
+    Kosmos2Config,
+    Kosmos2Model,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers import initialization as init  # noqa: E402
+from transformers.configuration_utils import SubConfigSpec  # noqa: E402
+from transformers.utils import ModelOutput  # noqa: E402
+
+__all__ = [
+    "CLIPConfig",
+    "CLIPModel",
+    "GPT2Config",
+    "GPT2Model",
+    "Kosmos2Config",
+    "Kosmos2Model",
+    "ModelOutput",
+    "PreTrainedConfig",
+    "PreTrainedModel",
+    "StrictDataclassError",
+    "SubConfigSpec",
+    "init",
+]

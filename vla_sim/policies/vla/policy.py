@@ -1,0 +1,162 @@
+"""Drives with a `VlaModel`: the policy type "vla". Importing this module loads torch and transformers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vla_sim.policies.base import Policy, PolicySpec
+from vla_sim.policies.folders import CLIP_TOKENIZER, TOKENIZER, PolicyFolder
+from vla_sim.policies.vla.config import VlaConfig
+from vla_sim.policies.vla.heads import State
+from vla_sim.policies.vla.hub import StrictDataclassError, init
+from vla_sim.policies.vla.model import VlaModel
+from vla_sim.policies.vla.rows import Rows, stacked
+from vla_sim.policies.vla.texts import TextReader, Tokenizer, load_tokenizer
+
+# Instructions whose encoding is kept: more than an evaluation has at a time, little memory.
+KEPT_TEXTS = 4096
+# Keys of a folder's config that transformers writes and that decide nothing here.
+HUB_KEYS = ("model_type", "architectures", "transformers_version", "dtype", "torch_dtype")
+
+
+class VlaPolicy(Policy):
+    """A model and its tokenizers; a `chunking.ChunkPredictor`, too.
+
+    Args:
+        model: on the device where it is to run.
+        reader: its tokenizers.
+    """
+
+    def __init__(self, model: VlaModel, reader: TextReader) -> None:
+        self.model, self.reader = model.eval(), reader
+        config = model.config
+        action = config.action_spec
+        self.spec = PolicySpec(action.names, tuple(config.image_px), description=config.description or "vla")
+        self.horizon, self.remembers = action.horizon, model.head.remembers
+        self._scale = torch.tensor(action.scale)
+        self._texts: dict[str, Rows] = {}
+        self._last: tuple[tuple[str, ...], Rows] | None = None
+        self._state: State = ()
+        self._lanes = 0
+
+    @classmethod
+    def from_folder(cls, folder: PolicyFolder) -> VlaPolicy:
+        """Config: see `VlaConfig`. Nothing is fetched and nothing is executed.
+
+        Raises:
+            PolicyError: config, weights or tokenizer cannot be used.
+        """
+        config = _config(folder)
+        try:
+            with init.no_init_weights():
+                model = VlaModel(config).to(dtype=_dtype(config))  # type: ignore[call-arg]
+        except (ValueError, TypeError) as error:
+            raise folder.error(str(error)) from error
+        folder.load_into(model)
+        return cls(model, _reader(folder, config))
+
+    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
+        """Forget the marked lanes."""
+        fresh = self.model.head.initial_state(len(lanes))
+        if self._lanes != len(lanes):
+            self._lanes, self._state = len(lanes), fresh
+            return
+        marked = torch.from_numpy(np.asarray(lanes, dtype=bool)).to(self.model.device)
+        # where and not a product: whatever a lane held before, even a NaN, is gone.
+        self._state = tuple(
+            torch.where(marked.view(-1, *[1] * (new.ndim - 1)), new, old)
+            for new, old in zip(fresh, self._state, strict=True)
+        )
+
+    def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
+        """Body twists, float32 (N, A): the first of each chunk."""
+        return self.chunk(observation, infos)[:, 0]
+
+    @torch.inference_mode()
+    def chunk(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
+        """Body twists of the next k steps, float32 (N, k, A); moves the memory one step on."""
+        texts = tuple(observation["instruction"])
+        if len(texts) != self._lanes:
+            raise ValueError(f"reset was called for {self._lanes} lanes, act for {len(texts)}")
+        images = torch.from_numpy(np.ascontiguousarray(observation["image"])).to(self.model.device)
+        features = self.model.features(images, self._language(texts))
+        actions, self._state = self.model.head.step(features, self._state)
+        return (actions.float().cpu() * self._scale).numpy()
+
+    def _language(self, texts: tuple[str, ...]) -> Rows:
+        """Rows for these texts; each text is encoded by itself, once, so its row never depends on the others."""
+        if self._last is None or self._last[0] != texts:
+            self._last = (texts, stacked([self._encoded(text) for text in texts]))
+        return self._last[1]
+
+    def _encoded(self, text: str) -> Rows:
+        if text not in self._texts:
+            if len(self._texts) >= KEPT_TEXTS:
+                self._texts.clear()
+            tokens = {name: part.to(self.model.device) for name, part in self.reader.read([text]).items()}
+            self._texts[text] = self.model.encode_text(tokens)
+        return self._texts[text]
+
+
+def save_policy(model: VlaModel, tokenizers: Mapping[str, Path], folder: Path) -> None:
+    """Write a policy folder that `load_policy` reads.
+
+    Args:
+        model: its config goes along, with the folder's format and type in it.
+        tokenizers: files by name: "tokenizer.json", and "tokenizer_clip.json" where CLIP has one of its own.
+        folder: made where it is missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in tokenizers.items():
+        if path.resolve() != (folder / name).resolve():
+            (folder / name).write_bytes(path.read_bytes())
+    own = folder / CLIP_TOKENIZER
+    model.config.tokenizer_clip_sha256 = _sha256(own) if own.is_file() else ""
+    # One file whatever the size: a policy folder has one.
+    model.save_pretrained(folder, max_shard_size="100GB")
+
+
+def _config(folder: PolicyFolder) -> VlaConfig:
+    folder.know([*VlaConfig().to_dict(), *HUB_KEYS])
+    if folder.config.get("model_type") != VlaConfig.model_type:
+        raise folder.error(f"model_type must be {VlaConfig.model_type!r}, got {folder.config.get('model_type')!r}")
+    try:
+        return VlaConfig.from_dict(dict(folder.config))
+    except (ValueError, TypeError, AttributeError, StrictDataclassError) as error:
+        raise folder.error(str(error).strip()) from error
+
+
+def _dtype(config: VlaConfig) -> torch.dtype:
+    return config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
+
+
+def _reader(folder: PolicyFolder, config: VlaConfig) -> TextReader:
+    tokenizers: dict[str, Tokenizer] = {}
+    for name in ("kosmos2", "clip"):
+        part = getattr(config, name)
+        if part is None:
+            continue
+        own = name == "clip" and bool(config.tokenizer_clip_sha256)
+        path = folder.path / (CLIP_TOKENIZER if own else TOKENIZER)
+        if own and (not path.is_file() or _sha256(path) != config.tokenizer_clip_sha256):
+            raise folder.error(f"{CLIP_TOKENIZER} is not the one that tokenizer_clip_sha256 names")
+        text = part.text_config
+        tokenizers[name] = load_tokenizer(
+            path, context_length=config.context_length, pad_id=text.pad_token_id or 0, special_tokens=name == "clip"
+        )
+        if tokenizers[name].vocab_size > text.vocab_size:
+            raise folder.error(
+                f"{path.name} has {tokenizers[name].vocab_size} ids, {name}'s text_config.vocab_size is "
+                f"{text.vocab_size}"
+            )
+    return TextReader(tokenizers)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
