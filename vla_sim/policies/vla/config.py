@@ -93,8 +93,9 @@ class VlaConfig(PreTrainedConfig):
 
     def _check_text(self) -> None:
         """Token ids and lengths beyond a backbone's tables would fail only while driving."""
+        ids = vars(self.ids_around_pictures)
         if self.kosmos2 is not None:
-            ids, size = vars(self.ids_around_pictures), self.kosmos2.text_config.vocab_size
+            size = self.kosmos2.text_config.vocab_size
             for name, number in ids.items():
                 if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < size:
                     raise ValueError(f"prompt_ids.{name} must lie between 0 and {size - 1}, got {number!r}")
