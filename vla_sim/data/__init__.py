@@ -1,0 +1,1 @@
+"""Episodes on disk: what was seen and done, in the formats that other tools read."""

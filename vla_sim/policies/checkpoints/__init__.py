@@ -1,0 +1,1 @@
+"""Checkpoints of other training code, read safely and run as policies."""
