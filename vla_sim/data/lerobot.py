@@ -1,0 +1,7 @@
+"""LeRobotDataset v3.0: writes and reads the data sets that LeRobot trains on. See docs/lerobot.md."""
+
+from vla_sim.data.lerobot_format import lowest_fps
+from vla_sim.data.lerobot_reader import LeRobotReader, LeRobotRecording
+from vla_sim.data.lerobot_writer import LeRobotWriter
+
+__all__ = ["LeRobotReader", "LeRobotRecording", "LeRobotWriter", "lowest_fps"]
