@@ -121,15 +121,15 @@ def event_codes(events: Sequence[str]) -> np.ndarray:
 def with_still_start(episode: Episode) -> Episode:
     """The episode with the recordings' first frame: the robot stands, the action is zero."""
 
-    def longer(values: np.ndarray | None) -> np.ndarray | None:
-        return None if values is None else np.concatenate([np.zeros_like(values[:1]), values])
+    def longer(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.zeros_like(values[:1]), values])
 
     first_state = None if episode.states is None else np.concatenate([episode.states[:1], episode.states])
     return replace(
         episode,
         images=np.concatenate([episode.images[:1], episode.images]),
         actions=longer(episode.actions),
-        labels=longer(episode.labels),
+        labels=None if episode.labels is None else longer(episode.labels),
         states=first_state,
         events=(START, *(episode.events or default_events(episode.actions))),
     )
@@ -144,19 +144,18 @@ def padded(episode: Episode, frames: int = FRAMES) -> Episode:
     if more <= 0:
         return episode
 
-    def longer(values: np.ndarray | None) -> np.ndarray | None:
-        zeros = None if values is None else np.zeros((more, values.shape[1]), values.dtype)
-        return None if values is None else np.concatenate([values, zeros])
+    def longer(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([values, np.zeros((more, values.shape[1]), values.dtype)])
 
-    def held(values: np.ndarray | None) -> np.ndarray | None:
-        return None if values is None else np.concatenate([values, np.repeat(values[-1:], more, axis=0)])
+    def held(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([values, np.repeat(values[-1:], more, axis=0)])
 
     events = episode.events or default_events(episode.actions)
     return replace(
         episode,
         images=held(episode.images),
         actions=longer(episode.actions),
-        labels=longer(episode.labels),
-        states=held(episode.states),
+        labels=None if episode.labels is None else longer(episode.labels),
+        states=None if episode.states is None else held(episode.states),
         events=(*events, *(STOP,) * more),
     )

@@ -1,9 +1,7 @@
 """A folder of the seed robot's recordings, read lazily: labels and actions first, pictures one episode at a time.
 
-folder = SeedFolder(Path("recordings"))
-for recording in folder:
-print(recording.name, recording.labels.side, recording.actions().shape)   # reads no picture
-episode = recording.load()                                                # reads this one's
+`for recording in SeedFolder(path)` gives handles; `recording.labels` and `recording.actions()` read no picture,
+`recording.load()` reads those of this one recording.
 """
 
 from __future__ import annotations
@@ -43,7 +41,8 @@ class SeedReading:
         channel_order: "rgb", "bgr", or "auto": what the file says, else a guess from the colours of the whole
             folder, else the collector's (BGR in HDF5, RGB in picture files).
         columns: what the action columns are; None: the file's own names, else forward, left, yaw rate.
-        action_names: components wanted in the episodes; left-out columns must be zero.
+        action_names: components wanted in the episodes, left-out columns must be zero; None: what the file says, else
+            forward and left.
         scale: what a label means; None: what the file says, else 1.15 is 0.5 m/s.
         image_px: (width, height) to squeeze pictures to, as the robot does; None keeps them.
         instruction: "file", "labels" (the sentence that loaders make from the file name) or "both": the file's
@@ -55,7 +54,7 @@ class SeedReading:
 
     channel_order: str = AUTO
     columns: tuple[str, ...] | None = None
-    action_names: tuple[str, ...] = ("vx", "vy")
+    action_names: tuple[str, ...] | None = None
     scale: LabelScale | None = None
     image_px: tuple[int, int] | None = None
     instruction: str = "both"
@@ -73,10 +72,13 @@ class SeedReading:
             )
 
 
+AS_RECORDED = SeedReading()
+
+
 class SeedFolder:
     """All recordings below a folder in the order of their names; nothing is opened before it is asked for."""
 
-    def __init__(self, path: Path, reading: SeedReading = SeedReading()) -> None:
+    def __init__(self, path: Path, reading: SeedReading = AS_RECORDED) -> None:
         """Find the recordings.
 
         Raises:
@@ -149,7 +151,7 @@ class SeedRecording:
     """
 
     path: Path
-    reading: SeedReading = field(default_factory=SeedReading)
+    reading: SeedReading = AS_RECORDED
     root: Path | None = None
     folder: SeedFolder | None = field(default=None, repr=False)
 
@@ -221,6 +223,11 @@ class SeedRecording:
         return tuple(columns[:count])
 
     @property
+    def action_names(self) -> tuple[str, ...]:
+        """Components of its actions as episodes have them."""
+        return self.reading.action_names or tuple(self.facts.ours.get("action_names", ())) or ("vx", "vy")
+
+    @property
     def scale(self) -> LabelScale:
         """What its labels mean."""
         if self.reading.scale is not None:
@@ -229,11 +236,11 @@ class SeedRecording:
         return LabelScale(**said) if said else LabelScale()
 
     def actions(self) -> np.ndarray:
-        """Body twists, float32 (T, A), in m/s and rad/s, with the components `reading.action_names`."""
+        """Body twists, float32 (T, A), in m/s and rad/s, with the components `action_names`."""
         return self._twists(self.steps.actions)
 
     def _twists(self, labels: np.ndarray) -> np.ndarray:
-        names = self.reading.action_names
+        names = self.action_names
         return self.scale.twists(pick_columns(labels, self.columns, names, str(self.path)), names)
 
     @property
@@ -295,7 +302,7 @@ class SeedRecording:
                 name=self.name,
                 images=to_rgb(images, order.order),
                 actions=self.actions(),
-                action_names=self.reading.action_names,
+                action_names=self.action_names,
                 instruction=self.instruction,
                 step_s=float(ours.get("step_s", self.reading.step_s)),
                 labels=None if steps.expert is None else self._twists(steps.expert),
@@ -368,6 +375,6 @@ def _recordings_below(path: Path) -> Iterator[Path]:
             yield child
 
 
-def read_episodes(path: Path, reading: SeedReading = SeedReading()) -> Iterator[Episode]:
+def read_episodes(path: Path, reading: SeedReading = AS_RECORDED) -> Iterator[Episode]:
     """The episodes of a folder, one in memory at a time."""
     return (recording.load() for recording in SeedFolder(path, reading))

@@ -19,7 +19,7 @@ import numpy as np
 from vla_sim.data.channel_order import from_rgb
 from vla_sim.data.episode import Episode
 from vla_sim.data.seed_actions import COLLECTOR_COLUMNS, full_columns
-from vla_sim.data.seed_hdf5 import FORMAT, RawFacts, RawSteps, SeedStyle, check_actions, taken_at
+from vla_sim.data.seed_hdf5 import DEFAULT_STYLE, FORMAT, RawFacts, RawSteps, SeedStyle, check_actions, taken_at
 from vla_sim.data.writing import whole_folder
 from vla_sim.errors import UserError
 
@@ -31,7 +31,7 @@ _FRAME = re.compile(r"frame_?(\d+)\.(jpg|jpeg|png)", re.IGNORECASE)
 
 
 def write_seed_frames(
-    path: Path, episode: Episode, style: SeedStyle = SeedStyle(), *, layout: str = FRAMES, ending: str = "jpg"
+    path: Path, episode: Episode, style: SeedStyle = DEFAULT_STYLE, *, layout: str = FRAMES, ending: str = "jpg"
 ) -> None:  # fmt: skip
     """Write one episode as a folder, complete or absent. The channel order is that of the decoded picture.
 

@@ -54,7 +54,7 @@ class SeedStyle:
 
     layout: str = MAIN
     channel_order: str = RGB
-    scale: LabelScale = LabelScale()
+    scale: LabelScale = field(default_factory=LabelScale)
     instruction: bool = True
     proposed_metadata: bool = False
     compression: int = 1
@@ -68,10 +68,12 @@ class SeedStyle:
             raise UserError(f"compression must lie between 0 and 9, got {self.compression}")
 
 
+DEFAULT_STYLE = SeedStyle()
+
 # ----------------------------------------------------------------------------------------------------------- writing
 
 
-def write_seed_hdf5(path: Path, episode: Episode, style: SeedStyle = SeedStyle()) -> None:
+def write_seed_hdf5(path: Path, episode: Episode, style: SeedStyle = DEFAULT_STYLE) -> None:
     """Write one episode: the file is complete or absent.
 
     Raises:
@@ -81,7 +83,7 @@ def write_seed_hdf5(path: Path, episode: Episode, style: SeedStyle = SeedStyle()
     write_whole(path, seed_hdf5_bytes(episode, style))
 
 
-def seed_hdf5_bytes(episode: Episode, style: SeedStyle = SeedStyle()) -> bytes:
+def seed_hdf5_bytes(episode: Episode, style: SeedStyle = DEFAULT_STYLE) -> bytes:
     """The content of the file of an episode; equal episodes give equal bytes."""
     h5py = _h5py()
     # In memory first: so the disk sees one plain write, and errors of the disk come as such.
