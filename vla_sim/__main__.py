@@ -9,6 +9,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "eval": "drive policies through scenarios and report",
     "benchmark": "rank policies by driving, beside their offline error",
+    "collect": "record drives of the expert as a data set",
     "replay": "rebuild one recorded episode, verify it, film it",
     "train": "train the shipped policies from seeds",
 }

@@ -172,3 +172,46 @@ def _what_is_wrong(rest: str) -> str:
             return f"unknown label {word!r}; {suggest(word, WORDS, most=len(WORDS))}"
     order = "[basket_]<1box|2box>[_<vert|hori>]_<left|right>[_<core|variant>][_<close|medium|far>]"
     return f"labels {rest!r} must stand as {order}"
+
+
+# Simulated scenarios of the third basket set and their kind of drive.
+_SIMULATED_V3 = {
+    "basket_core": "left",
+    "basket_core_left": "left",
+    "basket_core_right": "right",
+    "basket_clear": "center",
+}
+
+
+def labels_of_simulated(scenario: str, *, distance: str, pattern: str, taken: datetime) -> SeedLabels | None:
+    """The labels of a drive in one of the simulator's scenarios; None where the robot's names have no word for it.
+
+    Args:
+        scenario: the simulator's name, e.g. "bottle_1box_left" or "2box_vert_left_close".
+        distance: of the first obstacle, which goes into the name.
+        pattern: "core" or "variant".
+        taken: time for the name; two drives of a folder must differ in it.
+    """
+    if scenario in _SIMULATED_V3:
+        rest, distance = f"v3_{_SIMULATED_V3[scenario]}", ""
+    else:
+        rest = scenario.removeprefix("bottle_")
+    for known in DISTANCES:
+        rest = rest.removesuffix(f"_{known}")
+    words = [word for word in (rest, pattern, distance) if word]
+    try:
+        found = parse_name(f"episode_{taken.strftime(_TIME)}_{'_'.join(words)}")
+    except UserError:
+        return None
+    return found if found.family == BASKET_V3 or found.simulated.startswith(scenario) else _if_same(found, scenario)
+
+
+def _if_same(labels: SeedLabels, scenario: str) -> SeedLabels | None:
+    """Of the cup family the simulator's name may be without distance."""
+    return labels if labels.simulated.removesuffix(f"_{labels.distance}") == scenario else None
+
+
+def simulated_stem(scenario: str, *, distance: str, pattern: str, taken: datetime) -> str:
+    """File name of a simulated drive: as the robot's where possible, else with the simulator's name of the scenario."""
+    labels = labels_of_simulated(scenario, distance=distance, pattern=pattern, taken=taken)
+    return labels.stem if labels else f"episode_{taken.strftime(_TIME)}_{scenario}"
