@@ -1,0 +1,225 @@
+"""What a data set holds much and little of: sides, scenarios, standstill, lengths, values of actions."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from vla_sim.data.audit.findings import Finding, Severity, some
+from vla_sim.data.audit.table import STILL, ActionTable
+
+# Share of the rarer side below which a policy learns the other, or leans to it.
+SIDE_CRITICAL, SIDE_WARNING = 0.1, 1 / 3
+# The commonest scenario against the rarest.
+SCENARIO_RATIO = 3.0
+# Standstill: share of all steps that is much, share of episodes whose first (last) step stands.
+STOP_WARNING, FIRST_WARNING = 0.2, 0.5
+# Episodes in which robot and label go to different sides.
+MISMATCH_WARNING, MISMATCH_CRITICAL = 0.02, 0.2
+# Fewer episodes than this are few, for one scenario.
+FEW_PER_SCENARIO = 10
+
+
+def sides(table: ActionTable) -> Finding:
+    """Left against right."""
+    counts = {side: table.sides.count(side) for side in ("left", "right")}
+    known, unknown = sum(counts.values()), table.sides.count("")
+    figures = {**counts, "unknown": unknown}
+    if not known:
+        return Finding(
+            "side_balance",
+            Severity.NOTE,
+            "no label and no instruction names a side",
+            text="Sides are taken from labels, else from the words left and right (왼쪽, 오른쪽) of the instruction.",
+            figures=figures,
+        )
+    rare, common = sorted(counts, key=lambda side: counts[side])
+    share = counts[rare] / known
+    severity = (
+        Severity.CRITICAL if share < SIDE_CRITICAL else Severity.WARNING if share < SIDE_WARNING else Severity.GOOD
+    )
+    title = f"{counts['left']} left and {counts['right']} right demonstrations"
+    if not counts[rare]:
+        title = f"all {known} demonstrations go {common}, none {rare}"
+    return Finding(
+        "side_balance",
+        severity,
+        title,
+        text=""
+        if severity is Severity.GOOD
+        else f"A policy that always goes {common} is right {1 - share:.0%} of the time.",
+        advice=""
+        if severity is Severity.GOOD
+        else f"Record or synthesise {counts[common] - counts[rare]} more {rare}.",
+        weight=1 - share,
+        figures=figures,
+    )
+
+
+def side_mismatch(table: ActionTable) -> Finding | None:
+    """Episodes whose first sideways motion (or turn) is away from the side that is asked for."""
+    first = _first_sideways(table)
+    judged = [i for i, side in enumerate(table.sides) if side and first[i]]
+    if not judged:
+        return None
+    wrong = [i for i in judged if (first[i] > 0) != (table.sides[i] == "left")]
+    share = len(wrong) / len(judged)
+    severity = Severity.GOOD
+    if share >= MISMATCH_WARNING:
+        severity = Severity.CRITICAL if share >= MISMATCH_CRITICAL else Severity.WARNING
+    return Finding(
+        "side_mismatch",
+        severity,
+        f"{len(wrong)} of {len(judged)} demonstrations first move away from the side they are labelled with"
+        if wrong
+        else f"all {len(judged)} demonstrations first move to the side they are labelled with",
+        text="Positive lateral speed is left. Labels may be wrong, or the sign of the column, or its meaning.",
+        advice="Watch these episodes; check sign and order of the action columns.",
+        weight=share,
+        figures={"wrong": len(wrong), "judged": len(judged)},
+        episodes=some(table.names(np.array(wrong, dtype=int))),
+    )
+
+
+def _first_sideways(table: ActionTable) -> np.ndarray:
+    """Sign of the first sideways motion of each episode, of the first turn where there is none; 0 for none: (E,)."""
+    names = table.recorded[0].action_names if len(table) else ()
+    sign = np.zeros(len(table))
+    for name in ("vy", "wz"):
+        if name in names:
+            moved = table.actions[:, :, names.index(name)]
+            moved = np.where(np.abs(moved) >= STILL * table.scale, moved, 0)
+            first = np.take_along_axis(moved, (moved != 0).argmax(axis=1)[:, None], axis=1)[:, 0]
+            sign = np.where(sign == 0, np.sign(first), sign)
+    return sign
+
+
+def scenarios(table: ActionTable) -> Finding | None:
+    """Counts of scenarios (and distances) that labels name."""
+    counts = Counter(r.labels["scenario"] for r in table.recorded if r.labels.get("scenario"))
+    distances = Counter(r.labels["distance"] for r in table.recorded if r.labels.get("distance"))
+    if not counts:
+        return None
+    (common, most), (rare, least) = counts.most_common()[0], counts.most_common()[-1]
+    uneven, few = most > SCENARIO_RATIO * least, least < FEW_PER_SCENARIO
+    severity = Severity.WARNING if uneven else Severity.NOTE if few else Severity.GOOD
+    title = f"{len(counts)} scenarios of {least} to {most} episodes"
+    if len(counts) == 1:
+        title = f"one scenario: {common} ({most} episodes)"
+    elif uneven:
+        title = f"scenarios are uneven: {most} episodes of {common}, {least} of {rare}"
+    empty = ""
+    if distances and len(distances) > 1:
+        cells = Counter((r.labels.get("scenario"), r.labels.get("distance")) for r in table.recorded)
+        missing = [f"{s} {d}" for s in counts for d in distances if not cells[s, d]]
+        empty = f"No episode of: {', '.join(missing[:10])}." if missing else ""
+    return Finding(
+        "scenario_balance",
+        severity,
+        title,
+        text=empty,
+        advice="Fill up the rare ones (python -m vla_sim.expand), or weight them in training." if uneven else "",
+        weight=1 - least / most,
+        figures={"scenarios": dict(counts.most_common()), "distances": dict(distances.most_common())},
+    )
+
+
+def standstill(table: ActionTable) -> list[Finding]:
+    """Stop share, zeros in the first frame, stops at the end."""
+    still, episodes = table.still, np.arange(len(table))
+    share = float(still.sum() / table.mask.sum())
+    first = still[:, 0]
+    last = still[episodes, table.lengths - 1]
+    inner = still & (np.arange(still.shape[1]) > 0) & (np.arange(still.shape[1]) < table.lengths[:, None] - 1)
+    figures = {
+        "stop_share": share,
+        "first": int(first.sum()),
+        "last": int(last.sum()),
+        "between": int(inner.sum()),
+        "episodes": len(table),
+    }
+    found = [
+        Finding(
+            "stop_share",
+            Severity.WARNING if share >= STOP_WARNING else Severity.GOOD,
+            f"{share:.1%} of all steps stand still",
+            text="Much standstill teaches standing still: a policy that stops once sees the same picture again.",
+            advice="Cut standstill at both ends, keep one or two stops at the goal.",
+            weight=share,
+            figures=figures,
+        )
+    ]
+    begins = float(first.mean())
+    if begins >= FIRST_WARNING and table.lengths.max() > 1:
+        found.append(
+            Finding(
+                "first_frame_zeros",
+                Severity.WARNING,
+                f"the first action of {int(first.sum())} of {len(table)} demonstrations is zero",
+                text="It records that nobody had pressed a key, not what to do. A policy that starts as it was shown "
+                "does not start."
+                + (" All stops of the set are such first frames." if not inner.any() and not last.any() else ""),
+                advice="Leave the first frame out of training, or give it the action that follows.",
+                weight=begins,
+                figures={"episodes": int(first.sum()), "share": begins},
+                episodes=some(table.names(np.flatnonzero(first))),
+            )
+        )
+    if not last.any():
+        found.append(
+            Finding(
+                "no_final_stop",
+                Severity.NOTE,
+                "no demonstration ends with a stop",
+                text="Nothing shows that one stops at the goal: success can only be reaching it, not stopping there.",
+                figures={"last": 0},
+                weight=0.4,
+            )
+        )
+    return found
+
+
+def lattice(table: ActionTable) -> Finding:
+    """Whether actions take a few values only."""
+    values, names = table.values, table.recorded[0].action_names
+    said = "; ".join(
+        f"{name} takes {', '.join(f'{v:.3g}' for v in own)}" for name, own in zip(names, values, strict=True)
+    )
+    dead = [name for name, own in zip(names, values, strict=True) if len(own) == 1 and own[0] == 0]
+    figures = {name: [round(float(v), 4) for v in own[:50]] for name, own in zip(names, values, strict=True)}
+    if not table.on_lattice:
+        return Finding(
+            "action_lattice",
+            Severity.GOOD,
+            f"actions vary continuously ({max(len(v) for v in values)} values of one component)",
+            text=f"{', '.join(dead)} is always zero." if dead else "",
+            figures=figures,
+        )
+    return Finding(
+        "action_lattice",
+        Severity.NOTE,
+        f"actions take only {np.prod([len(v) for v in values])} combinations of a few values: {said}",
+        text="Keys, not speeds: a regression averages between them, a classifier over the few actions does not."
+        + (f" {', '.join(dead)} is always zero and teaches nothing." if dead else ""),
+        weight=0.6,
+        figures=figures,
+    )
+
+
+def lengths(table: ActionTable) -> Finding:
+    """How long episodes are."""
+    low, middle, high = (int(v) for v in np.percentile(table.lengths, [0, 50, 100]))
+    short = np.flatnonzero(table.lengths < max(3, middle // 4))
+    same = "all " if low == high else ""
+    title = f"{same}{low} steps" if same else f"{low} to {high} steps, half of them below {middle}"
+    return Finding(
+        "lengths",
+        Severity.WARNING if len(short) else Severity.GOOD,
+        f"{len(short)} demonstrations are much shorter than the others" if len(short) else f"episodes have {title}",
+        text=f"Median {middle} steps, shortest {low}." if len(short) else "",
+        advice="Look whether they were broken off." if len(short) else "",
+        weight=len(short) / len(table),
+        figures={"shortest": low, "median": middle, "longest": high},
+        episodes=some(table.names(short)),
+    )

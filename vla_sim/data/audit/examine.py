@@ -1,0 +1,197 @@
+"""The audit itself: all checks over all recordings, ranked, with a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from vla_sim.data.audit import balance, information, leakage, pictures, sequences
+from vla_sim.data.audit.findings import Finding, Severity, ranked, some
+from vla_sim.data.audit.pictures import Look
+from vla_sim.data.audit.recorded import Broken, Recorded, RecordedSet
+from vla_sim.data.audit.table import ActionTable
+
+FORMAT = 1
+UNFIT, CARE, FIT, EMPTY = "unfit", "usable with care", "no fault found", "empty"
+# Share of files that cannot be read from which on the set is not the one that was meant.
+BROKEN_CRITICAL = 0.2
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found in a data set.
+
+    Attributes:
+        sources: folders.
+        kinds: their formats.
+        table: actions of the readable episodes; None when there are none.
+        findings: the worst first; those of severity GOOD were checked and are fine.
+        broken: what could not be read.
+        groups: numbers of episodes that share one action sequence, the largest first.
+        clock: per side, share of actions that the frame number tells, frame by frame.
+        looks: pictures that were looked at.
+    """
+
+    sources: tuple[str, ...]
+    kinds: tuple[str, ...]
+    table: ActionTable | None
+    findings: tuple[Finding, ...]
+    broken: tuple[Broken, ...] = ()
+    groups: tuple[np.ndarray, ...] = ()
+    clock: Mapping[str, list[float]] = field(default_factory=dict)
+    looks: tuple[Look, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """One of UNFIT, CARE, FIT, EMPTY."""
+        if self.table is None:
+            return EMPTY
+        worst = min((f.severity.rank for f in self.findings), default=Severity.GOOD.rank)
+        return UNFIT if worst == Severity.CRITICAL.rank else CARE if worst == Severity.WARNING.rank else FIT
+
+    @property
+    def reasons(self) -> list[str]:
+        """The titles that the verdict rests on, the worst first."""
+        level = {UNFIT: Severity.CRITICAL, CARE: Severity.WARNING, EMPTY: Severity.CRITICAL}.get(self.verdict)
+        return [f.title for f in self.findings if f.severity is level]
+
+    @property
+    def headline(self) -> str:
+        """Verdict and first reason in one line."""
+        first = self.reasons[:1] or [f"{len(self.table) if self.table else 0} demonstrations passed every check"]
+        return f"{self.verdict.upper()}: {first[0]}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for programs; `format` tells their meaning."""
+        return {
+            "format": FORMAT,
+            "sources": list(self.sources),
+            "kinds": list(self.kinds),
+            "verdict": {"level": self.verdict, "headline": self.headline, "reasons": self.reasons},
+            "episodes": len(self.table) if self.table else 0,
+            "steps": int(self.table.lengths.sum()) if self.table else 0,
+            "findings": [
+                {
+                    "code": f.code,
+                    "severity": f.severity.value,
+                    "title": f.title,
+                    "text": f.text,
+                    "advice": f.advice,
+                    "figures": dict(f.figures),
+                    "episodes": list(f.episodes),
+                }
+                for f in self.findings
+            ],
+            "broken": [{"name": b.name, "reason": b.reason} for b in self.broken],
+            "clock": {side or "all": [round(v, 4) for v in curve] for side, curve in self.clock.items()},
+        }
+
+
+def examine(
+    sets: Iterable[RecordedSet],
+    *,
+    with_pictures: bool = True,
+    most_pictures: int = pictures.MOST_EPISODES,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> Audit:
+    """Look at everything.
+
+    Args:
+        sets: what to look at; splits are told by the recordings' labels.
+        with_pictures: decode some pictures too; without, channel order, frozen pictures and shared pictures are not
+            checked.
+        most_pictures: episodes whose pictures are looked at.
+        on_progress: called with what is done, how much of it, and of how many (0 when not known).
+    """
+    sets = list(sets)
+    recorded, broken = _read(sets, on_progress)
+    sources = tuple(str(s.source) for s in sets)
+    kinds = tuple(dict.fromkeys(s.kind for s in sets))
+    if not recorded:
+        nothing = Finding("empty", Severity.CRITICAL, "no episode can be read", weight=9)
+        return Audit(sources, kinds, None, (nothing, *_corrupt(broken, 0)), tuple(broken))
+    table = ActionTable.of(recorded)
+    same, groups = sequences.duplicates(table)
+    clocked, curves = sequences.clock(table)
+    found: list[Finding | None] = [
+        same,
+        sequences.near_duplicates(table, groups),
+        clocked,
+        information.instruction_information(table),
+        balance.sides(table),
+        balance.side_mismatch(table),
+        balance.scenarios(table),
+        *balance.standstill(table),
+        balance.lattice(table),
+        balance.lengths(table),
+    ]
+    looks: list[Look] = []
+    if with_pictures:
+
+        def shown(done: int, total: int) -> None:
+            if on_progress:
+                on_progress("pictures", done, total)
+
+        looks, unseen = pictures.look_at(recorded, most=most_pictures, on_progress=shown)
+        broken += unseen
+        numbers = {id(r): i for i, r in enumerate(recorded)}
+        own_sides = [table.sides[numbers[id(look.recorded)]] for look in looks]
+        found += [
+            pictures.channel_order(looks),
+            pictures.damaged_pictures(looks),
+            pictures.picture_tells_side(looks, own_sides),
+        ]
+    found += leakage.leakage(table, looks)
+    found += _corrupt(broken, len(recorded))
+    kept = ranked([f for f in found if f is not None])
+    return Audit(sources, kinds, table, tuple(kept), tuple(broken), tuple(groups), curves, tuple(looks))
+
+
+def _read(
+    sets: list[RecordedSet], on_progress: Callable[[str, int, int], None] | None
+) -> tuple[list[Recorded], list[Broken]]:
+    """Recordings with finite actions of one kind, and what is not."""
+    recorded: list[Recorded] = []
+    broken: list[Broken] = []
+    for one in (item for own in sets for item in own):
+        if isinstance(one, Broken):
+            broken.append(one)
+        elif (why := _fault(one, recorded)) is not None:
+            broken.append(Broken(one.name, why))
+        else:
+            recorded.append(one)
+        if on_progress:
+            on_progress("episodes", len(recorded) + len(broken), 0)
+    return recorded, broken
+
+
+def _fault(one: Recorded, before: list[Recorded]) -> str | None:
+    if one.actions.ndim != 2 or not len(one.actions):
+        return f"actions have shape {one.actions.shape}"
+    if not np.isfinite(one.actions).all():
+        step = int(np.argwhere(~np.isfinite(one.actions))[0, 0])
+        return f"the action of step {step} is not a finite number"
+    if before and one.action_names != before[0].action_names:
+        return f"actions are {', '.join(one.action_names)}, those of others {', '.join(before[0].action_names)}"
+    return None
+
+
+def _corrupt(broken: list[Broken], readable: int) -> list[Finding]:
+    if not broken:
+        return [Finding("corrupt", Severity.GOOD, "every episode can be read")]
+    share = len(broken) / (len(broken) + readable)
+    return [
+        Finding(
+            "corrupt",
+            Severity.CRITICAL if share >= BROKEN_CRITICAL else Severity.WARNING,
+            f"{len(broken)} of {len(broken) + readable} episodes cannot be read or used",
+            text="; ".join(f"{b.name}: {b.reason}" for b in broken[:3]),
+            advice="Record them again or leave them out; the others were audited.",
+            weight=share,
+            figures={"broken": len(broken), "readable": readable},
+            episodes=some([b.name for b in broken]),
+        )
+    ]

@@ -1,0 +1,130 @@
+"""What training and evaluation share: seeds, pictures, action sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vla_sim.data.audit.findings import Finding, Severity, some
+from vla_sim.data.audit.pictures import Look
+from vla_sim.data.audit.recorded import EVALUATION, TRAIN, Recorded
+from vla_sim.data.audit.sequences import nearly_equal
+from vla_sim.data.audit.table import ActionTable
+
+# First pictures whose thumbnails differ by less than this on average (0..255) show the same scene.
+SAME_SCENE = 1.5
+# Share of evaluation episodes that training knows, from which on the evaluation is worth little, or flattered.
+LEAK_CRITICAL, LEAK_WARNING = 0.5, 0.01
+# Evaluation and training sequences compared at most.
+MOST_COMPARED = 1000
+FEWEST_SHARED = 1
+
+
+def leakage(table: ActionTable, looks: Sequence[Look]) -> list[Finding]:
+    """Findings about a set with two splits; one note where there is one split only."""
+    splits = np.array([r.labels.get("split", TRAIN) for r in table.recorded])
+    train, evaluation = np.flatnonzero(splits != EVALUATION), np.flatnonzero(splits == EVALUATION)
+    if not len(evaluation) or not len(train):
+        return [
+            Finding(
+                "leakage",
+                Severity.NOTE,
+                "no evaluation split: leakage cannot be checked",
+                text="Give it with --evaluation DIR, name folders train and val, or use the splits of info.json.",
+                weight=0.1,
+            )
+        ]
+    return [
+        _shared_seeds(table, train, evaluation),
+        _shared_sequences(table, train, evaluation),
+        *_shared_pictures(looks),
+    ]
+
+
+def _finding(code: str, shared: Sequence[str], total: int, what: str, fine: str, advice: str) -> Finding:
+    share = len(shared) / max(total, 1)
+    severity = Severity.GOOD
+    if len(shared) >= FEWEST_SHARED and share >= LEAK_WARNING:
+        severity = Severity.CRITICAL if share >= LEAK_CRITICAL else Severity.WARNING
+    return Finding(
+        code,
+        severity,
+        f"{len(shared)} of {total} evaluation episodes {what}" if shared else fine,
+        advice=advice if shared else "",
+        weight=share,
+        figures={"shared": len(shared), "evaluation_episodes": total, "share": share},
+        episodes=some(list(shared)),
+    )
+
+
+def _seed(recorded: Recorded) -> tuple[str, str] | None:
+    seed = recorded.labels.get("seed")
+    return None if seed is None else (str(recorded.labels.get("scenario", "")), str(seed))
+
+
+def _shared_seeds(table: ActionTable, train: np.ndarray, evaluation: np.ndarray) -> Finding:
+    known = {_seed(table.recorded[i]) for i in train} - {None}
+    # The world of a seed is the same under both sides, so the seed alone counts.
+    numbers = {key[1] for key in known if key}
+    judged = [table.recorded[i] for i in evaluation if _seed(table.recorded[i])]
+    shared = [r.name for r in judged if str(r.labels["seed"]) in numbers]
+    if not judged:
+        return Finding("leaked_seeds", Severity.NOTE, "evaluation episodes carry no seeds", weight=0.1)
+    return _finding(
+        "leaked_seeds",
+        shared,
+        len(judged),
+        "were simulated from a seed that is in training",
+        "no seed is in both splits",
+        "Use seeds from 100000 on for evaluation only.",
+    )
+
+
+def _shared_sequences(table: ActionTable, train: np.ndarray, evaluation: np.ndarray) -> Finding:
+    numbers = table.sequences()
+    in_training = set(numbers[train].tolist())
+    identical = [int(i) for i in evaluation if numbers[i] in in_training]
+    firsts = np.array([train[np.flatnonzero(numbers[train] == n)[0]] for n in sorted(in_training)])
+    firsts = firsts[np.linspace(0, len(firsts) - 1, min(len(firsts), MOST_COMPARED)).astype(int)]
+    rest = [int(i) for i in evaluation if numbers[i] not in in_training][:MOST_COMPARED]
+    near = [i for i in rest if nearly_equal(table, i, firsts).any()]
+    share_known = len(identical)
+    finding = _finding(
+        "leaked_sequences",
+        table.names(np.array(identical, dtype=int)),
+        len(evaluation),
+        "repeat an action sequence of training exactly" + (f", {len(near)} more nearly" if near else ""),
+        f"no action sequence is in both splits ({len(near)} evaluation episodes are nearly equal to one)",
+        "Split by scene or recording day, not by episode.",
+    )
+    return Finding(
+        **{
+            **vars(finding),
+            "figures": {**finding.figures, "identical": share_known, "nearly": len(near)},
+        }
+    )
+
+
+def _shared_pictures(looks: Sequence[Look]) -> list[Finding]:
+    train = [look for look in looks if look.recorded.labels.get("split", TRAIN) != EVALUATION]
+    evaluation = [look for look in looks if look.recorded.labels.get("split") == EVALUATION]
+    if not train or not evaluation:
+        return []
+    hashes = {look.first_hash for look in train}
+    known = np.stack([look.thumbnail.ravel() for look in train])
+    shared = [
+        look.recorded.name
+        for look in evaluation
+        if look.first_hash in hashes or (np.abs(known - look.thumbnail.ravel()).mean(axis=1) < SAME_SCENE).any()
+    ]
+    return [
+        _finding(
+            "leaked_pictures",
+            shared,
+            len(evaluation),
+            "begin with a picture that is (nearly) in training",
+            "no first picture is in both splits",
+            "Split by scene or recording day, not by episode.",
+        )
+    ]

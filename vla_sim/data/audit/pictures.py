@@ -1,0 +1,194 @@
+"""What pictures say about a data set: channel order, frozen or flat pictures, whether they alone tell the side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vla_sim.data.audit.findings import Finding, Severity, some
+from vla_sim.data.audit.recorded import Broken, Recorded
+from vla_sim.data.channel_order import DECIDED, warmth
+from vla_sim.errors import UserError
+
+# Pictures of one episode that are looked at, and episodes at most (spread evenly).
+PER_EPISODE, MOST_EPISODES = 3, 300
+THUMBNAIL_PX = 24
+# A picture whose pixels spread less than this (0..255) shows nothing.
+FLAT = 3.0
+# Share of episodes with clearly blue pictures that makes the order suspicious; and of both kinds, mixed.
+BLUE, MIXED = 0.5, 0.05
+# The picture's nearest neighbour names the side this much more often than guessing.
+TELLS_SIDE = 0.9
+FEWEST_EPISODES = 10
+
+
+@dataclass(frozen=True)
+class Look:
+    """Pictures of one episode, boiled down.
+
+    Attributes:
+        recorded: the episode.
+        warmth: see `vla_sim.data.channel_order`; as stored.
+        spread: smallest standard deviation of a picture.
+        frozen: whether its pictures are equal though the robot moved between them.
+        first_hash: of the first picture's bytes.
+        thumbnail: float32 (THUMBNAIL_PX, THUMBNAIL_PX, 3), first picture.
+        size_px: (width, height).
+    """
+
+    recorded: Recorded
+    warmth: float
+    spread: float
+    frozen: bool
+    first_hash: int
+    thumbnail: np.ndarray
+    size_px: tuple[int, int]
+
+
+def look_at(
+    recorded: Sequence[Recorded], *, most: int = MOST_EPISODES, on_progress: Callable[[int, int], None] | None = None
+) -> tuple[list[Look], list[Broken]]:
+    """Some pictures of some episodes, and those that cannot be read."""
+    chosen = [recorded[i] for i in np.unique(np.linspace(0, len(recorded) - 1, min(len(recorded), most)).astype(int))]
+    looks, broken = [], []
+    for number, one in enumerate(chosen):
+        try:
+            looks.append(_look(one))
+        except (UserError, OSError, ValueError, IndexError) as error:
+            broken.append(Broken(one.name, str(error)))
+        if on_progress:
+            on_progress(number + 1, len(chosen))
+    return looks, broken
+
+
+def _look(recorded: Recorded) -> Look:
+    steps = sorted({*np.linspace(0, len(recorded.actions) - 1, PER_EPISODE).astype(int).tolist()})
+    images = np.stack([recorded.image(t) for t in steps])
+    moved = np.abs(recorded.actions[steps[0] : steps[-1]]).max(initial=0) > 0
+    same = len(steps) > 1 and all(np.array_equal(images[0], other) for other in images[1:])
+    return Look(
+        recorded,
+        warmth=warmth(images[:, ::2, ::2]),
+        spread=float(min(image[::4, ::4].std() for image in images)),
+        frozen=bool(same and moved),
+        first_hash=hash(images[0].tobytes()),
+        thumbnail=thumbnail(images[0]),
+        size_px=(images.shape[2], images.shape[1]),
+    )
+
+
+def thumbnail(image: np.ndarray, side_px: int = THUMBNAIL_PX) -> np.ndarray:
+    """A small float32 (side, side, 3) picture: means of blocks."""
+    height, width = image.shape[:2]
+    rows = np.linspace(0, height, side_px + 1).astype(int)[:-1]
+    columns = np.linspace(0, width, side_px + 1).astype(int)[:-1]
+    if min(height, width) < side_px:
+        return image[np.ix_(rows, columns)].astype(np.float32)
+    sums = np.add.reduceat(np.add.reduceat(image.astype(np.float32), rows, axis=0), columns, axis=1)
+    areas = np.diff([*rows, height])[:, None] * np.diff([*columns, width])[None]
+    return np.asarray(sums / areas[..., None], dtype=np.float32)
+
+
+def channel_order(looks: Sequence[Look]) -> Finding | None:
+    """Whether pictures look as if red and blue were swapped, in all or some episodes."""
+    if not looks:
+        return None
+    values = np.array([look.warmth for look in looks])
+    declared = {str(look.recorded.labels.get("channel_order", "")) for look in looks} - {""}
+    blue, warm = values <= -DECIDED, values >= DECIDED
+    figures = {
+        "blue": int(blue.sum()),
+        "warm": int(warm.sum()),
+        "undecided": int((~blue & ~warm).sum()),
+        "median_warmth": float(np.median(values)),
+        "declared": sorted(declared),
+    }
+    names = [look.recorded.name for look, flag in zip(looks, blue, strict=True) if flag]
+    both = min(blue.mean(), warm.mean())
+    if both >= MIXED:
+        return Finding(
+            "channel_order",
+            Severity.CRITICAL,
+            f"channel order looks mixed: {int(warm.sum())} episodes are warm, {int(blue.sum())} blue",
+            text="Rooms have one light; pictures of which some are mostly blue and some mostly warm were probably "
+            "stored with red and blue swapped in one part.",
+            advice="Look at both kinds below; say the order of each part when reading.",
+            weight=both,
+            figures=figures,
+            episodes=some(names),
+        )
+    if blue.mean() >= BLUE:
+        return Finding(
+            "channel_order",
+            Severity.WARNING,
+            f"pictures look like BGR, not RGB: {int(blue.sum())} of {len(looks)} episodes are mostly blue",
+            text="Wood, cardboard, skin and lamps are warm, little in a room is blue. A backbone that was trained on "
+            "RGB sees false colours."
+            + (f" The files say {', '.join(sorted(declared))}." if declared else " The files do not say their order."),
+            advice="Look at the pictures below and say the order when reading.",
+            weight=float(blue.mean()),
+            figures=figures,
+            episodes=some(names),
+        )
+    said = "looks like RGB" if warm.mean() >= BLUE else "cannot be told from the colours"
+    return Finding("channel_order", Severity.GOOD, f"channel order {said}", figures=figures)
+
+
+def damaged_pictures(looks: Sequence[Look]) -> Finding | None:
+    """Pictures that show nothing, do not change, or differ in size."""
+    flat = [look.recorded.name for look in looks if look.spread < FLAT]
+    frozen = [look.recorded.name for look in looks if look.frozen]
+    sizes = sorted({look.size_px for look in looks})
+    parts = []
+    if flat:
+        parts.append(f"{len(flat)} episodes have pictures of one colour")
+    if frozen:
+        parts.append(f"{len(frozen)} episodes have pictures that do not change while the robot moves")
+    if len(sizes) > 1:
+        parts.append("pictures have different sizes: " + ", ".join(f"{w}x{h}" for w, h in sizes))
+    if not looks:
+        return None
+    if not parts:
+        width, height = sizes[0]
+        return Finding("pictures", Severity.GOOD, f"pictures are {width}x{height} and change as the robot moves")
+    share = len(set(flat + frozen)) / len(looks)
+    return Finding(
+        "pictures",
+        Severity.CRITICAL if share > 0.5 else Severity.WARNING,
+        "; ".join(parts),
+        advice="Leave these episodes out." if flat or frozen else "",
+        weight=share,
+        figures={"flat": len(flat), "frozen": len(frozen), "sizes": [list(s) for s in sizes], "looked_at": len(looks)},
+        episodes=some(flat + frozen),
+    )
+
+
+def picture_tells_side(looks: Sequence[Look], sides: Sequence[str]) -> Finding | None:
+    """Whether the most similar first picture of another episode has the same side: then words are not needed."""
+    known = [i for i, side in enumerate(sides) if side]
+    if len(known) < FEWEST_EPISODES or len({sides[i] for i in known}) < 2:
+        return None
+    small = np.stack([looks[i].thumbnail.ravel() for i in known])
+    squares = (small**2).sum(axis=1)
+    distance = squares[:, None] + squares[None] - 2 * small @ small.T
+    np.fill_diagonal(distance, np.inf)
+    nearest = distance.argmin(axis=1)
+    own = np.array([sides[i] for i in known])
+    told = float((own[nearest] == own).mean())
+    base = max(float((own == side).mean()) for side in ("left", "right"))
+    gain = (told - base) / max(1 - base, 1e-9)
+    severity = Severity.WARNING if told >= TELLS_SIDE and gain >= 0.5 else Severity.GOOD
+    return Finding(
+        "picture_tells_side",
+        severity,
+        f"the first picture alone tells the side in {told:.0%} of the episodes (guessing: {base:.0%})",
+        text="Before the robot moves, the most similar picture of another episode already has the same side: the "
+        "policy need not read the instruction."
+        if severity is Severity.WARNING
+        else "Most similar first picture of another episode, 24x24 pixels.",
+        advice="Record both sides in the same scenes, under the same light.",
+        weight=told,
+        figures={"nearest_neighbour": told, "guessing": base, "episodes": len(known)},
+    )

@@ -1,0 +1,64 @@
+"""The seed robot's recordings as the audit sees them: numbers as stored, names as labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from vla_sim.data import seed_frames, seed_hdf5
+from vla_sim.data.audit.recorded import EVALUATION, Broken, Recorded, labels_of
+from vla_sim.data.channel_order import RGB, to_rgb
+from vla_sim.data.seed_folder import SeedFolder, SeedReading, SeedRecording
+from vla_sim.errors import UserError
+
+EVALUATION_FOLDERS = ("val", "valid", "validation", "eval", "evaluation", "test", "heldout", "held_out")
+
+
+def split_of(parts: tuple[str, ...], otherwise: str) -> str:
+    """Which split the names of folders say."""
+    return EVALUATION if any(part.lower() in EVALUATION_FOLDERS for part in parts) else otherwise
+
+
+def seed_recordings(folder: Path, split: str) -> Iterator[Recorded | Broken]:
+    """All recordings below a folder, and those that cannot be read with the reason.
+
+    Args:
+        folder: searched with what is below it.
+        split: of recordings in whose path no folder names one.
+    """
+    for recording in SeedFolder(folder, SeedReading(unknown_names=True)):
+        try:
+            yield _FromSeed(recording, split_of(recording.path.relative_to(folder).parts[:-1], split))
+        except UserError as error:
+            yield Broken(recording.name, str(error))
+
+
+class _FromSeed:
+    """A seed recording as the audit sees it; actions are labels as stored (1.15 is a full move)."""
+
+    def __init__(self, recording: SeedRecording, split: str) -> None:
+        self._recording = recording
+        self.name, self.instruction, self.events = recording.name, recording.instruction, recording.events
+        self.actions, self.action_names = recording.steps.actions, recording.columns
+        self._order = str(recording.facts.ours.get("channel_order", ""))
+        said = recording.facts.ours.get("provenance", {})
+        known = labels_of(said if isinstance(said, dict) else {})
+        named = {
+            "scenario": recording.scenario,
+            "side": recording.side.value if recording.side else "",
+            "distance": recording.distance,
+            "channel_order": self._order,
+            "split": split,
+        }
+        self.labels: Mapping[str, str] = {**known, **{key: value for key, value in named.items() if value}}
+
+    def image(self, t: int) -> np.ndarray:
+        """See `Recorded`."""
+        where = slice(t, t + 1)
+        if self._recording.is_hdf5:
+            picture = next(iter(seed_hdf5.read_pictures(self._recording.path, where, final=False)))
+        else:
+            picture = next(iter(seed_frames.frames_pictures(self._recording.path, where)))
+        return to_rgb(picture, self._order or RGB)
