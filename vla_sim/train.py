@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import shutil
 import sys
 import time
@@ -12,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from vla_sim.cli import run_command
 
@@ -32,7 +28,6 @@ examples:
 VOCABULARY = 800
 CHOOSING = "choose_goal"
 IMAGE_PX = 96
-ARRAYS = ("images", "actions", "goals", "mask")
 # Share of the episodes that each scenario or suite gets; choosing among objects takes the most examples.
 MIX = {
     "choose_goal": 0.36,
@@ -112,7 +107,7 @@ def _run(options: argparse.Namespace) -> int:
     for number, round_ in enumerate(ROUNDS):
         learner = options.out / ROUNDS[number - 1].name / "ensemble" if round_.learner_share else None
         parts.append(_data(options, round_, learner))
-        trainer.sampler = _sampler(trainer, round_, parts)
+        trainer.source = _sampler(trainer, round_, parts)
         if resumed and number == 0:
             trainer.load()
         steps = max(1, round(round_.steps * options.scale))
@@ -145,34 +140,30 @@ def _trainer(options: argparse.Namespace) -> Trainer:
 def _sampler(trainer: Trainer, round_: Round, parts: Sequence[Sequences]) -> Sampler:
     """Draws from all parts in the way of this round."""
     from vla_sim.learning.batches import Sampler
-    from vla_sim.learning.looking import LOOK
 
     config = replace(trainer.config, batch_episodes=round_.batch_episodes, max_steps=round_.max_steps)
-    sampler = Sampler(config, trainer.tokenizer)
+    sampler = Sampler(config)
     for part in parts:
-        # Groups are drawn equally often: pictures and drives.
-        sampler.add(replace(part, groups=["look" if group == LOOK else "drive" for group in part.groups]))
+        sampler.add(part)
     return sampler
 
 
 def _data(options: argparse.Namespace, round_: Round, learner: Path | None) -> Sequences:
     """The drives of a round: from disk, or collected now."""
-    from vla_sim.learning.batches import Sequences
+    from vla_sim.learning.recorded import FACTS, read_round, save_round
 
     folder = options.out / "data" / round_.name
-    if not (folder / "facts.json").exists():
+    if not (folder / FACTS).exists():
         begin = time.perf_counter()
         drives = _collected(options, round_, learner)
-        _save(folder, drives)
+        save_round(folder, drives)
         succeeded = drives.outcomes.count("success") / len(drives.outcomes)
         taken = time.perf_counter() - begin
         pictures = int(drives.mask.sum())
         print(
             f"{round_.name}: {len(drives.mask)} episodes, {pictures} pictures, {succeeded:.1%} success, {taken:.0f} s"
         )
-    facts = json.loads((folder / "facts.json").read_text("utf-8"))
-    images, actions, goals, mask = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
-    return Sequences(images, facts["texts"], actions, np.asarray(mask), facts["scenarios"], np.asarray(goals))
+    return read_round(folder)
 
 
 def _collected(options: argparse.Namespace, round_: Round, learner: Path | None) -> Drives:
@@ -217,17 +208,6 @@ def _names(entry: str) -> list[str]:
     if entry.startswith("suite "):
         return [scenario.name for scenario in load_suite(entry.removeprefix("suite "))]
     return [entry]
-
-
-def _save(folder: Path, drives: Drives) -> None:
-    """Write aside, then rename: a folder with its facts is complete."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ARRAYS:
-        np.save(folder / f"{name}.npy", getattr(drives, name))
-    facts = {"texts": drives.texts, "scenarios": drives.scenarios, "outcomes": drives.outcomes}
-    aside = folder / "facts.json.part"
-    aside.write_text(json.dumps(facts, ensure_ascii=False), "utf-8")
-    os.replace(aside, folder / "facts.json")
 
 
 def _publish(source: Path, target: Path) -> None:

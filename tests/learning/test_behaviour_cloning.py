@@ -6,8 +6,9 @@ import torch
 
 from vla_sim.errors import UserError
 from vla_sim.learning.batches import Sampler, Sequences
-from vla_sim.learning.behaviour_cloning import LOG, Trainer, fresh_model
+from vla_sim.learning.behaviour_cloning import Trainer, fresh_model
 from vla_sim.learning.config import TrainConfig
+from vla_sim.learning.learner import LOG
 from vla_sim.policies.loading import load_policy
 from vla_sim.policies.tokenizer import InstructionTokenizer
 
@@ -116,7 +117,7 @@ def test_same_seed_gives_same_weights_and_another_seed_others(tmp_path):
 
 
 def test_added_episodes_are_learned_from_and_groups_are_drawn_equally_often(tmp_path):
-    sampler = Sampler(TrainConfig(batch_episodes=200, mirror=0, jitter=0, shift_px=0), TOKENIZER)
+    sampler = Sampler(TrainConfig(batch_episodes=200, mirror=0, jitter=0, shift_px=0))
     many, few = toy(60), toy(3, seed=1)
     many.groups, few.groups = ["many"] * 60, ["few"] * 3
     few.actions[:] = 0.125
@@ -132,7 +133,7 @@ def test_added_episodes_are_learned_from_and_groups_are_drawn_equally_often(tmp_
 def test_mirroring_flips_picture_action_and_instruction_together():
     sequences = toy(1, steps=2)
     plain, mirrored = (
-        Sampler(TrainConfig(batch_episodes=1, mirror=share, jitter=0, shift_px=0, vary_words=0), TOKENIZER)
+        Sampler(TrainConfig(batch_episodes=1, mirror=share, jitter=0, shift_px=0, vary_words=0))
         for share in (0.0, 1.0)
     )
     batches = []
@@ -143,7 +144,7 @@ def test_mirroring_flips_picture_action_and_instruction_together():
     assert np.array_equal(other.images, one.images[:, :, ::-1])
     assert np.array_equal(other.actions, one.actions * [1, -1])
     assert np.allclose(other.goals, [1, 0] + one.goals * [-1, 1])
-    texts = [TOKENIZER.decode(batch.ids[0]) for batch in batches]
+    texts = [batch.texts[0] for batch in batches]
     assert set(texts) <= {text for side in TEXTS.values() for text in side}
     sides = [next(sign for sign, group in TEXTS.items() if text in group) for text in texts]
     assert sides[0] == -sides[1]
@@ -163,7 +164,7 @@ def test_padding_is_never_learned_from(tmp_path):
 
 
 def test_long_episodes_are_cut_to_stretches():
-    sampler = Sampler(TrainConfig(batch_episodes=32, max_steps=3), TOKENIZER)
+    sampler = Sampler(TrainConfig(batch_episodes=32, max_steps=3))
     sampler.add(toy(steps=9))
     lengths = sampler.draw(np.random.default_rng(0)).mask.sum(axis=1)
     assert lengths.max() == 3

@@ -138,7 +138,7 @@ def test_actions_are_float32_of_the_spec_s_shape_within_the_scale(name, load, ob
 
 def test_a_lane_that_once_held_nan_is_clean_after_reset(load, observe, start):
     policy, fresh = start(load("clip_lstm"), 1), start(load("clip_lstm"), 1)
-    policy.decide(torch.full((1, 32), float("nan")))
+    policy.decide([torch.full((1, 32), float("nan"))])
     policy.reset(np.array([True]), np.array([0]))
     assert np.array_equal(policy.act(observe(1)), fresh.act(observe(1)))
 

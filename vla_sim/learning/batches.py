@@ -9,7 +9,6 @@ import numpy as np
 
 from vla_sim.learning.augmentation import colour_matrices, mirror_text, shifted, vary_text
 from vla_sim.learning.config import TrainConfig
-from vla_sim.policies.tokenizer import InstructionTokenizer
 
 # Sign of each action component in the mirrored world.
 MIRROR_SIGN = {"vx": 1.0, "vy": -1.0, "wz": -1.0}
@@ -68,7 +67,7 @@ class Batch:
     Attributes:
         images: uint8 (F, h, w, 3).
         colour: matrix (F, 3, 3) and offset (F, 3) of the change of colour.
-        ids: int64 (E, context_length).
+        texts: E instructions.
         actions: float32 (F, A), normalised.
         goals: float32 (F, 2), see `Sequences`.
         mask: bool (E, T).
@@ -76,18 +75,26 @@ class Batch:
 
     images: np.ndarray
     colour: tuple[np.ndarray, np.ndarray]
-    ids: np.ndarray
+    texts: tuple[str, ...]
     actions: np.ndarray
     goals: np.ndarray
     mask: np.ndarray
+
+    @property
+    def frames(self) -> int:
+        """F."""
+        return len(self.images)
+
+
+# Frames, normalised actions, places of the goal, text.
+_Augmented = tuple[np.ndarray, np.ndarray, np.ndarray, str]
 
 
 class Sampler:
     """Draws augmented batches from all episodes added so far."""
 
-    def __init__(self, config: TrainConfig, tokenizer: InstructionTokenizer) -> None:
+    def __init__(self, config: TrainConfig) -> None:
         self._config = config
-        self._tokenizer = tokenizer
         self._parts: list[Sequences] = []
         self._groups: dict[str, list[tuple[int, int]]] = {}
         self._sign = np.array([MIRROR_SIGN[name] for name in config.action_names], dtype=np.float32)
@@ -109,27 +116,35 @@ class Sampler:
 
     def draw(self, rng: np.random.Generator) -> Batch:
         """The next batch."""
-        config = self._config
-        chosen = [self._episode(rng) for _ in range(config.batch_episodes)]
-        frames, actions, goals, texts = zip(*chosen, strict=True)
+        return self._batch([self._augmented(*self._any(rng), rng) for _ in range(self._config.batch_episodes)], rng)
+
+    def of(self, episodes: Sequence[int], rng: np.random.Generator) -> Batch:
+        """These episodes of the first part, in this order, augmented like any other."""
+        return self._batch([self._augmented(self._parts[0], episode, rng) for episode in episodes], rng)
+
+    def _batch(self, made: Sequence[_Augmented], rng: np.random.Generator) -> Batch:
+        frames, actions, goals, texts = zip(*made, strict=True)
         lengths = np.array([len(part) for part in frames])
-        matrix, offset = colour_matrices(len(chosen), rng, strength=config.jitter)
+        matrix, offset = colour_matrices(len(made), rng, strength=self._config.jitter)
         return Batch(
             images=np.concatenate(frames),
             colour=(matrix.repeat(lengths, axis=0), offset.repeat(lengths, axis=0)),
-            ids=self._tokenizer.encode(texts),
+            texts=texts,
             actions=np.concatenate(actions),
             goals=np.concatenate(goals),
             mask=np.arange(lengths.max()) < lengths[:, None],
         )
 
-    def _episode(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-        """Frames, normalised actions, places of the goal and text of one augmented episode."""
-        config = self._config
+    def _any(self, rng: np.random.Generator) -> tuple[Sequences, int]:
+        """One of the episodes; each group as often as any other."""
         names = list(self._groups)
         members = self._groups[names[rng.integers(len(names))]]
-        part_index, episode = members[rng.integers(len(members))]
-        part = self._parts[part_index]
+        part, episode = members[rng.integers(len(members))]
+        return self._parts[part], episode
+
+    def _augmented(self, part: Sequences, episode: int, rng: np.random.Generator) -> _Augmented:
+        """Frames, normalised actions, places of the goal and text of one augmented episode."""
+        config = self._config
         span = _span(int(part.mask[episode].sum()), config.max_steps, rng)
         frames, actions = part.images[episode, span], part.actions[episode, span] / np.float32(config.action_scale)
         assert part.goals is not None
@@ -151,16 +166,14 @@ def _span(length: int, longest: int, rng: np.random.Generator) -> slice:
     return slice(start, min(length, start + longest))
 
 
-def whole_batch(
-    sequences: Sequences, episodes: Sequence[int], config: TrainConfig, tokenizer: InstructionTokenizer
-) -> Batch:
+def whole_batch(sequences: Sequences, episodes: Sequence[int], config: TrainConfig) -> Batch:
     """These episodes as they are, each with its first phrasing."""
     mask = sequences.mask[list(episodes)]
     frames = int(mask.sum())
     return Batch(
         images=sequences.images[list(episodes)][mask],
         colour=(np.tile(np.eye(3, dtype=np.float32), (frames, 1, 1)), np.zeros((frames, 3), dtype=np.float32)),
-        ids=tokenizer.encode([sequences.texts[episode][0] for episode in episodes]),
+        texts=tuple(sequences.texts[episode][0] for episode in episodes),
         actions=(sequences.actions[list(episodes)][mask] / config.action_scale).astype(np.float32),
         goals=sequences.goals[list(episodes)][mask],  # type: ignore[index]
         mask=mask,

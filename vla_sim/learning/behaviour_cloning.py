@@ -1,26 +1,16 @@
-"""Behaviour cloning of both heads at once from labelled episodes: aggregates (DAgger), resumes, exports.
-
-A run is a list of stages ("clone", "dagger_1", ...), each a number of minutes or steps; the last one lets the learning
-rate decay. A checkpoint holds everything but the episodes: add the same ones in the same order before going on.
-"""
+"""Behaviour cloning of both heads at once from labelled episodes: aggregates (DAgger), resumes, exports."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
-import os
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vla_sim.errors import UserError
 from vla_sim.learning.batches import Batch, Sampler, Sequences, goal_cells, whole_batch
 from vla_sim.learning.config import TrainConfig
-from vla_sim.memory import keep_freed_memory
+from vla_sim.learning.learner import Learner
 
 if TYPE_CHECKING:
     import torch
@@ -28,12 +18,9 @@ if TYPE_CHECKING:
     from vla_sim.policies.clip import DrivingModel
     from vla_sim.policies.tokenizer import InstructionTokenizer
 
-CHECKPOINT = "checkpoint.safetensors"
-LOG = "training.jsonl"
 
-
-class Trainer:
-    """Learns from what was added; see the module's docstring.
+class Trainer(Learner):
+    """Learns from what was added; see `Learner`.
 
     Args:
         model: both heads on a backbone.
@@ -42,106 +29,34 @@ class Trainer:
         out_dir: where the checkpoint and the log go.
     """
 
+    LOSSES = ("lstm", "mlp", "where")
+    model: DrivingModel
+    source: Sampler
+
     def __init__(
         self, model: DrivingModel, tokenizer: InstructionTokenizer, config: TrainConfig, out_dir: Path
     ) -> None:
-        import torch
-
-        keep_freed_memory()
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        super().__init__(model, Sampler(config), config, out_dir)
         self.tokenizer = tokenizer
-        self.config = config
-        self.out_dir = Path(out_dir)
-        self.step = 0
-        self.images_seen = 0
-        self.seconds = 0.0
-        self.stages: dict[str, dict[str, float]] = {}
-        self.sampler = Sampler(config, tokenizer)
-        self._rng = np.random.default_rng(config.seed)
-        self._parameters = [p for p in model.parameters() if p.requires_grad]
-        self._optimiser = torch.optim.AdamW(_decay_groups(model, config.weight_decay), lr=config.learning_rate)
-        self._average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
     def add(self, sequences: Sequences) -> None:
         """Learn from these too, from now on."""
-        self.sampler.add(sequences)
+        self.source.add(sequences)
 
-    def run(
-        self,
-        stage: str,
-        *,
-        minutes: float | None = None,
-        steps: int | None = None,
-        decay: bool = False,
-        log: Callable[[Mapping[str, Any]], None] | None = None,
-        checkpoint_every_s: float = 120.0,
-    ) -> None:
-        """Train until the stage is done; a stage that a checkpoint holds goes on where it was.
+    def total(self, losses: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Both heads alike, the lesson with its weight."""
+        recurrent, single, where = losses
+        return recurrent + single + self.config.where_weight * where
 
-        Args:
-            stage: its name, new for each stage of a run.
-            minutes: how long in all.
-            steps: how long in all, instead of minutes; only steps make two runs alike.
-            decay: let the learning rate fall to its final share (half a cosine) over the stage.
-            log: called with each line that goes into `training.jsonl`.
-            checkpoint_every_s: seconds between checkpoints; one is written at the end in any case.
-        """
-        if (minutes is None) == (steps is None):
-            raise ValueError("give minutes or steps, and not both")
-        if not self.sampler.episodes:
-            raise ValueError("nothing to learn from: add episodes first")
-        progress = self.stages.setdefault(stage, {"steps": 0, "seconds": 0.0})
-        self.model.train()
-        report = _Report(self, stage, log)
-        last_save = time.monotonic()
-        while (share := _share(progress, minutes, steps)) < 1:
-            begin = time.monotonic()
-            rate = self._rate(share if decay else 0.0)
-            batch = self.sampler.draw(self._rng)
-            losses = self._learn(batch, rate)
-            taken = time.monotonic() - begin
-            self.step += 1
-            self.images_seen += len(batch.images)
-            self.seconds += taken
-            progress["steps"] += 1
-            progress["seconds"] += taken
-            report.note(losses, rate, len(batch.images), taken)
-            if time.monotonic() - last_save > checkpoint_every_s:
-                self.save()
-                last_save = time.monotonic()
-        report.flush()
-        self.save()
-
-    def _rate(self, decayed: float) -> float:
-        config = self.config
-        warm = min(1.0, (self.step + 1) / max(1, config.warmup_steps))
-        cosine = 0.5 * (1 + math.cos(math.pi * decayed))
-        return config.learning_rate * warm * (config.final_share + (1 - config.final_share) * cosine)
-
-    def _learn(self, batch: Batch, rate: float) -> tuple[float, ...]:
-        import torch
-
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
-        self._optimiser.zero_grad(set_to_none=True)
-        recurrent, single, where = self._losses(self.model, batch)
-        (recurrent + single + self.config.where_weight * where).backward()
-        torch.nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm, foreach=True)
-        self._optimiser.step()
-        self._update_average()
-        values = recurrent.item(), single.item(), where.item()
-        if not all(map(math.isfinite, values)):
-            raise FloatingPointError(f"the loss is not finite at step {self.step}: {values}")
-        return values
-
-    def _losses(self, model: DrivingModel, batch: Batch) -> tuple[torch.Tensor, ...]:
+    def losses(self, model: Any, batch: Batch) -> tuple[torch.Tensor, ...]:
         """Of the LSTM head, of the MLP head, of the lesson in which cell the goal is."""
         import torch
         from torch.nn.functional import cross_entropy, smooth_l1_loss
 
         target, grid = torch.from_numpy(batch.actions), model.config.grid
-        with torch.autocast("cpu", torch.bfloat16, enabled=_in_bfloat16(self.config.precision)):
-            outputs = model(self._pixels(batch), torch.from_numpy(batch.ids), torch.from_numpy(batch.mask))
+        ids = torch.from_numpy(self.tokenizer.encode(batch.texts))
+        with self.autocast():
+            outputs = model(self._pixels(batch), ids, torch.from_numpy(batch.mask))
         *actions, cells = (output.float() for output in outputs)
         recurrent, single = (smooth_l1_loss(action, target, beta=self.config.huber_beta) for action in actions)
         cell, seen = goal_cells(batch.goals, grid)
@@ -164,26 +79,6 @@ class Trainer:
         limit = PIXEL_MEAN / PIXEL_STD
         return pixels.clamp_(-limit, limit).view(frames, 3, height, width)
 
-    def _update_average(self) -> None:
-        import torch
-
-        # Young averages follow fast, else the random start would be part of them for long.
-        weight = 1 - min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        current = self.model.state_dict()
-        floats = [name for name, tensor in current.items() if tensor.is_floating_point()]
-        with torch.no_grad():
-            torch._foreach_lerp_([self._average[n] for n in floats], [current[n] for n in floats], weight)
-        for name in current.keys() - set(floats):
-            self._average[name].copy_(current[name])
-
-    def averaged(self) -> DrivingModel:
-        """A copy of the model with the averaged weights, for evaluation."""
-        import copy
-
-        model = copy.deepcopy(self.model)
-        model.load_state_dict(self._average)
-        return model.eval()
-
     def validate(self, sequences: Sequences, *, batch_episodes: int = 50) -> dict[str, float]:
         """Losses of the averaged model on episodes that it has not learned from, nothing augmented."""
         import torch
@@ -192,66 +87,12 @@ class Trainer:
         model = self.averaged()
         sums, frames = np.zeros(3), 0
         for first in range(0, len(sequences.mask), batch_episodes):
-            batch = whole_batch(
-                sequences, range(first, min(first + batch_episodes, len(sequences.mask))), plain, self.tokenizer
-            )
+            batch = whole_batch(sequences, range(first, min(first + batch_episodes, len(sequences.mask))), plain)
             with torch.inference_mode():
-                losses = self._losses(model, batch)
-            sums += [loss.item() * len(batch.images) for loss in losses]
-            frames += len(batch.images)
+                losses = self.losses(model, batch)
+            sums += [loss.item() * batch.frames for loss in losses]
+            frames += batch.frames
         return {"loss_lstm": sums[0] / frames, "loss_mlp": sums[1] / frames, "loss_where": sums[2] / frames}
-
-    @property
-    def checkpoint(self) -> Path:
-        """Where `save` writes."""
-        return self.out_dir / CHECKPOINT
-
-    def save(self) -> None:
-        """Write the checkpoint; a kill at any time leaves the old or the new one."""
-        from safetensors.torch import save_file
-
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        tensors |= {f"average.{name}": tensor for name, tensor in self._average.items()}
-        for index, state in self._optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
-        progress = {
-            "step": self.step,
-            "images_seen": self.images_seen,
-            "seconds": self.seconds,
-            "stages": self.stages,
-            "config": dataclasses.asdict(self.config),
-            "rng": self._rng.bit_generator.state,
-        }
-        self.out_dir.mkdir(parents=True, exist_ok=True)
-        partial = self.checkpoint.with_suffix(".partial")
-        contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-        save_file(contiguous, partial, metadata={"progress": json.dumps(progress)})
-        os.replace(partial, self.checkpoint)
-
-    def load(self) -> None:
-        """Go on from the checkpoint in `out_dir`.
-
-        Raises:
-            UserError: it is missing, cannot be read, or was made with another configuration or model.
-        """
-        tensors, progress = _read_checkpoint(self.checkpoint)
-        made_with = progress["config"]
-        if json.loads(json.dumps(dataclasses.asdict(self.config))) != made_with:
-            raise UserError(f"{self.checkpoint} was made with another configuration: {made_with}")
-        try:
-            self.model.load_state_dict(_under(tensors, "model."))
-        except RuntimeError as error:
-            raise UserError(f"{self.checkpoint} belongs to another model: {error}") from error
-        for name, tensor in _under(tensors, "average.").items():
-            self._average[name].copy_(tensor)
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in _under(tensors, "optimiser.").items():
-            index, _, key = name.partition(".")
-            state.setdefault(int(index), {})[key] = tensor
-        self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": state})
-        self._rng.bit_generator.state = progress["rng"]
-        self.step, self.images_seen, self.seconds = progress["step"], progress["images_seen"], progress["seconds"]
-        self.stages = progress["stages"]
 
     def export(self, root: Path, *, notes: str = "") -> None:
         """Write policy folders `clip_small`, `clip_lstm`, `clip_mlp` and `ensemble` with the averaged weights.
@@ -263,7 +104,7 @@ class Trainer:
         from vla_sim.learning.export import export_policies
 
         facts = {"steps": self.step, "images_seen": self.images_seen, "minutes": round(self.seconds / 60, 1)}
-        facts |= {"episodes": self.sampler.episodes, "seed": self.config.seed}
+        facts |= {"episodes": self.source.episodes, "seed": self.config.seed}
         export_policies(
             self.averaged(),
             self.tokenizer,
@@ -273,13 +114,6 @@ class Trainer:
             facts=facts,
             notes=notes,
         )
-
-
-def _in_bfloat16(precision: str) -> bool:
-    import torch
-
-    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return precision == "bfloat16" or (precision == "auto" and supported)
 
 
 def fresh_model(tokenizer: InstructionTokenizer, *, seed: int = 0, actions: int = 2, **sizes: Any) -> DrivingModel:
@@ -299,77 +133,3 @@ def fresh_model(tokenizer: InstructionTokenizer, *, seed: int = 0, actions: int 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return DrivingModel(config, actions=actions)
-
-
-class _Report:
-    """Writes a line to the log every few seconds."""
-
-    EVERY_S = 10.0
-
-    def __init__(self, trainer: Trainer, stage: str, log: Callable[[Mapping[str, Any]], None] | None) -> None:
-        self._trainer, self._stage, self._log = trainer, stage, log
-        self._losses: list[tuple[float, ...]] = []
-        self._images, self._seconds, self._rate = 0, 0.0, 0.0
-
-    def note(self, losses: tuple[float, ...], rate: float, images: int, seconds: float) -> None:
-        """Add a step."""
-        self._losses.append(losses)
-        self._images += images
-        self._seconds += seconds
-        self._rate = rate
-        if self._seconds >= self.EVERY_S:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what has gathered."""
-        if not self._losses:
-            return
-        recurrent, single, where = np.mean(self._losses, axis=0)
-        line = {
-            "stage": self._stage,
-            "step": self._trainer.step,
-            "seconds": round(self._trainer.seconds, 1),
-            "loss_lstm": round(float(recurrent), 5),
-            "loss_mlp": round(float(single), 5),
-            "loss_where": round(float(where), 4),
-            "learning_rate": self._rate,
-            "images_per_s": round(self._images / self._seconds, 1),
-            "episodes": self._trainer.sampler.episodes,
-        }
-        self._trainer.out_dir.mkdir(parents=True, exist_ok=True)
-        with (self._trainer.out_dir / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        if self._log is not None:
-            self._log(line)
-        self._losses, self._images, self._seconds = [], 0, 0.0
-
-
-def _share(progress: Mapping[str, float], minutes: float | None, steps: int | None) -> float:
-    """How much of a stage is done."""
-    if steps is not None:
-        return progress["steps"] / max(1, steps) if steps > 0 else 1.0
-    assert minutes is not None
-    return progress["seconds"] / (60 * minutes) if minutes > 0 else 1.0
-
-
-def _decay_groups(model: DrivingModel, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; biases, norms and the like do not."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    matrices, vectors = [p for p in parameters if p.ndim >= 2], [p for p in parameters if p.ndim < 2]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-
-
-def _under(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise UserError(f"there is no checkpoint to go on from: {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["progress"])  # noqa: SIM118
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"checkpoint cannot be read: {error} ({path})") from error

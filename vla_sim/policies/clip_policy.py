@@ -92,7 +92,7 @@ class ClipPolicy(Policy):
     """
 
     def __init__(self, encoder: Encoder, head: torch.nn.Module, spec: PolicySpec, scale: float) -> None:
-        self.encoder = encoder
+        self.encoders = (encoder,)
         self.spec = spec
         self._head = head.eval()
         self._scale = scale
@@ -130,11 +130,12 @@ class ClipPolicy(Policy):
 
     def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
         """Body twists, float32 (N, A)."""
-        return self.decide(self.encoder.features(observation))
+        return self.decide([encoder.features(observation) for encoder in self.encoders])
 
     @torch.inference_mode()
-    def decide(self, features: torch.Tensor) -> np.ndarray:
-        """Body twists from features (N, feature_dim) of this policy's encoder; moves the memory one step on."""
+    def decide(self, seen: Sequence[torch.Tensor]) -> np.ndarray:
+        """Body twists from what this policy's encoder sees, (N, feature_dim); moves the memory one step on."""
+        (features,) = seen
         if len(features) != self._lanes:
             raise ValueError(f"reset was called for {self._lanes} lanes, act for {len(features)}")
         if self._state is not None:

@@ -9,8 +9,9 @@ import numpy as np
 
 from vla_sim.policies.base import Policy, PolicySpec
 from vla_sim.policies.folders import PolicyFolder
+from vla_sim.policies.weighing import Dynamic, Gate, Weighing, Weights
 
-FUSIONS = ("weighted",)
+FUSIONS = ("weighted", "gated", "dynamic")
 
 
 class EnsemblePolicy(Policy):
@@ -18,14 +19,14 @@ class EnsemblePolicy(Policy):
 
     Args:
         members: at least one; they must give the same components.
-        weights: positive, one for each member; they are taken relative to their sum.
+        weighing: says at each step how much each member counts; a sequence of numbers stands for fixed weights.
     """
 
-    def __init__(self, members: Sequence[Policy], weights: Sequence[float], *, description: str = "ensemble") -> None:
-        if not members or len(members) != len(weights):
-            raise ValueError(f"weights must be one for each of {len(members)} members, got {list(weights)}")
-        if not all(isinstance(weight, (int, float)) and np.isfinite(weight) and weight > 0 for weight in weights):
-            raise ValueError(f"weights must be positive, got {list(weights)}")
+    def __init__(
+        self, members: Sequence[Policy], weighing: Weighing | Sequence[float], *, description: str = "ensemble"
+    ) -> None:
+        self._weighing = weighing if isinstance(weighing, Weighing) else Weights(weighing)
+        self._weighing.check(members)
         names = {member.spec.action_names for member in members}
         pictures = {member.spec.image_px for member in members if member.spec.image_px}
         if len(names) > 1 or len(pictures) > 1:
@@ -33,7 +34,6 @@ class EnsemblePolicy(Policy):
                 f"members must give the same actions and read the same pictures, got {names} and {pictures}"
             )
         self.members = tuple(members)
-        self._weights = np.asarray(weights, dtype=np.float64) / np.sum(weights)
         self._disagreement = np.zeros(0, dtype=np.float32)
         self.spec = PolicySpec(
             action_names=names.pop(),
@@ -44,16 +44,17 @@ class EnsemblePolicy(Policy):
 
     @classmethod
     def from_folder(cls, folder: PolicyFolder) -> EnsemblePolicy:
-        """Config: members, weights, fusion."""
-        folder.know(("members", "weights", "fusion"))
+        """Config: members, fusion, and weights ("weighted", "dynamic") or a gate's weights file ("gated")."""
+        folder.know(("members", "weights", "fusion", "training"))
         fusion = folder.get("fusion", str, "weighted")
         if fusion not in FUSIONS:
             raise folder.error(f"fusion must be one of {', '.join(FUSIONS)}, got {fusion!r}")
         names = folder.get("members", list)
         if not all(isinstance(name, str) for name in names):
             raise folder.error(f"members must be names of policies, got {names!r}")
+        members = _members(folder, names)
         try:
-            return cls(_members(folder, names), folder.get("weights", list), description=folder.description)
+            return cls(members, _weighing(folder, fusion, members), description=folder.description)
         except (ValueError, TypeError) as error:
             raise folder.error(str(error)) from error
 
@@ -64,40 +65,42 @@ class EnsemblePolicy(Policy):
 
     def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
         """The weighted mean, float32 (N, A)."""
-        features: dict[int, Any] = {}
-        actions = np.stack([self._member_action(member, observation, infos, features) for member in self.members])
-        fused = np.einsum("m,mna->na", self._weights, actions)
+        actions = member_actions(self.members, observation, infos)
+        fused = np.einsum("mn,mna->na", self._weighing(actions, self.members), actions)
         self._disagreement = np.linalg.norm(actions - fused, axis=2).max(axis=0).astype(np.float32)
         return fused.astype(np.float32)
-
-    @staticmethod
-    def _member_action(
-        member: Policy,
-        observation: Mapping[str, Any],
-        infos: Sequence[Mapping[str, Any]] | None,
-        features: dict[int, Any],
-    ) -> np.ndarray:
-        """A member's action; what an encoder sees is computed once for all members that share it."""
-        encoder = getattr(member, "encoder", None)
-        if encoder is None:
-            return member.act(observation, infos if member.spec.requires_privileged_info else None)
-        if id(encoder) not in features:
-            features[id(encoder)] = encoder.features(observation)
-        return member.decide(features[id(encoder)])  # type: ignore[attr-defined]
 
     def diagnostics(self) -> dict[str, np.ndarray]:
         """How far the member furthest from the mean is from it, (N,) in m/s."""
         return {"disagreement_mps": self._disagreement}
 
 
+def member_actions(
+    members: Sequence[Policy], observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None
+) -> np.ndarray:
+    """What each member would do, (M, N, A); what an encoder sees is computed once for all members that share it."""
+    seen: dict[str, Any] = {}
+    actions = []
+    for member in members:
+        encoders = getattr(member, "encoders", ())
+        for encoder in encoders:
+            if encoder.key not in seen:
+                seen[encoder.key] = encoder.features(observation)
+        if encoders:
+            actions.append(member.decide([seen[encoder.key] for encoder in encoders]))  # type: ignore[attr-defined]
+        else:
+            actions.append(member.act(observation, infos if member.spec.requires_privileged_info else None))
+    return np.stack(actions)
+
+
 def _members(folder: PolicyFolder, names: Sequence[str]) -> list[Policy]:
-    """Load the members; those with an equal encoder get the same one."""
     from vla_sim.policies.loading import load_folder
 
-    members = [load_folder(folder.sibling(name)) for name in names]
-    encoders: dict[str, Any] = {}
-    for member in members:
-        encoder = getattr(member, "encoder", None)
-        if encoder is not None:
-            member.encoder = encoders.setdefault(encoder.key, encoder)  # type: ignore[attr-defined]
-    return members
+    return [load_folder(folder.sibling(name)) for name in names]
+
+
+def _weighing(folder: PolicyFolder, fusion: str, members: Sequence[Policy]) -> Weighing:
+    if fusion == "gated":
+        return Gate.from_folder(folder, len(members), len(members[0].spec.action_names) if members else 0)
+    weights = folder.get("weights", list)
+    return Dynamic(weights) if fusion == "dynamic" else Weights(weights)

@@ -30,7 +30,7 @@ TYPES = {
 # Types whose behaviour is their code: the hash covers it.
 CODE_TYPES = ("hold", "random", "replay", "expert")
 # Types that are only a part of policies.
-PARTS = ("clip_backbone",)
+PARTS = ("clip_backbone", "vla_backbone")
 
 
 def load_policy(name: str) -> Policy:
@@ -72,9 +72,16 @@ def folder_hash(folder: PolicyFolder) -> str:
     kind = _checked_type(folder, parts_too=True)
     if kind in CODE_TYPES:
         parts.append(_source_hash(TYPES[kind]))
-    named = [folder.config.get("backbone"), *_texts(folder.config.get("members"))]
-    parts += [folder_hash(folder.sibling(other)) for other in named if isinstance(other, str)]
-    return _digest(parts)
+    return _digest([*parts, *(folder_hash(folder.sibling(other)) for other in _named(folder))])
+
+
+def _named(folder: PolicyFolder) -> list[str]:
+    """The folders that this one is made of, besides itself."""
+    config = folder.config
+    if folder.kind == "vla":
+        shared = config.get("backbone_folders")
+        return _texts(list(shared.values())) if isinstance(shared, dict) else []
+    return _texts([config.get("backbone"), *_texts(config.get("members"))])
 
 
 def policy_names() -> list[str]:

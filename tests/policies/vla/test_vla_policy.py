@@ -92,8 +92,9 @@ def test_lanes_do_not_depend_on_each_other(name, folder, observe, start):
 def test_each_text_is_encoded_once(folder, observe, start, monkeypatch):
     policy = start(load(folder()), 4)
     encoded = []
-    original = policy.reader.read
-    monkeypatch.setattr(policy.reader, "read", lambda texts: encoded.extend(texts) or original(texts))
+    reader = policy.encoders[0].reader
+    original = reader.read
+    monkeypatch.setattr(reader, "read", lambda texts: encoded.extend(texts) or original(texts))
     for seed in range(3):
         policy.act(observe(4, seed, [TEXTS[0], TEXTS[1], TEXTS[0], TEXTS[0]]))
     assert encoded == TEXTS[:2]

@@ -55,6 +55,11 @@ class Backbone(nn.Module, ABC):
 
     widths: tuple[Widths, ...]
 
+    @property
+    def parts(self) -> tuple[Backbone, ...]:
+        """The single backbones inside, in the order of `widths`."""
+        return (self,)
+
     @abstractmethod
     def encode_text(self, tokens: Rows) -> Rows:
         """All that can be computed of instructions before a picture is seen.
@@ -154,6 +159,11 @@ class BothBackbones(Backbone):
         super().__init__()
         self.first, self.second = Kosmos2Backbone(config), ClipBackbone(config)
         self.widths = (*self.first.widths, *self.second.widths)
+
+    @property
+    def parts(self) -> tuple[Backbone, ...]:
+        """Kosmos-2, CLIP."""
+        return self.first, self.second
 
     def encode_text(self, tokens: Rows) -> Rows:
         """Rows of both."""

@@ -15,6 +15,9 @@ HEADINGS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), 
 HEADING_NAMES = ("stop", "F", "B", "L", "R", "FL", "FR", "BL", "BR")
 # Where the Huber loss turns from a parabola into a line, in normalised units.
 HUBER_BETA = 0.1
+# Limits of the logarithm of a spread, in normalised units, and the weight of learning it.
+LOG_SPREAD = (-6.0, 1.0)
+SPREAD_WEIGHT = 0.02
 
 
 def build_codec(head: HeadSpec, action: ActionSpec) -> ActionCodec:
@@ -22,7 +25,9 @@ def build_codec(head: HeadSpec, action: ActionSpec) -> ActionCodec:
     components = len(action.names)
     if head.codec == "headings":
         return HeadingCodec(head.threshold, head.level, head.class_weights)
-    return BinCodec(components, head.bins) if head.codec == "bins" else ContinuousCodec(components)
+    if head.codec == "bins":
+        return BinCodec(components, head.bins)
+    return LaplaceCodec(components) if head.codec == "laplace" else ContinuousCodec(components)
 
 
 class ActionCodec(nn.Module, ABC):
@@ -30,9 +35,11 @@ class ActionCodec(nn.Module, ABC):
 
     Attributes:
         shape: of what the last layer gives for one action.
+        tells_spread: whether the outputs say how far off the action may be.
     """
 
     shape: tuple[int, ...]
+    tells_spread = True
 
     @property
     def width(self) -> int:
@@ -44,12 +51,18 @@ class ActionCodec(nn.Module, ABC):
         """Normalised actions (..., A) from outputs (..., *shape)."""
 
     @abstractmethod
+    def spread(self, outputs: torch.Tensor) -> torch.Tensor:
+        """How far off each component may be, (..., A), normalised."""
+
+    @abstractmethod
     def loss(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Loss of each action, (M,), from outputs (M, *shape) and normalised actions (M, A)."""
 
 
 class ContinuousCodec(ActionCodec):
     """The outputs are the actions; Huber loss."""
+
+    tells_spread = False
 
     def __init__(self, components: int) -> None:
         super().__init__()
@@ -59,9 +72,40 @@ class ContinuousCodec(ActionCodec):
         """The outputs, limited to -1..1."""
         return outputs.clamp(-1, 1)
 
+    def spread(self, outputs: torch.Tensor) -> torch.Tensor:
+        """It cannot tell."""
+        raise NotImplementedError("a continuous head does not tell how far off it may be; take codec laplace")
+
     def loss(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """See `ActionCodec.loss`."""
         return functional.smooth_l1_loss(outputs, target, reduction="none", beta=HUBER_BETA).mean(dim=-1)
+
+
+class LaplaceCodec(ActionCodec):
+    """Actions, and the logarithm of how far off they may be; Huber loss of the one, Laplace's likelihood of the other.
+
+    The error is taken as given while its size is learned, so the actions are those of `ContinuousCodec`.
+    """
+
+    def __init__(self, components: int) -> None:
+        super().__init__()
+        self.shape = (2, components)
+
+    def decode(self, outputs: torch.Tensor) -> torch.Tensor:
+        """The actions, limited to -1..1."""
+        return outputs[..., 0, :].clamp(-1, 1)
+
+    def spread(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Laplace's scale, which is the mean absolute error."""
+        return outputs[..., 1, :].clamp(*LOG_SPREAD).exp()
+
+    def loss(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """See `ActionCodec.loss`."""
+        actions, scale = outputs[:, 0], outputs[:, 1].clamp(*LOG_SPREAD)
+        error = (actions.detach() - target).abs()
+        likelihood = error * torch.exp(-scale) + scale
+        huber = functional.smooth_l1_loss(actions, target, reduction="none", beta=HUBER_BETA)
+        return (huber + SPREAD_WEIGHT * likelihood).mean(dim=-1)
 
 
 class HeadingCodec(ActionCodec):
@@ -96,6 +140,11 @@ class HeadingCodec(ActionCodec):
         """The action of the likeliest class."""
         return self.actions_of(outputs.argmax(dim=-1))
 
+    def spread(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Standard deviation over the classes."""
+        every = torch.tensor(HEADINGS, device=outputs.device, dtype=torch.float32) * self.level
+        return _deviation(outputs.softmax(dim=-1)[..., None], every)
+
     def loss(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """See `ActionCodec.loss`."""
         weight = outputs.new_tensor(self._weights) if self._weights else None
@@ -126,7 +175,18 @@ class BinCodec(ActionCodec):
         """The middle of each component's likeliest bin."""
         return self.actions_of(outputs.argmax(dim=-1))
 
+    def spread(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Standard deviation over the bins."""
+        middles = self.actions_of(torch.arange(self.bins, device=outputs.device))
+        return _deviation(outputs.softmax(dim=-1)[..., None], middles[:, None])[..., 0]
+
     def loss(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """See `ActionCodec.loss`."""
         flat = functional.cross_entropy(outputs.flatten(0, 1), self.encode(target).flatten(), reduction="none")
         return flat.view(target.shape).mean(dim=-1)
+
+
+def _deviation(shares: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Standard deviation (..., A) of values (K, A) that have shares (..., K, 1)."""
+    mean = (shares * values).sum(dim=-2, keepdim=True)
+    return (shares * (values - mean) ** 2).sum(dim=-2).sqrt()

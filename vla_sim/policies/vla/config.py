@@ -20,6 +20,9 @@ class VlaConfig(PreTrainedConfig):
         backbone: kosmos2, clip or both.
         kosmos2: sizes of Kosmos-2; None where the backbone has none, its full size where it has one.
         clip: sizes of CLIP; likewise, ViT-B/32.
+        backbone_folders: policy folder of each backbone whose weights are kept there, frozen and shared, by "kosmos2"
+            and "clip"; None: all weights are in this folder.
+        backbone_sha256: hash of each of those folders, see `PolicyFolder.own_hash`.
         stem_channels: of convolutions in place of the patch embedding, each halving the resolution, the first to a
             quarter; empty: the plain patch embedding of the pretrained models.
         prompt_ids: see `PromptIds`.
@@ -48,6 +51,8 @@ class VlaConfig(PreTrainedConfig):
     backbone: str = "clip"
     kosmos2: Any = None
     clip: Any = None
+    backbone_folders: Any = None
+    backbone_sha256: Any = None
     stem_channels: Any = ()
     prompt_ids: Any = None
     context_length: int = 48
@@ -86,10 +91,22 @@ class VlaConfig(PreTrainedConfig):
         if isinstance(self.context_length, bool) or not isinstance(self.context_length, int) or self.context_length < 1:
             raise ValueError(f"context_length must be a positive whole number, got {self.context_length!r}")
         self._check_text()
+        self._check_folders()
         head, action = self.head_spec, self.action_spec
         if head.codec == "headings" and action.names != ("vx", "vy"):
             raise ValueError(f"head.codec 'headings' is for vx and vy; take 'bins' for {list(action.names)}")
         _ = self.fusion_spec, self.resampler_spec
+
+    def _check_folders(self) -> None:
+        wanted = {part for part in ("kosmos2", "clip") if getattr(self, part) is not None}
+        for key in ("backbone_folders", "backbone_sha256"):
+            named = getattr(self, key)
+            if (named is None) != (self.backbone_folders is None):
+                raise ValueError("backbone_folders and backbone_sha256 go together")
+            if named is not None and not (isinstance(named, dict) and set(named) == wanted):
+                raise ValueError(f"{key} must name a text for each of {sorted(wanted)}, got {named!r}")
+            if named is not None and not all(isinstance(value, str) for value in named.values()):
+                raise ValueError(f"{key} must hold texts, got {named!r}")
 
     def _check_text(self) -> None:
         """Token ids and lengths beyond a backbone's tables would fail only while driving."""

@@ -62,8 +62,13 @@ class ActionHead(nn.Module, ABC):
 
     def step(self, features: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         """One step of every lane: features (n, F) to normalised actions (n, k, A) and the next state."""
+        outputs, state = self.step_outputs(features, state)
+        return self.decode(outputs), state
+
+    def step_outputs(self, features: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        """As `step`, with outputs (n, k, *codec.shape) that are not decoded yet."""
         hidden, state = self._remember(features, state)
-        return self.decode(self._outputs(hidden)), state
+        return self._outputs(hidden), state
 
     def sequence(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Outputs (n, T, k, *codec.shape) for `loss` and `decode`, all steps at once.

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from vla_sim.policies.vla.adapter import Adapter
-from vla_sim.policies.vla.backbones import build_backbone
+from vla_sim.policies.vla.backbones import Features, build_backbone
 from vla_sim.policies.vla.config import VlaConfig
 from vla_sim.policies.vla.fusion import Fusion
 from vla_sim.policies.vla.heads import build_head
@@ -28,11 +28,13 @@ class VlaOutput(ModelOutput):
         features: (F, feature_dim) of the steps that exist.
         where: logits (F, P): in which patch of the first backbone the goal is; a lesson for training, never used to
             drive. None with a pooled fusion or a resampler.
+        read: what each backbone read.
     """
 
     outputs: torch.Tensor | None = None
     features: torch.Tensor | None = None
     where: torch.Tensor | None = None
+    read: tuple[Features, ...] | None = None
 
 
 class VlaModel(PreTrainedModel):
@@ -59,18 +61,27 @@ class VlaModel(PreTrainedModel):
         self.head = build_head(config.fusion_spec.feature_dim, config.head_spec, config.action_spec)
         self.post_init()
 
+    def behind_backbone(self) -> nn.Module:
+        """All that is not backbone, under its names in this model: what a folder with a shared backbone holds."""
+        return nn.ModuleDict({"adapters": self.adapters, "fusion": self.fusion, "head": self.head})
+
     def encode_text(self, tokens: Rows) -> Rows:
         """What of instructions can be computed before a picture is seen; see `Backbone.encode_text`."""
         return self.backbone.encode_text(tokens)
 
     def features(self, images: torch.Tensor, language: Rows) -> torch.Tensor:
         """Features (n, feature_dim) of pictures uint8 (n, H, W, 3) and n rows from `encode_text`."""
-        return self._fused(images, language)[0]
+        return self.fused(self.backbone(images, language))[0]
 
-    def _fused(self, images: torch.Tensor, language: Rows) -> tuple[torch.Tensor, torch.Tensor | None]:
-        read = self.backbone(images, language)
+    def fused(self, read: tuple[Features, ...]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Features (n, feature_dim) of what the backbones read, and `VlaOutput.where`."""
         features, where = self.fusion(tuple(adapt(part) for adapt, part in zip(self.adapters, read, strict=True)))
         return features, where if self.config.resampler is None else None
+
+    def decided(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """The head's outputs (E, T, k, *codec.shape) for features (F, feature_dim) of the steps that exist."""
+        padded = features.new_zeros(*mask.shape, features.shape[1]).masked_scatter(mask[..., None], features)
+        return self.head.sequence(padded, mask)
 
     def forward(self, images: torch.Tensor, tokens: Rows, mask: torch.Tensor) -> VlaOutput:
         """Whole episodes, for training.
@@ -81,9 +92,9 @@ class VlaModel(PreTrainedModel):
             mask: bool (E, T), which steps exist; each row is True from its start on without a gap, F in all.
         """
         episode = mask.nonzero()[:, 0]
-        features, where = self._fused(images, picked(self.encode_text(tokens), episode))
-        padded = features.new_zeros(*mask.shape, features.shape[1]).masked_scatter(mask[..., None], features)
-        return VlaOutput(outputs=self.head.sequence(padded, mask), features=features, where=where)
+        read = self.backbone(images, picked(self.encode_text(tokens), episode))
+        features, where = self.fused(read)
+        return VlaOutput(outputs=self.decided(features, mask), features=features, where=where, read=read)
 
     def loss(self, outputs: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """See `ActionHead.loss`."""

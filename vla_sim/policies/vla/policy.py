@@ -12,15 +12,14 @@ import torch
 
 from vla_sim.policies.base import Policy, PolicySpec
 from vla_sim.policies.folders import CLIP_TOKENIZER, TOKENIZER, PolicyFolder
+from vla_sim.policies.vla.backbones import Features
 from vla_sim.policies.vla.config import VlaConfig
+from vla_sim.policies.vla.encoder import VlaEncoder
 from vla_sim.policies.vla.heads import State
 from vla_sim.policies.vla.hub import StrictDataclassError, init
 from vla_sim.policies.vla.model import VlaModel
-from vla_sim.policies.vla.rows import Rows, stacked
 from vla_sim.policies.vla.texts import TextReader, Tokenizer, load_tokenizer
 
-# Instructions whose encoding is kept: more than an evaluation has at a time, little memory.
-KEPT_TEXTS = 4096
 # Keys of a folder's config that transformers writes and that decide nothing here.
 HUB_KEYS = ("model_type", "architectures", "transformers_version", "dtype", "torch_dtype")
 
@@ -31,17 +30,20 @@ class VlaPolicy(Policy):
     Args:
         model: on the device where it is to run.
         reader: its tokenizers.
+        keys: of its encoders; those of other policies with the same key give the same features. Empty: its own.
     """
 
-    def __init__(self, model: VlaModel, reader: TextReader) -> None:
+    def __init__(self, model: VlaModel, reader: TextReader, keys: Sequence[str] = ()) -> None:
         self.model, self.reader = model.eval(), reader
         config = model.config
         action = config.action_spec
-        self.spec = PolicySpec(action.names, tuple(config.image_px), description=config.description or "vla")
+        self.spec = PolicySpec(action.driven_names, tuple(config.image_px), description=config.description or "vla")
         self.horizon, self.remembers = action.horizon, model.head.remembers
-        self._scale = torch.tensor(action.scale)
-        self._texts: dict[str, Rows] = {}
-        self._last: tuple[tuple[str, ...], Rows] | None = None
+        self.encoders = _encoders(model, reader, keys)
+        driven = [action.names.index(name) for name in action.driven_names]
+        self._driven, self._scale = driven, torch.tensor(action.scale)[driven]
+        self.tells_spread = model.head.codec.tells_spread
+        self._spread: np.ndarray | None = None
         self._state: State = ()
         self._lanes = 0
 
@@ -58,8 +60,15 @@ class VlaPolicy(Policy):
                 model = VlaModel(config).to(dtype=_dtype(config))  # type: ignore[call-arg]
         except (ValueError, TypeError) as error:
             raise folder.error(str(error)) from error
-        folder.load_into(model)
-        return cls(model, _reader(folder, config))
+        if config.backbone_folders is None:
+            folder.load_into(model)
+            return cls(model, _reader(folder, config), [f"{folder.path}:{w.name}" for w in model.backbone.widths])
+        folder.load_into(model.behind_backbone())
+        for part, widths in zip(model.backbone.parts, model.backbone.widths, strict=True):
+            _shared(folder, config, widths.name).load_into(part)
+        first = _shared(folder, config, model.backbone.widths[0].name)
+        keys = [config.backbone_sha256[widths.name] for widths in model.backbone.widths]
+        return cls(model, _reader(first, config), keys)
 
     def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
         """Forget the marked lanes."""
@@ -78,30 +87,46 @@ class VlaPolicy(Policy):
         """Body twists, float32 (N, A): the first of each chunk."""
         return self.chunk(observation, infos)[:, 0]
 
-    @torch.inference_mode()
     def chunk(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
         """Body twists of the next k steps, float32 (N, k, A); moves the memory one step on."""
-        texts = tuple(observation["instruction"])
-        if len(texts) != self._lanes:
-            raise ValueError(f"reset was called for {self._lanes} lanes, act for {len(texts)}")
-        images = torch.from_numpy(np.ascontiguousarray(observation["image"])).to(self.model.device)
-        features = self.model.features(images, self._language(texts))
-        actions, self._state = self.model.head.step(features, self._state)
-        return (actions.float().cpu() * self._scale).numpy()
+        return self._decided([encoder.features(observation) for encoder in self.encoders])
 
-    def _language(self, texts: tuple[str, ...]) -> Rows:
-        """Rows for these texts; each text is encoded by itself, once, so its row never depends on the others."""
-        if self._last is None or self._last[0] != texts:
-            self._last = (texts, stacked([self._encoded(text) for text in texts]))
-        return self._last[1]
+    def decide(self, features: Sequence[Features]) -> np.ndarray:
+        """As `act`, from what this policy's encoders see."""
+        return self._decided(features)[:, 0]
 
-    def _encoded(self, text: str) -> Rows:
-        if text not in self._texts:
-            if len(self._texts) >= KEPT_TEXTS:
-                self._texts.clear()
-            tokens = {name: part.to(self.model.device) for name, part in self.reader.read([text]).items()}
-            self._texts[text] = self.model.encode_text(tokens)
-        return self._texts[text]
+    @torch.inference_mode()
+    def _decided(self, features: Sequence[Features]) -> np.ndarray:
+        if len(features[0].picture) != self._lanes:
+            raise ValueError(f"reset was called for {self._lanes} lanes, act for {len(features[0].picture)}")
+        head = self.model.head
+        outputs, self._state = head.step_outputs(self.model.fused(tuple(features))[0], self._state)
+        if self.tells_spread:
+            spread = head.codec.spread(outputs)
+            self._spread = (spread[:, 0, self._driven].float().cpu() * self._scale).norm(dim=1).numpy()
+        return (head.decode(outputs)[..., self._driven].float().cpu() * self._scale).numpy()
+
+    def diagnostics(self) -> dict[str, np.ndarray]:
+        """`spread_mps`, (N,): how far from the right action it expects to be, where its head can tell."""
+        return {} if self._spread is None else {"spread_mps": self._spread}
+
+
+def _encoders(model: VlaModel, reader: TextReader, keys: Sequence[str]) -> tuple[VlaEncoder, ...]:
+    keys = keys or [f"{id(model)}:{widths.name}" for widths in model.backbone.widths]
+    named = zip(model.backbone.parts, model.backbone.widths, keys, strict=True)
+    return tuple(VlaEncoder(part, reader.only(widths.name), key) for part, widths, key in named)
+
+
+def _shared(folder: PolicyFolder, config: VlaConfig, name: str) -> PolicyFolder:
+    """The folder of a shared backbone, refused unless it is the very one that the head was trained on."""
+    found = folder.sibling(config.backbone_folders[name])
+    wanted, is_ = config.backbone_sha256[name], found.own_hash()
+    if wanted != is_:
+        raise folder.error(
+            f"this head was trained on another {found.name}: backbone_sha256 is {wanted[:12]}..., "
+            f"{found.path} has {is_[:12]}..."
+        )
+    return found
 
 
 def save_policy(model: VlaModel, tokenizers: Mapping[str, Path], folder: Path) -> None:
@@ -118,8 +143,9 @@ def save_policy(model: VlaModel, tokenizers: Mapping[str, Path], folder: Path) -
             (folder / name).write_bytes(path.read_bytes())
     own = folder / CLIP_TOKENIZER
     model.config.tokenizer_clip_sha256 = _sha256(own) if own.is_file() else ""
+    weights = model.behind_backbone().state_dict() if model.config.backbone_folders is not None else None
     # One file whatever the size: a policy folder has one.
-    model.save_pretrained(folder, max_shard_size="100GB")
+    model.save_pretrained(folder, max_shard_size="100GB", state_dict=weights)
 
 
 def _config(folder: PolicyFolder) -> VlaConfig:

@@ -13,7 +13,7 @@ from vla_sim.specs import ACTION_NAMES
 
 BACKBONES = ("kosmos2", "clip", "both")
 HEADS = ("lstm", "mlp", "gpt2", "discrete")
-CODECS = ("continuous", "headings", "bins")
+CODECS = ("continuous", "laplace", "headings", "bins")
 RESAMPLERS = ("mobile", "perceiver")
 NORMALISATIONS = ("bottleneck", "l2")
 FUSIONS = ("spatial", "pooled")
@@ -63,12 +63,15 @@ class ActionSpec:
         names: components, some of ("vx", "vy", "wz") in that order: two or three in use, one is allowed.
         units: of the components in words.
         scale: what a normalised 1 is in m/s (vx, vy) or rad/s (wz), one number for each component.
+        driven: those of the names that the robot is sent; empty: all. A model that learned three components drives a
+            robot of two by leaving one out.
         horizon: consecutive actions that one decision gives, one control step apart.
     """
 
     names: tuple[str, ...] = ("vx", "vy")
     units: str = "m/s, rad/s"
     scale: tuple[float, ...] = (0.5, 0.5)
+    driven: tuple[str, ...] = ()
     horizon: int = 1
 
     def __post_init__(self) -> None:
@@ -77,7 +80,14 @@ class ActionSpec:
         numbers = all(isinstance(s, (int, float)) and not isinstance(s, bool) for s in self.scale)
         if not numbers or len(self.scale) != len(self.names) or not all(0 < s < math.inf for s in self.scale):
             raise ValueError(f"action.scale must be one positive number for each of {self.names}, got {self.scale}")
+        if [name for name in self.names if name in self.driven] != list(self.driven):
+            raise ValueError(f"action.driven must be some of {self.names} in this order, got {self.driven}")
         _whole("action", horizon=self.horizon)
+
+    @property
+    def driven_names(self) -> tuple[str, ...]:
+        """The components that the robot is sent."""
+        return self.driven or self.names
 
 
 @dataclass(frozen=True)
@@ -86,8 +96,8 @@ class HeadSpec:
 
     Attributes:
         kind: lstm remembers the episode, gpt2 the last `window` steps, mlp nothing; discrete is an LSTM over classes.
-        codec: continuous actions, the nine headings, or bins per component; empty: headings for discrete, else
-            continuous.
+        codec: continuous actions, laplace (continuous, with how far off they may be), the nine headings, or bins per
+            component; empty: headings for discrete, else continuous.
         hidden, layers, dropout: of the memory.
         window: steps that gpt2 sees.
         attention_heads: of gpt2; must divide hidden.
@@ -113,8 +123,8 @@ class HeadSpec:
         if not self.codec:
             object.__setattr__(self, "codec", "headings" if self.kind == "discrete" else "continuous")
         _one_of("head.codec", self.codec, CODECS)
-        if self.kind == "discrete" and self.codec == "continuous":
-            raise ValueError("head.codec must be headings or bins for a discrete head, got 'continuous'")
+        if self.kind == "discrete" and self.codec in ("continuous", "laplace"):
+            raise ValueError(f"head.codec must be headings or bins for a discrete head, got {self.codec!r}")
         _whole("head", hidden=self.hidden, layers=self.layers, window=self.window, bins=self.bins)
         _whole("head", attention_heads=self.attention_heads)
         _share("head.dropout", self.dropout)

@@ -93,6 +93,10 @@ class TextReader:
             rows[f"{name}.ids"], rows[f"{name}.mask"] = tokenizer.read(said)
         return rows
 
+    def only(self, name: str) -> TextReader:
+        """A reader for that backbone alone."""
+        return TextReader({name: self.tokenizers[name]})
+
     @classmethod
     def small(cls, tokenizer: InstructionTokenizer, backbones: Sequence[str]) -> TextReader:
         """The same small tokenizer for all backbones."""
