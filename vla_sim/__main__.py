@@ -11,6 +11,7 @@ COMMANDS = {
     "eval": "drive policies through scenarios and report",
     "benchmark": "rank policies by driving, beside their offline error",
     "collect": "record drives of the expert as a data set",
+    "expand": "add simulated drives to real recordings",
     "replay": "rebuild one recorded episode, verify it, film it",
     "train": "train the shipped policies from seeds",
 }

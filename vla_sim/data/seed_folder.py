@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,10 @@ ENDINGS = (".h5", ".hdf5")
 # Of the scripted collection: one key is 0.4 s of motion.
 STEP_S = 0.4
 # Recordings that are looked at for the channel order of a folder, and pictures of each.
-LOOKS, LOOK_FRAMES = 12, 3
+LOOKS, LOOK_FRAMES = 48, 3
+# Share of those with a clear look that must contradict the others before a folder counts as mixed, and their least
+# number: single recordings do mislead.
+MIXED_SHARE, MIXED_LEAST = 0.15, 2
 INSTRUCTION_SOURCES = ("file", "labels", "both")
 
 
@@ -123,7 +126,7 @@ class SeedFolder:
         looks = [(recording, recording.looks_like) for recording in silent]
         clear = [(recording, look) for recording, look in looks if look.source == "guessed"]
         votes = Counter(look.order for _, look in clear)
-        if len(votes) > 1:
+        if min(votes[RGB], votes[BGR]) >= max(MIXED_LEAST, MIXED_SHARE * len(clear)):
             odd_order = votes.most_common()[-1][0]
             odd = next(recording for recording, look in clear if look.order == odd_order)
             raise UserError(
@@ -131,8 +134,9 @@ class SeedFolder:
                 f"({odd.name} is {odd_order}); sort them into two folders, or say which it is with channel_order"
             )
         if clear:
-            return Order(clear[0][1].order, "guessed", float(np.mean([look.warmth for _, look in clear])))
-        return replace(looks[0][1]) if looks else Order(RGB, "assumed")
+            order = votes.most_common(1)[0][0]
+            return Order(order, "guessed", float(np.mean([look.brownness for _, look in clear])))
+        return looks[0][1] if looks else Order(RGB, "assumed")
 
     def _some(self) -> list[SeedRecording]:
         picked = np.unique(np.linspace(0, len(self) - 1, min(LOOKS, len(self))).round().astype(int))
@@ -269,15 +273,7 @@ class SeedRecording:
             return Order(self.reading.channel_order, "given")
         if "channel_order" in self.facts.ours:
             return Order(check_choice(str(self.facts.ours["channel_order"])), "file")
-        if self.folder is None:
-            return self.looks_like
-        whole, own = self.folder.guessed_order, self.looks_like
-        if own.source == "guessed" and whole.source == "guessed" and own.order != whole.order:
-            raise UserError(
-                f"{self.path}: mixed channel order: it looks like {own}, but its folder like {whole}; "
-                "sort them, or say which it is with channel_order"
-            )
-        return whole
+        return self.looks_like if self.folder is None else self.folder.guessed_order
 
     def check(self) -> None:
         """Look at everything but the pictures.

@@ -46,6 +46,10 @@ class Entry:
     def __post_init__(self) -> None:
         object.__setattr__(self, "facts", MappingProxyType(dict(sorted(self.facts.items()))))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Entries travel between processes; read-only views do not."""
+        return Entry.from_json, (self.to_json(),)
+
     def to_json(self) -> str:
         """One line."""
         values = {key: getattr(self, key) for key in ("index", "name", "file", "sha256", "frames")}

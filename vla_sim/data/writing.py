@@ -133,8 +133,11 @@ class FolderLock:
         self._file.flush()
 
     def release(self) -> None:
-        """Let others write."""
-        self._file.close()
+        """Let others write. The file stays: removing it could take the lock from who has just found it."""
+        if not self._file.closed:
+            with contextlib.suppress(OSError):
+                self._file.truncate(0)
+            self._file.close()
 
     def __enter__(self) -> FolderLock:
         return self

@@ -1,0 +1,86 @@
+"""What the commands `collect` and `expand` share: options of the drives, and the line that says how far they are."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vla_sim.data.store import Entry, EpisodeStore
+    from vla_sim.learning.recording import RecordingSetup
+
+
+def add_drive_options(made: argparse.ArgumentParser) -> None:
+    """Options that `collect` and `expand` share."""
+    made.add_argument("--workers", type=int, default=2, help="processes (default 2)")
+    made.add_argument("--noise", type=float, default=0.0, help="smooth noise on the steering, in shares of full speed")
+    made.add_argument("--keys", action="store_true", help="steer by the eight directions of the robot's keys")
+    made.add_argument("--embodiment", default="serbot")
+    made.add_argument("--image-px", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help="size of the pictures")
+    made.add_argument("--language", choices=("en", "ko"), help="of the sentences (default: both)")
+    made.add_argument("--renderer", default="software")
+
+
+def check_counts(options: argparse.Namespace, *names: str) -> None:
+    """Refuse counts below one.
+
+    Raises:
+        UserError: names the option.
+    """
+    from vla_sim.errors import UserError
+
+    for name in (*names, "workers"):
+        if getattr(options, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(options, name)}")
+
+
+def setup_of(options: argparse.Namespace) -> RecordingSetup:
+    """What decides the drives."""
+    from vla_sim.learning.recording import RecordingSetup
+
+    return RecordingSetup(
+        policy=getattr(options, "policy", "expert"),
+        embodiment=options.embodiment,
+        image_px=tuple(options.image_px) if options.image_px else None,
+        noise=options.noise,
+        keys=options.keys,
+        language=options.language,
+        renderer=options.renderer,
+    )
+
+
+class Progress:
+    """One line that says how far a collection is."""
+
+    def __init__(self, jobs: Sequence[object], store: EpisodeStore, setup: RecordingSetup) -> None:
+        self._store, self._total, self._first = store, len(jobs), len(store.entries)
+        self._step_s = setup.robot().control_s
+        self._begin = self._shown = time.perf_counter()
+        self._steps = 0
+        if self._first:
+            print(f"{self._first} of {self._total} episodes are complete already", flush=True)
+
+    def __call__(self, entry: Entry) -> None:
+        """Count an episode."""
+        self._steps += entry.frames
+        now = time.perf_counter()
+        pause_s = 0.2 if sys.stdout.isatty() else 5.0
+        if now - self._shown > pause_s:
+            self._shown = now
+            print(self._line(), end="\r" if sys.stdout.isatty() else "\n", flush=True)
+
+    def end(self, out: Path) -> None:
+        """Say what there is now."""
+        outcomes = [str(entry.facts.get("outcome", "")) for entry in self._store.entries.values()]
+        driven = [outcome for outcome in outcomes if outcome]
+        shares = ", ".join(f"{driven.count(name)} {name}" for name in dict.fromkeys(sorted(driven)))
+        print(f"{self._line()}\n{out}: {len(outcomes)} episodes, {shares}")
+
+    def _line(self) -> str:
+        taken_s = time.perf_counter() - self._begin
+        speed = f"{self._steps * self._step_s / taken_s:.0f} x real time"
+        return f"{len(self._store.entries)}/{self._total} episodes, {speed}, {taken_s:.1f} s"
