@@ -13,8 +13,8 @@ from vla_sim.cli import run_command
 if TYPE_CHECKING:
     from vla_sim.data.audit.examine import Audit
 
-EPILOG = """DIR is a LeRobot data set (v3.0), a folder of HDF5 recordings, or a folder of such folders; folders named val,
-eval or test are the evaluation split.
+EPILOG = """DIR is a LeRobot data set (v3.0), a folder of HDF5 recordings, or a folder of such folders.
+Folders named val, eval or test are the evaluation split.
 
 examples:
   python -m vla_sim.audit data/recordings

@@ -10,8 +10,8 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +45,7 @@ from vla_sim.data.lerobot_format import (
 )
 from vla_sim.data.lerobot_stats import as_lists, image_stats, pooled_stats, vector_stats
 from vla_sim.data.lerobot_video import CODEC, CRF, GOP, PIXELS, PRESET, join_films, need_av, write_film
+from vla_sim.data.writing import FolderLock, clear_errors, sync_folder
 from vla_sim.errors import UserError
 from vla_sim.types import Outcome
 
@@ -147,8 +148,7 @@ class LeRobotWriter:
 
     def close(self) -> None:
         """Let go of the folder; complete episodes stay aside for `resume=True`."""
-        if not self._lock.closed:
-            self._lock.close()
+        self._lock.release()
         if not self._facts and self._part.is_dir():
             shutil.rmtree(self._part)
 
@@ -165,7 +165,7 @@ class LeRobotWriter:
         if self._features and features != self._features:
             raise UserError(f"episode {episode.name} does not fit: {_difference(self._features, features)}")
         aside, place = self._part / "adding", self._part / "episodes" / f"{len(self):06d}"
-        try:
+        with self._kept():
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)
             self._write_settings(features)
@@ -173,11 +173,7 @@ class LeRobotWriter:
             _sync(aside)
             place.parent.mkdir(exist_ok=True)
             aside.rename(place)
-        except OSError as error:
-            raise UserError(
-                f"episode {episode.name} cannot be written: {error}; "
-                f"{len(self)} complete episodes are kept in {self._part}, resume=True goes on with them"
-            ) from error
+            sync_folder(place.parent)
         self._features = features
         self._remember(facts)
 
@@ -280,7 +276,7 @@ class LeRobotWriter:
         if not self._facts:
             raise UserError(f"no episode was added: a LeRobot data set cannot be empty, {self.root} was not written")
         whole = self._part / "whole"
-        try:
+        with self._kept():
             shutil.rmtree(whole, ignore_errors=True)
             rows = [
                 {"episode_index": i, "tasks": [f["task"]], "length": f["frames"]} for i, f in enumerate(self._facts)
@@ -293,12 +289,20 @@ class LeRobotWriter:
             (self._part / "finished").touch()
             self.root.parent.mkdir(parents=True, exist_ok=True)
             whole.replace(self.root)
-        except OSError as error:
-            raise UserError(
-                f"{self.root} cannot be written: {error}; {len(self)} complete episodes are kept in {self._part}, "
-                "resume=True goes on with them"
-            ) from error
+            sync_folder(self.root.parent)
         shutil.rmtree(self._part)
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """What the disk refuses, in one sentence that says what is left."""
+        try:
+            with clear_errors(self.root):
+                yield
+        except UserError as error:
+            if isinstance(error.__cause__, OSError):
+                kept = f"{len(self)} complete episodes are kept in {self._part}, resume=True goes on with them"
+                raise UserError(f"{error}; {kept}") from error.__cause__
+            raise
 
     def _part_of(self, episode: int, file: str) -> Path:
         return self._part / "episodes" / f"{episode:06d}" / file
@@ -377,7 +381,7 @@ class LeRobotWriter:
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
-    def _open_part(self, resume: bool) -> io.TextIOWrapper:
+    def _open_part(self, resume: bool) -> FolderLock:
         if self.root.exists() and not (self.root.is_dir() and not any(self.root.iterdir())):
             # A crash after the data set appeared, before the parts were cleared away.
             if (self._part / "finished").exists():
@@ -389,13 +393,12 @@ class LeRobotWriter:
                 f"an unfinished data set of {len(unfinished)} episodes lies in {self._part}; "
                 "go on with it (resume=True) or delete that folder"
             )
-        self._part.mkdir(parents=True, exist_ok=True)
-        lock = _locked(self._part / "lock")
+        lock = FolderLock(self._part)
         if unfinished:
             try:
                 self._read_part(unfinished)
             except BaseException:
-                lock.close()
+                lock.release()
                 raise
         return lock
 
@@ -489,17 +492,3 @@ def _sync(folder: Path) -> None:
         if path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-
-
-def _locked(path: Path) -> io.TextIOWrapper:
-    """The open file, locked until it is closed or the process ends."""
-    file = path.open("w", encoding="utf-8")
-    with suppress(ImportError):  # no fcntl on Windows: there two writers are not told apart
-        import fcntl
-
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.close()
-            raise UserError(f"another writer is at work on {path.parent}") from error
-    return file

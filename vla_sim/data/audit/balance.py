@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from vla_sim.data.audit.findings import Finding, Severity, some
-from vla_sim.data.audit.table import STILL, ActionTable
+from vla_sim.data.audit.table import ActionTable
 
 # Share of the rarer side below which a policy learns the other, or leans to it.
 SIDE_CRITICAL, SIDE_WARNING = 0.1, 1 / 3
@@ -17,6 +17,10 @@ SCENARIO_RATIO = 3.0
 STOP_WARNING, FIRST_WARNING = 0.2, 0.5
 # Episodes in which robot and label go to different sides.
 MISMATCH_WARNING, MISMATCH_CRITICAL = 0.02, 0.2
+# Sideways sum, in steps at full speed, that counts as swinging out.
+SWING = 0.5
+# Share of failed drives that matters.
+FAILED_WARNING = 0.1
 # Fewer episodes than this are few, for one scenario.
 FEW_PER_SCENARIO = 10
 
@@ -58,8 +62,8 @@ def sides(table: ActionTable) -> Finding:
 
 
 def side_mismatch(table: ActionTable) -> Finding | None:
-    """Episodes whose first sideways motion (or turn) is away from the side that is asked for."""
-    first = _first_sideways(table)
+    """Episodes whose largest excursion is away from the side that is asked for."""
+    first = _way_around(table)
     judged = [i for i, side in enumerate(table.sides) if side and first[i]]
     if not judged:
         return None
@@ -71,9 +75,9 @@ def side_mismatch(table: ActionTable) -> Finding | None:
     return Finding(
         "side_mismatch",
         severity,
-        f"{len(wrong)} of {len(judged)} demonstrations first move away from the side they are labelled with"
+        f"{len(wrong)} of {len(judged)} demonstrations swing out to the other side than their label says"
         if wrong
-        else f"all {len(judged)} demonstrations first move to the side they are labelled with",
+        else f"all {len(judged)} demonstrations swing out to the side that their label says",
         text="Positive lateral speed is left. Labels may be wrong, or the sign of the column, or its meaning.",
         advice="Watch these episodes; check sign and order of the action columns.",
         weight=share,
@@ -82,16 +86,18 @@ def side_mismatch(table: ActionTable) -> Finding | None:
     )
 
 
-def _first_sideways(table: ActionTable) -> np.ndarray:
-    """Sign of the first sideways motion of each episode, of the first turn where there is none; 0 for none: (E,)."""
+def _way_around(table: ActionTable) -> np.ndarray:
+    """Where each episode swings out the furthest: sign of the extreme of the summed sideways speed, else of the turn.
+
+    The sum over the steps forgives noise and a correction at the start, which the sign of one action does not.
+    """
     names = table.recorded[0].action_names if len(table) else ()
     sign = np.zeros(len(table))
     for name in ("vy", "wz"):
         if name in names:
-            moved = table.actions[:, :, names.index(name)]
-            moved = np.where(np.abs(moved) >= STILL * table.scale, moved, 0)
-            first = np.take_along_axis(moved, (moved != 0).argmax(axis=1)[:, None], axis=1)[:, 0]
-            sign = np.where(sign == 0, np.sign(first), sign)
+            path = table.actions[:, :, names.index(name)].cumsum(axis=1)
+            furthest = np.take_along_axis(path, np.abs(path).argmax(axis=1)[:, None], axis=1)[:, 0]
+            sign = np.where((sign == 0) & (np.abs(furthest) >= SWING * table.scale), np.sign(furthest), sign)
     return sign
 
 
@@ -105,6 +111,8 @@ def scenarios(table: ActionTable) -> Finding | None:
     uneven, few = most > SCENARIO_RATIO * least, least < FEW_PER_SCENARIO
     severity = Severity.WARNING if uneven else Severity.NOTE if few else Severity.GOOD
     title = f"{len(counts)} scenarios of {least} to {most} episodes"
+    if least == most:
+        title = f"{len(counts)} scenarios of {most} episodes each"
     if len(counts) == 1:
         title = f"one scenario: {common} ({most} episodes)"
     elif uneven:
@@ -122,6 +130,27 @@ def scenarios(table: ActionTable) -> Finding | None:
         advice="Fill up the rare ones (python -m vla_sim.expand), or weight them in training." if uneven else "",
         weight=1 - least / most,
         figures={"scenarios": dict(counts.most_common()), "distances": dict(distances.most_common())},
+    )
+
+
+def outcomes(table: ActionTable) -> Finding | None:
+    """Drives that did not end well."""
+    counts = Counter(r.labels["outcome"] for r in table.recorded if r.labels.get("outcome"))
+    if not counts:
+        return None
+    judged, failed = sum(counts.values()), sum(counts.values()) - counts["success"]
+    share = failed / judged
+    names = [r.name for r in table.recorded if r.labels.get("outcome", "success") != "success"]
+    said = ", ".join(f"{n} {what.replace('_', ' ')}" for what, n in counts.most_common() if what != "success")
+    return Finding(
+        "outcomes",
+        Severity.WARNING if share >= FAILED_WARNING else Severity.NOTE if failed else Severity.GOOD,
+        f"{failed} of {judged} drives failed ({said})" if failed else f"all {judged} judged drives succeeded",
+        text="Imitating what was done in them teaches failing; what an expert would have done there is worth much.",
+        advice="Train on the expert's labels where there are some, else leave these drives out.",
+        weight=share,
+        figures=dict(counts.most_common()),
+        episodes=some(names),
     )
 
 
@@ -211,12 +240,13 @@ def lengths(table: ActionTable) -> Finding:
     """How long episodes are."""
     low, middle, high = (int(v) for v in np.percentile(table.lengths, [0, 50, 100]))
     short = np.flatnonzero(table.lengths < max(3, middle // 4))
-    same = "all " if low == high else ""
-    title = f"{same}{low} steps" if same else f"{low} to {high} steps, half of them below {middle}"
+    title = f"episodes have {low} to {high} steps, half of them at most {middle}"
+    if low == high:
+        title = f"all episodes have {low} steps"
     return Finding(
         "lengths",
         Severity.WARNING if len(short) else Severity.GOOD,
-        f"{len(short)} demonstrations are much shorter than the others" if len(short) else f"episodes have {title}",
+        f"{len(short)} demonstrations are much shorter than the others" if len(short) else title,
         text=f"Median {middle} steps, shortest {low}." if len(short) else "",
         advice="Look whether they were broken off." if len(short) else "",
         weight=len(short) / len(table),

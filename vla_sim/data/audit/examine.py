@@ -124,6 +124,7 @@ def examine(
         balance.sides(table),
         balance.side_mismatch(table),
         balance.scenarios(table),
+        balance.outcomes(table),
         *balance.standstill(table),
         balance.lattice(table),
         balance.lengths(table),

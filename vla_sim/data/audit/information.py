@@ -59,7 +59,7 @@ def instruction_information(table: ActionTable, *, seed: int = 0) -> Finding:
     entropy = _entropy(np.bincount(words))
     if len(table) < FEWEST_EPISODES:
         return Finding("instruction_information", Severity.NOTE, "too few episodes to say", figures=figures)
-    bits, chance, p_value = _permuted(words, table.symbols(), seed)
+    bits, chance, p_value = _permuted(words, table.symbols(coarse=True), seed)
     excess = max(0.0, bits - chance)
     figures |= {
         "bits": excess,
@@ -71,19 +71,25 @@ def instruction_information(table: ActionTable, *, seed: int = 0) -> Finding:
     severity = Severity.GOOD
     if p_value > SIGNIFICANT:
         severity = Severity.CRITICAL if len(table) >= 5 * FEWEST_EPISODES else Severity.WARNING
-    elif excess < LITTLE * entropy:
+    elif missing:
         severity = Severity.WARNING
+    elif excess < LITTLE * entropy:
+        severity = Severity.NOTE
     said = f"{excess:.2f} of {entropy:.2f} bits"
     title = f"instructions tell {said} about the action at a step"
     if p_value > SIGNIFICANT:
         title = f"instructions tell nothing about actions: {said}, no more than chance (p = {p_value:.2g})"
+    elif missing:
+        title = f"{missing} of {len(sentences)} episodes have no instruction; what is known tells {said} of a step"
     return Finding(
         "instruction_information",
         severity,
         title,
         text=f"Mutual information given the frame, corrected by the mean of {PERMUTATIONS} random pairings "
         f"({chance:.2f} bits; p = {p_value:.2g}), averaged over steps; instructions grouped by {by}.",
-        advice="Check that sentences belong to their episodes; a policy trained on it will ignore them.",
+        advice="Add the sentence that each drive was recorded for."
+        if missing
+        else "Check that sentences belong to their episodes; a policy trained on it will ignore them.",
         weight=1 - min(1.0, excess / max(entropy, 1e-9)),
         figures=figures,
     )

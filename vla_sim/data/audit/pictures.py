@@ -9,7 +9,7 @@ import numpy as np
 
 from vla_sim.data.audit.findings import Finding, Severity, some
 from vla_sim.data.audit.recorded import Broken, Recorded
-from vla_sim.data.channel_order import DECIDED, warmth
+from vla_sim.data.channel_order import DECIDED, brownness
 from vla_sim.errors import UserError
 
 # Pictures of one episode that are looked at, and episodes at most (spread evenly).
@@ -17,8 +17,12 @@ PER_EPISODE, MOST_EPISODES = 3, 300
 THUMBNAIL_PX = 24
 # A picture whose pixels spread less than this (0..255) shows nothing.
 FLAT = 3.0
-# Share of episodes with clearly blue pictures that makes the order suspicious; and of both kinds, mixed.
-BLUE, MIXED = 0.5, 0.05
+# Share of episodes with clearly blue pictures that makes the order suspicious; higher where files say their order.
+BLUE, BLUE_DECLARED = 0.5, 0.9
+# Episodes whose colours say anything; of fewer no share is taken.
+FEWEST_DECIDED = 4
+# Mixed order: share of both kinds, share of blue ones that come so much closer to a brown one when swapped.
+MIXED, MIXED_CLOSER, CLOSER = 0.05, 0.7, 0.6
 # The picture's nearest neighbour names the side this much more often than guessing.
 TELLS_SIDE = 0.9
 FEWEST_EPISODES = 10
@@ -30,7 +34,7 @@ class Look:
 
     Attributes:
         recorded: the episode.
-        warmth: see `vla_sim.data.channel_order`; as stored.
+        brownness: see `vla_sim.data.channel_order`; of the pictures as `Recorded` gives them.
         spread: smallest standard deviation of a picture.
         frozen: whether its pictures are equal though the robot moved between them.
         first_hash: of the first picture's bytes.
@@ -39,7 +43,7 @@ class Look:
     """
 
     recorded: Recorded
-    warmth: float
+    brownness: float
     spread: float
     frozen: bool
     first_hash: int
@@ -70,7 +74,7 @@ def _look(recorded: Recorded) -> Look:
     same = len(steps) > 1 and all(np.array_equal(images[0], other) for other in images[1:])
     return Look(
         recorded,
-        warmth=warmth(images[:, ::2, ::2]),
+        brownness=brownness(images[:, ::2, ::2]),
         spread=float(min(image[::4, ::4].std() for image in images)),
         frozen=bool(same and moved),
         first_hash=hash(images[0].tobytes()),
@@ -95,45 +99,65 @@ def channel_order(looks: Sequence[Look]) -> Finding | None:
     """Whether pictures look as if red and blue were swapped, in all or some episodes."""
     if not looks:
         return None
-    values = np.array([look.warmth for look in looks])
+    values = np.array([look.brownness for look in looks])
     declared = {str(look.recorded.labels.get("channel_order", "")) for look in looks} - {""}
-    blue, warm = values <= -DECIDED, values >= DECIDED
+    blue, brown = values <= -DECIDED, values >= DECIDED
+    closer = _closer_when_swapped([look.thumbnail for look in looks], blue, brown)
     figures = {
         "blue": int(blue.sum()),
-        "warm": int(warm.sum()),
-        "undecided": int((~blue & ~warm).sum()),
-        "median_warmth": float(np.median(values)),
+        "brown": int(brown.sum()),
+        "undecided": int((~blue & ~brown).sum()),
+        "median_brownness": float(np.median(values)),
+        "closer_when_swapped": closer,
         "declared": sorted(declared),
     }
     names = [look.recorded.name for look, flag in zip(looks, blue, strict=True) if flag]
-    both = min(blue.mean(), warm.mean())
-    if both >= MIXED:
+    decided = max(int(blue.sum() + brown.sum()), FEWEST_DECIDED)
+    bluish, both = blue.sum() / decided, min(blue.sum(), brown.sum()) / decided
+    if both >= MIXED and closer >= MIXED_CLOSER:
         return Finding(
             "channel_order",
             Severity.CRITICAL,
-            f"channel order looks mixed: {int(warm.sum())} episodes are warm, {int(blue.sum())} blue",
-            text="Rooms have one light; pictures of which some are mostly blue and some mostly warm were probably "
-            "stored with red and blue swapped in one part.",
+            f"channel order looks mixed: {int(brown.sum())} episodes are rather brown, {int(blue.sum())} rather blue",
+            text=f"{closer:.0%} of the blue ones look more like a brown one once red and blue are swapped: probably "
+            "one part was stored as RGB and one as BGR.",
             advice="Look at both kinds below; say the order of each part when reading.",
-            weight=both,
+            weight=1,
             figures=figures,
             episodes=some(names),
         )
-    if blue.mean() >= BLUE:
+    if bluish >= (BLUE_DECLARED if declared else BLUE):
         return Finding(
             "channel_order",
             Severity.WARNING,
-            f"pictures look like BGR, not RGB: {int(blue.sum())} of {len(looks)} episodes are mostly blue",
-            text="Wood, cardboard, skin and lamps are warm, little in a room is blue. A backbone that was trained on "
-            "RGB sees false colours."
+            f"pictures look like BGR, not RGB: {int(blue.sum())} of {len(looks)} episodes are bluer than rooms are",
+            text="Wood, cardboard and flower pots are brown, hardly anything in a room is azure. A backbone that was "
+            "trained on RGB sees false colours."
             + (f" The files say {', '.join(sorted(declared))}." if declared else " The files do not say their order."),
             advice="Look at the pictures below and say the order when reading.",
-            weight=float(blue.mean()),
+            weight=float(bluish),
             figures=figures,
             episodes=some(names),
         )
-    said = "looks like RGB" if warm.mean() >= BLUE else "cannot be told from the colours"
+    said = "looks like RGB" if brown.sum() / decided >= BLUE else "cannot be told from the colours"
     return Finding("channel_order", Severity.GOOD, f"channel order {said}", figures=figures)
+
+
+def _closer_when_swapped(thumbnails: Sequence[np.ndarray], blue: np.ndarray, brown: np.ndarray) -> float:
+    """Share of the blue pictures that lie nearer to some brown one with red and blue swapped than as they are.
+
+    Of one room stored in two orders nearly all do; of rooms with lights and things of their own, few.
+    """
+    if not blue.any() or not brown.any():
+        return 0.0
+    flat = np.stack(thumbnails)
+    known = flat[brown].reshape(int(brown.sum()), -1)
+
+    def nearest(pictures: np.ndarray) -> np.ndarray:
+        rows = pictures.reshape(len(pictures), -1)
+        return np.array([np.abs(known - row).mean(axis=1).min() for row in rows])
+
+    return float((nearest(flat[blue][..., ::-1]) < CLOSER * nearest(flat[blue])).mean())
 
 
 def damaged_pictures(looks: Sequence[Look]) -> Finding | None:

@@ -42,7 +42,7 @@ class Recorded(Protocol):
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """What is known: scenario, side, distance, seed, split, channel_order; absent where unknown."""
+        """What is known: scenario, side, distance, seed, split, outcome, channel_order; absent where unknown."""
 
     def image(self, t: int) -> np.ndarray:
         """The picture before action t, uint8 (height, width, 3): RGB where the file says its order, else as stored."""

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from vla_sim.data.audit.balance import STILL
 from vla_sim.data.audit.examine import Audit
 from vla_sim.data.audit.findings import Severity
 from vla_sim.data.audit.pictures import Look
-from vla_sim.data.audit.table import ActionTable
+from vla_sim.data.audit.table import STILL, ActionTable
 
 TEMPLATE = "report.html.j2"
 # Rows of the table of sequences, steps of each, and pictures shown.
@@ -224,7 +223,7 @@ def _picture(look: Look) -> dict[str, Any]:
         "instruction": look.recorded.instruction,
         "stored": _jpeg(image),
         "swapped": _jpeg(image[..., ::-1]),
-        "warmth": look.warmth,
+        "brownness": look.brownness,
     }
 
 

@@ -28,7 +28,7 @@ def seed_recordings(folder: Path, split: str) -> Iterator[Recorded | Broken]:
         folder: searched with what is below it.
         split: of recordings in whose path no folder names one.
     """
-    for recording in SeedFolder(folder, SeedReading(unknown_names=True)):
+    for recording in SeedFolder(folder, SeedReading(unknown_names=True, instruction="file")):
         try:
             yield _FromSeed(recording, split_of(recording.path.relative_to(folder).parts[:-1], split))
         except UserError as error:
@@ -50,6 +50,7 @@ class _FromSeed:
             "side": recording.side.value if recording.side else "",
             "distance": recording.distance,
             "channel_order": self._order,
+            "outcome": str(recording.facts.ours.get("outcome", "")),
             "split": split,
         }
         self.labels: Mapping[str, str] = {**known, **{key: value for key, value in named.items() if value}}

@@ -12,7 +12,9 @@ DUPLICATES_CRITICAL, DUPLICATES_WARNING = 0.5, 0.1
 # The fewest different sequences that are worth training on (the seed project's own gate).
 FEWEST_DISTINCT = 10
 # Nearly the same: after a shift of at most so many steps, so much of the overlap is within this share of top speed.
-NEAR_SHIFT, NEAR_STEPS, NEAR_ACTION = 2, 0.9, 0.1
+NEAR_SHIFT, NEAR_STEPS, NEAR_ACTION = 2, 0.9, 0.05
+# Share of the different sequences that are nearly equal to another; scenes may differ where sequences do not.
+NEAR_NOTE, NEAR_WARNING = 0.25, 0.75
 # Sequences compared with each other at most; a larger set is sampled evenly.
 MOST_COMPARED = 1500
 # How well the frame number alone tells the action (leave one episode out).
@@ -30,7 +32,7 @@ def duplicates(table: ActionTable) -> tuple[Finding, list[np.ndarray]]:
     groups = [np.flatnonzero(inverse == i) for i in np.argsort(-counts, kind="stable")]
     per_side = {side: _largest(numbers[index]) for side, index in table.groups().items()}
     judged = {side: top for side, top in per_side.items() if top[1] >= FEWEST_EPISODES} or per_side
-    worst = max((same / total for same, total in judged.values()), default=0.0)
+    worst = max((same / total for same, total in judged.values() if same > 1), default=0.0)
     # A random split puts a copy of most repeated episodes on the training side.
     leaked = float(np.mean([1 - (1 - SPLIT) ** (len(g) - 1) for g in groups for _ in g])) if groups else 0.0
     distinct = len(groups)
@@ -63,7 +65,9 @@ def duplicates(table: ActionTable) -> tuple[Finding, list[np.ndarray]]:
         f"{leaked:.0%} of the evaluation episodes into training, so a low validation error would say nothing."
         if distinct < len(table)
         else "",
-        advice="Record again with obstacle, goal and start moved each time; keep one copy of each sequence.",
+        advice="Record again with obstacle, goal and start moved each time; keep one copy of each sequence."
+        if severity is not Severity.NOTE
+        else "",
         weight=1 + worst,
         figures={
             "episodes": len(table),
@@ -94,7 +98,7 @@ def near_duplicates(table: ActionTable, groups: list[np.ndarray]) -> Finding | N
     families = _families(table.rows(chosen))
     effective = len(set(families.tolist()))
     share = 1 - effective / len(chosen)
-    severity = Severity.GOOD if share < 0.25 else Severity.NOTE if share < 0.5 else Severity.WARNING
+    severity = Severity.GOOD if share < NEAR_NOTE else Severity.NOTE if share < NEAR_WARNING else Severity.WARNING
     if effective < FEWEST_DISTINCT <= len(table):
         severity = Severity.WARNING
     largest = np.bincount(families).max()

@@ -12,6 +12,7 @@ import numpy as np
 
 from vla_sim.data.audit.recorded import EVALUATION, TRAIN, Broken, Recorded, RecordedSet, labels_of
 from vla_sim.data.audit.seed import EVALUATION_FOLDERS, seed_recordings, split_of
+from vla_sim.data.channel_order import RGB
 from vla_sim.data.lerobot_format import ACTION, INFO_PATH, read_info
 from vla_sim.data.lerobot_reader import LeRobotReader, LeRobotRecording, component_names
 from vla_sim.data.seed_folder import SeedFolder
@@ -87,7 +88,10 @@ class _FromLeRobot:
         self.name, self.instruction = recording.name, recording.instruction
         self.actions, self.action_names = actions, names
         self.events = tuple(recording.facts["events"]) if recording.facts.get("events") else None
-        self.labels: Mapping[str, str] = {"split": split, **labels_of(recording.facts.get("provenance", {}))}
+        known = {"split": split, "channel_order": RGB}
+        if recording.outcome:
+            known["outcome"] = recording.outcome.value
+        self.labels: Mapping[str, str] = {**known, **labels_of(recording.facts.get("provenance", {}))}
 
     def image(self, t: int) -> np.ndarray:
         """See `Recorded`."""

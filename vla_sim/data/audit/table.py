@@ -13,8 +13,10 @@ from vla_sim.data.audit.recorded import Recorded, side_of
 SAME = 0.01
 # An action with all components below this share of the largest is a standstill.
 STILL = 0.02
-# Where actions are not on a lattice, they are sorted into bins of this share of the largest component.
+# Actions that are on no lattice are binned by this share of the largest component.
 BIN = 0.2
+# Where only signs count: components below this share of the largest are zero.
+BAND = 0.2
 # A set is on a lattice when no component takes more values than this.
 LATTICE_VALUES = 9
 
@@ -74,10 +76,18 @@ class ActionTable:
         """Whether every component takes a handful of values only."""
         return all(len(values) <= LATTICE_VALUES for values in self.values)
 
-    def symbols(self) -> np.ndarray:
-        """Each action as a whole number, equal for equal (lattice) or similar (else) ones; -1 where there is none."""
-        unit = (SAME if self.on_lattice else BIN) * self.scale
-        cells = np.round(self.actions / unit).astype(int)
+    def symbols(self, *, coarse: bool = False) -> np.ndarray:
+        """Each action as a whole number: (E, T), -1 where there is none.
+
+        On a lattice, equal numbers are equal actions. Else they are actions in the same bin or, coarse, actions whose
+        components have the same signs: fewer symbols, so that a few noisy episodes still tell something.
+        """
+        if self.on_lattice:
+            cells = np.round(self.actions / (SAME * self.scale)).astype(int)
+        elif coarse:
+            cells = np.sign(np.where(np.abs(self.actions) < BAND * self.scale, 0, self.actions)).astype(int)
+        else:
+            cells = np.round(self.actions / (BIN * self.scale)).astype(int)
         _, numbers = np.unique(cells.reshape(-1, cells.shape[2]), axis=0, return_inverse=True)
         return np.where(self.mask, numbers.reshape(self.mask.shape), -1)
 
