@@ -183,10 +183,10 @@ class SeedRecording:
         """
         try:
             return parse_name(self.name)
-        except UserError:
+        except UserError as error:
             if self.facts.ours or self.reading.unknown_names:
                 return None
-            raise
+            raise UserError(f"{self.path}: {error}") from error
 
     @property
     def scenario(self) -> str:
@@ -291,7 +291,11 @@ class SeedRecording:
             UserError: anything about it is wrong.
         """
         order = self.channel_order
-        images = np.stack([self._squeezed(picture) for picture in self._pictures()])
+        pictures = [self._squeezed(picture) for picture in self._pictures()]
+        sizes = {picture.shape for picture in pictures}
+        if len(sizes) > 1:
+            raise UserError(f"{self.path}: its pictures differ in size: {sorted(sizes)}")
+        images = np.stack(pictures)
         steps, ours, outcome = self.steps, self.facts.ours, self.facts.ours.get("outcome")
         try:
             return Episode(

@@ -355,9 +355,9 @@ def _complaint(path: Path, error: Exception) -> str:
         return "no such file"
     if code == errno.EACCES or "Permission denied" in text:
         return "may not be read (permission denied)"
-    if code in (errno.EAGAIN, errno.EWOULDBLOCK) or "unable to lock file" in text or "already open for write" in text:
+    if code in (errno.EAGAIN, errno.EWOULDBLOCK) or "unable to lock file" in text:
         return "is locked: another program is writing it; try again when that has ended"
-    if "consistency flags" in text:
+    if "already open for write" in text or "consistency flags" in text:
         return "was not closed: a program writes it or was killed while it did (h5clear -s may save it)"
     if path.stat().st_size == 0:
         return "is empty"

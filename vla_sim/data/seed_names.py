@@ -21,7 +21,7 @@ ORIENTATIONS = ("vert", "hori")
 PATTERNS = ("core", "variant")
 DISTANCES = ("close", "medium", "far")
 V3_KINDS = ("center", "left", "right", "recovery", "noise")
-WORDS = ("basket", *BOXES, *ORIENTATIONS, "left", "right", *PATTERNS, *DISTANCES, "v3", *V3_KINDS)
+WORDS = ("basket", *BOXES, *ORIENTATIONS, *PATTERNS, *DISTANCES, "v3", *V3_KINDS)
 
 _STEM = re.compile(r"episode_(?P<time>\d{8}_\d{6})_(?P<rest>\w+)")
 _SCENE = re.compile(

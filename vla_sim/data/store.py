@@ -95,7 +95,7 @@ def read_manifest(folder: Path) -> Manifest:
         if plan.pop("format") != FORMAT:
             raise UserError(f"{path}: has another format than {FORMAT}")
         entries = [Entry.from_json(line) for line in lines[1:]]
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{path}: is damaged: {error}") from error
     return Manifest(MappingProxyType(plan), MappingProxyType({entry.index: entry for entry in entries}))
 
