@@ -133,8 +133,7 @@ def test_added_episodes_are_learned_from_and_groups_are_drawn_equally_often(tmp_
 def test_mirroring_flips_picture_action_and_instruction_together():
     sequences = toy(1, steps=2)
     plain, mirrored = (
-        Sampler(TrainConfig(batch_episodes=1, mirror=share, jitter=0, shift_px=0, vary_words=0))
-        for share in (0.0, 1.0)
+        Sampler(TrainConfig(batch_episodes=1, mirror=share, jitter=0, shift_px=0, vary_words=0)) for share in (0.0, 1.0)
     )
     batches = []
     for sampler in (plain, mirrored):
