@@ -14,6 +14,7 @@ COMMANDS = {
     "expand": "add simulated drives to real recordings",
     "replay": "rebuild one recorded episode, verify it, film it",
     "train": "train the shipped policies from seeds",
+    "train_rows": "train the models of the benchmark's rows",
 }
 
 
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command by name; returns its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: vla-sim COMMAND ...\n\n" + "\n".join(f"  {name:9} {what}" for name, what in COMMANDS.items()))
+        print("usage: vla-sim COMMAND ...\n\n" + "\n".join(f"  {name:10} {what}" for name, what in COMMANDS.items()))
         return 0
     if arguments[0] not in COMMANDS:
         from vla_sim.errors import suggest

@@ -112,10 +112,8 @@ def contender(name: str) -> Contender:
 def needed_folders(folder: PolicyFolder) -> dict[Path, PolicyFolder]:
     """The folder, its backbone and its members with theirs, by path: one that several need comes once."""
     found = {folder.path: folder}
-    members = folder.config.get("members")
-    for other in [folder.config.get("backbone"), *(members if isinstance(members, list) else [])]:
-        if isinstance(other, str):
-            found |= needed_folders(folder.sibling(other))
+    for other in folder.needs():
+        found |= needed_folders(folder.sibling(other))
     return found
 
 

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from vla_sim.policies.tokenizer import InstructionTokenizer
 
 VOCABULARY = 800
+# Side of the pictures that small backbones read.
+SMALL_IMAGE_PX = 96
 # Kosmos-2 is the slower learner: its decoder has to find the picture among its tokens first.
-STEPS = {"clip": 1500, "kosmos2": 2000}
+STEPS = {"clip": 1500, "kosmos2": 1500}
 CONFIG_OF_TRAINING = {"batch_episodes": 256, "max_steps": 2}
 
 

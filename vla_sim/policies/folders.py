@@ -109,6 +109,16 @@ class PolicyFolder:
         """The config's "action_names", ("vx", "vy") where it says nothing."""
         return tuple(map(str, self.get("action_names", list, ["vx", "vy"])))
 
+    def needs(self) -> list[str]:
+        """Names of the folders that this one is made of, besides itself."""
+        shared = self.config.get("backbone_folders")
+        named = {
+            "clip": [self.config.get("backbone")],
+            "ensemble": self.config.get("members"),
+            "vla": list(shared.values()) if isinstance(shared, dict) else [],
+        }.get(self.kind)
+        return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+
     def sibling(self, name: str) -> PolicyFolder:
         """A folder that this one names: beside it, else among the policies that come with the package."""
         from vla_sim.policies.loading import find_folder

@@ -72,16 +72,7 @@ def folder_hash(folder: PolicyFolder) -> str:
     kind = _checked_type(folder, parts_too=True)
     if kind in CODE_TYPES:
         parts.append(_source_hash(TYPES[kind]))
-    return _digest([*parts, *(folder_hash(folder.sibling(other)) for other in _named(folder))])
-
-
-def _named(folder: PolicyFolder) -> list[str]:
-    """The folders that this one is made of, besides itself."""
-    config = folder.config
-    if folder.kind == "vla":
-        shared = config.get("backbone_folders")
-        return _texts(list(shared.values())) if isinstance(shared, dict) else []
-    return _texts([config.get("backbone"), *_texts(config.get("members"))])
+    return _digest([*parts, *(folder_hash(folder.sibling(other)) for other in folder.needs())])
 
 
 def policy_names() -> list[str]:
@@ -180,10 +171,6 @@ def _made(cls: Any, name: str) -> Policy:
             f"{name} is no policy: it lacks {', '.join(missing) or 'a class'} (see vla_sim.policies.base.Policy)"
         )
     return cls()
-
-
-def _texts(value: Any) -> list[str]:
-    return [v for v in value if isinstance(v, str)] if isinstance(value, list) else []
 
 
 def _digest(parts: list[str]) -> str:

@@ -10,6 +10,8 @@ KINDS = [
     {"kind": "lstm", "layers": 2},
     {"kind": "mlp", "layers": 2},
     {"kind": "gpt2", "window": 3, "layers": 2, "attention_heads": 2},
+    {"kind": "window_lstm", "window": 3},
+    {"kind": "lstm", "codec": "laplace"},
     {"kind": "discrete"},
     {"kind": "gpt2", "window": 2, "codec": "bins", "bins": 5},
 ]
@@ -142,3 +144,22 @@ def test_bins_survive_decoding_and_encoding_within_half_a_bin(bins):
 def test_an_odd_number_of_bins_can_stand_still():
     codec = BinCodec(1, 21)
     assert codec.actions_of(codec.encode(torch.zeros(1, 1))).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("codec", ["laplace", "bins", "headings"])
+def test_a_head_that_was_right_more_often_expects_to_be_less_far_off(codec):
+    torch.manual_seed(0)
+    head = build_head(2, HeadSpec(kind="mlp", codec=codec, hidden=32, layers=2), ActionSpec())
+    optimiser = torch.optim.Adam(head.parameters(), lr=1e-2)
+    sure = torch.rand(512) < 0.5
+    features = torch.stack([sure.float(), torch.ones(512)], dim=1)[:, None]
+    mask = torch.ones(512, 1, 1, dtype=torch.bool)
+    for _ in range(150):
+        target = torch.where(sure[:, None], torch.tensor([0.9, 0.0]), torch.rand(512, 2) * 2 - 1)[:, None, None]
+        loss = head.loss(head.sequence(features, mask[..., 0]), target, mask)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    with torch.no_grad():
+        spread = head.codec.spread(head.sequence(features, mask[..., 0]))[:, 0, 0].mean(dim=1)
+    assert 3 * float(spread[sure].mean()) < float(spread[~sure].mean())

@@ -25,6 +25,7 @@ def build_head(feature_dim: int, head: HeadSpec, action: ActionSpec) -> ActionHe
         "mlp": MlpHead,
         "gpt2": Gpt2Head,
         "discrete": DiscreteHead,
+        "window_lstm": WindowLstmHead,
     }
     return kinds[head.kind](feature_dim, head, action)
 
@@ -156,35 +157,22 @@ class MlpHead(ActionHead):
         return self.layers(features)
 
 
-class Gpt2Head(ActionHead):
-    """GPT-2 over the last `window` steps. State: those steps' projected features (n, window, hidden), and how many.
+class WindowHead(ActionHead):
+    """Over the last `window` steps. State: those steps' projected features (n, window, hidden), and how many.
 
     The history starts at the left of the window and moves on once it is full. What lies to the right of the present
-    step is never attended to, for the attention is causal; so no padding mask is needed. A whole episode is computed
+    step never counts, for memory runs from left to right; so no padding mask is needed. A whole episode is computed
     window by window, which costs `window` times as much as one pass, but gives what stepping gives.
     """
 
     def __init__(self, feature_dim: int, head: HeadSpec, action: ActionSpec) -> None:
         super().__init__(feature_dim, head, action)
-        from vla_sim.policies.vla.hub import GPT2Config, GPT2Model
-
         self.window = head.window
         self.project = nn.Linear(feature_dim, head.hidden)
-        self.gpt2 = GPT2Model(
-            GPT2Config(
-                vocab_size=1,
-                n_positions=head.window,
-                n_embd=head.hidden,
-                n_layer=head.layers,
-                n_head=head.attention_heads,
-                bos_token_id=0,
-                eos_token_id=0,
-                use_cache=False,
-                resid_pdrop=head.dropout,
-                embd_pdrop=head.dropout,
-                attn_pdrop=head.dropout,
-            )
-        )
+
+    @abstractmethod
+    def _over(self, history: torch.Tensor) -> torch.Tensor:
+        """Hidden (m, window, hidden) of histories (m, window, hidden), each step from itself and those before it."""
 
     def initial_state(self, lanes: int) -> State:
         """An empty history."""
@@ -211,5 +199,45 @@ class Gpt2Head(ActionHead):
 
     def _read(self, history: torch.Tensor, now: torch.Tensor) -> torch.Tensor:
         """Hidden (m, hidden) at the present step `now` (m,) of histories (m, window, hidden)."""
-        hidden = self.gpt2(inputs_embeds=history, use_cache=False).last_hidden_state
-        return hidden[torch.arange(len(now), device=now.device), now]
+        return self._over(history)[torch.arange(len(now), device=now.device), now]
+
+
+class WindowLstmHead(WindowHead):
+    """An LSTM that starts anew at the left of the window, as the users' models with a window of eight do."""
+
+    def __init__(self, feature_dim: int, head: HeadSpec, action: ActionSpec) -> None:
+        super().__init__(feature_dim, head, action)
+        between = head.dropout if head.layers > 1 else 0.0
+        self.lstm = nn.LSTM(head.hidden, head.hidden, head.layers, batch_first=True, dropout=between)
+
+    def _over(self, history: torch.Tensor) -> torch.Tensor:
+        hidden: torch.Tensor = self.lstm(history)[0]
+        return hidden
+
+
+class Gpt2Head(WindowHead):
+    """GPT-2, whose attention is causal."""
+
+    def __init__(self, feature_dim: int, head: HeadSpec, action: ActionSpec) -> None:
+        super().__init__(feature_dim, head, action)
+        from vla_sim.policies.vla.hub import GPT2Config, GPT2Model
+
+        self.gpt2 = GPT2Model(
+            GPT2Config(
+                vocab_size=1,
+                n_positions=head.window,
+                n_embd=head.hidden,
+                n_layer=head.layers,
+                n_head=head.attention_heads,
+                bos_token_id=0,
+                eos_token_id=0,
+                use_cache=False,
+                resid_pdrop=head.dropout,
+                embd_pdrop=head.dropout,
+                attn_pdrop=head.dropout,
+            )
+        )
+
+    def _over(self, history: torch.Tensor) -> torch.Tensor:
+        hidden: torch.Tensor = self.gpt2(inputs_embeds=history, use_cache=False).last_hidden_state
+        return hidden

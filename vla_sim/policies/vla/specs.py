@@ -12,7 +12,7 @@ from vla_sim.errors import suggest
 from vla_sim.specs import ACTION_NAMES
 
 BACKBONES = ("kosmos2", "clip", "both")
-HEADS = ("lstm", "mlp", "gpt2", "discrete")
+HEADS = ("lstm", "window_lstm", "mlp", "gpt2", "discrete")
 CODECS = ("continuous", "laplace", "headings", "bins")
 RESAMPLERS = ("mobile", "perceiver")
 NORMALISATIONS = ("bottleneck", "l2")
@@ -95,11 +95,12 @@ class HeadSpec:
     """What turns features into actions.
 
     Attributes:
-        kind: lstm remembers the episode, gpt2 the last `window` steps, mlp nothing; discrete is an LSTM over classes.
+        kind: lstm remembers the episode, window_lstm and gpt2 the last `window` steps, mlp nothing; discrete is an
+            LSTM over classes.
         codec: continuous actions, laplace (continuous, with how far off they may be), the nine headings, or bins per
             component; empty: headings for discrete, else continuous.
         hidden, layers, dropout: of the memory.
-        window: steps that gpt2 sees.
+        window: steps that gpt2 and window_lstm see.
         attention_heads: of gpt2; must divide hidden.
         bins: per component, for codec bins.
         threshold, level: normalised; a component beyond the threshold counts as moving, and is driven at the level.
