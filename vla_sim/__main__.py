@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "audit": "say what is wrong with a data set",
+    "augment": "make altered copies of recordings",
     "eval": "drive policies through scenarios and report",
     "benchmark": "rank policies by driving, beside their offline error",
     "collect": "record drives of the expert as a data set",

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from vla_sim.learning.augmentation import colour_matrices, mirror_text, shifted, vary_text
+from vla_sim.learning.augmentation.mirroring import mirror_signs
 from vla_sim.learning.config import TrainConfig
-
-# Sign of each action component in the mirrored world.
-MIRROR_SIGN = {"vx": 1.0, "vy": -1.0, "wz": -1.0}
 
 
 @dataclass
@@ -91,13 +89,19 @@ _Augmented = tuple[np.ndarray, np.ndarray, np.ndarray, str]
 
 
 class Sampler:
-    """Draws augmented batches from all episodes added so far."""
+    """Draws augmented batches from all episodes added so far.
 
-    def __init__(self, config: TrainConfig) -> None:
+    Args:
+        config: how to augment.
+        weights: how often each group is drawn, relative to the others; None: all alike.
+    """
+
+    def __init__(self, config: TrainConfig, weights: Mapping[str, float] | None = None) -> None:
         self._config = config
+        self._weights = weights
         self._parts: list[Sequences] = []
         self._groups: dict[str, list[tuple[int, int]]] = {}
-        self._sign = np.array([MIRROR_SIGN[name] for name in config.action_names], dtype=np.float32)
+        self._sign = mirror_signs(config.action_names)
 
     @property
     def episodes(self) -> int:
@@ -138,9 +142,15 @@ class Sampler:
     def _any(self, rng: np.random.Generator) -> tuple[Sequences, int]:
         """One of the episodes; each group as often as any other."""
         names = list(self._groups)
-        members = self._groups[names[rng.integers(len(names))]]
+        members = self._groups[names[self._group(names, rng)]]
         part, episode = members[rng.integers(len(members))]
         return self._parts[part], episode
+
+    def _group(self, names: Sequence[str], rng: np.random.Generator) -> int:
+        if self._weights is None:
+            return int(rng.integers(len(names)))
+        weights = np.array([self._weights[name] for name in names])
+        return int(rng.choice(len(names), p=weights / weights.sum()))
 
     def _augmented(self, part: Sequences, episode: int, rng: np.random.Generator) -> _Augmented:
         """Frames, normalised actions, places of the goal and text of one augmented episode."""
