@@ -49,7 +49,7 @@ def make_record(**changes: Any) -> EpisodeRecord:
         state_hash=HASH,
         privileged=False,
         error=None,
-        diagnostics={"disagreement": 0.1},
+        diagnostics={"disagreement_mps": (0.1,)},
         inference_ms=1.25,
     )
     changes.setdefault("success", outcome is Outcome.SUCCESS)

@@ -115,6 +115,10 @@ def test_the_ensemble_gives_the_same_records_with_one_and_two_workers(tmp_path):
     evaluate(both, tmp_path / "one", workers=1)
     evaluate(both, tmp_path / "two", workers=2)
     assert lines(tmp_path / "one") == lines(tmp_path / "two")
+    for record in read_records(tmp_path / "one" / "episodes.jsonl"):
+        said = record.diagnostics["disagreement_mps"]
+        assert len(said) == record.steps
+        assert len(set(said)) > 1
 
 
 def test_a_cut_off_run_is_completed_to_what_it_would_have_been(tmp_path):

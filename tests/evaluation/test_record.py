@@ -11,7 +11,9 @@ from vla_sim.types import Outcome, Side
 
 def test_record_survives_its_line_exactly():
     record = make_record(
-        path_length_m=0.1 + 0.2, instruction="상자 왼쪽으로 지나가\u2028바구니로", diagnostics={"b": 1 / 3, "a": None}
+        path_length_m=0.1 + 0.2,
+        instruction="상자 왼쪽으로 지나가\u2028바구니로",
+        diagnostics={"b": (1 / 3,), "a": (None, 0.5)},
     )
     line = record.to_json()
     assert "\n" not in line
@@ -101,7 +103,7 @@ def test_undecodable_bytes_in_a_traceback_can_be_written(tmp_path):
     [
         (lambda d: d.pop("seed"), r"missing keys \['seed'\]"),
         (lambda d: d.update(sead=1), r"unknown keys \['sead'\]"),
-        (lambda d: d.update(format=2), "format must be 1, got 2"),
+        (lambda d: d.update(format=1), "format must be 2, got 1"),
         (lambda d: d.update(outcome="won"), "'won' is not a valid Outcome"),
         (lambda d: d.update(seed="x"), "invalid literal"),
         (lambda d: d.update(policy=3), "wrong type"),
@@ -192,3 +194,9 @@ def test_order_is_by_policy_scenario_index():
 
 def test_hash_helper_is_a_valid_hash():
     assert make_record(picture_hash=HASH[:32]).picture_hash == HASH[:32]
+
+
+def test_there_is_one_number_for_each_decision():
+    with pytest.raises(ValueError, match="2 steps cannot have 3 numbers of 'disagreement_mps'"):
+        make_record(diagnostics={"disagreement_mps": (0.1, 0.2, 0.3)})
+    make_record(outcome=Outcome.ERROR, diagnostics={"disagreement_mps": (0.1, 0.2, None)})

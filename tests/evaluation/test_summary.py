@@ -202,3 +202,13 @@ def test_markdown_table_has_equal_columns_and_escapes_pipes():
 def test_tables_of_nothing_do_not_fail():
     assert console_table(summarise([], {}))
     assert markdown_table(summarise([], {}))
+
+
+def test_what_policies_say_of_their_decisions_is_told_apart_by_success():
+    records = [
+        make_record(diagnostics={"disagreement_mps": (0.1, 0.3)}),
+        make_record(seed=100_001, outcome=Outcome.TIMEOUT, diagnostics={"disagreement_mps": (0.5, None)}),
+        make_record(seed=100_002, outcome=Outcome.TIMEOUT, diagnostics={}),
+    ]
+    row = summarise(records, {})["results"][0]
+    assert row["diagnostics"] == {"disagreement_mps": {"successes": pytest.approx(0.2), "others": 0.5}}

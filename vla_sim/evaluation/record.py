@@ -1,4 +1,4 @@
-"""One finished episode as plain data, and the file `episodes.jsonl` (format version 1) that holds many.
+"""One finished episode as plain data, and the file `episodes.jsonl` (format version 2) that holds many.
 
 The rollout writes these; metrics, summary, report, replay and the regression gate read them. A record
 holds all that a metric needs, so every figure can be computed again without the simulator.
@@ -18,7 +18,7 @@ from typing import Any
 
 from vla_sim.types import Outcome, Side
 
-FORMAT = 1
+FORMAT = 2
 
 
 class TornLineWarning(UserWarning):
@@ -60,7 +60,8 @@ class EpisodeRecord:
         state_hash: sha256 (hex) of all world states; "" if not taken.
         privileged: whether the policy read ground truth.
         error: traceback of an episode that raised, else None.
-        diagnostics: further numbers by name, e.g. disagreement within an ensemble.
+        diagnostics: what the policy says of its own decisions, by name, e.g. the disagreement within an ensemble: a
+            number for each decision, T of them (one more where an action could not be executed).
         inference_ms: median time of one decision; the only field that differs between equal runs.
     """
 
@@ -95,7 +96,7 @@ class EpisodeRecord:
     state_hash: str = ""
     privileged: bool = False
     error: str | None = None
-    diagnostics: dict[str, float | None] = field(default_factory=dict)
+    diagnostics: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
     inference_ms: float | None = None
 
     def __post_init__(self) -> None:
@@ -131,6 +132,9 @@ class EpisodeRecord:
                 f"{self._where}: {self.steps} steps need {self.steps} actions and {self.steps + 1} poses, "
                 f"got {len(self.actions)} and {len(self.path)}"
             )
+        for name, values in self.diagnostics.items():
+            if len(values) > self.steps + (self.outcome is Outcome.ERROR):
+                raise ValueError(f"{self._where}: {self.steps} steps cannot have {len(values)} numbers of {name!r}")
         for name, digits in (("picture_hash", 32), ("state_hash", 64)):
             value = getattr(self, name)
             if value and not (len(value) == digits and set(value) <= set("0123456789abcdef")):
@@ -211,7 +215,10 @@ def _normalise(record: EpisodeRecord) -> None:
         put(name, None if value is None and choices is Side else choices(value))
     put("path", tuple(tuple(float(v) for v in pose) for pose in record.path))
     put("actions", tuple(tuple(finite_or_none(v) for v in action) for action in record.actions))
-    put("diagnostics", {_writable(k): finite_or_none(v) for k, v in sorted(record.diagnostics.items())})
+    put(
+        "diagnostics",
+        {_writable(k): tuple(finite_or_none(v) for v in values) for k, values in sorted(record.diagnostics.items())},
+    )
 
 
 def finite_or_none(value: Any) -> float | None:

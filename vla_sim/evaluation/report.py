@@ -107,6 +107,7 @@ def render_report(
         stacks=[_stack(row) for row in summary["results"] if row["n"]],
         outcomes=_seen_outcomes(records),
         sides=summary["paired"]["sides"],
+        doubts=_doubts(table_rows(summary)),
         pairs_overall=_overall(summary["paired"]["policies"]),
         pairs_detail=[p for p in summary["paired"]["policies"] if p not in _overall(summary["paired"]["policies"])],
         plots=_plots(records),
@@ -174,6 +175,16 @@ def _policy_cards(summary: Mapping[str, Any], records: Sequence[EpisodeRecord]) 
             }
         )
     return cards
+
+
+def _doubts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What policies say of their own decisions: pooled rows where there are any."""
+    pooled = [row for row in rows if "suite" in row] or list(rows)
+    return [
+        {**row, "what": name.replace("_mps", ", m/s").replace("_", " "), **means}
+        for row in pooled
+        for name, means in row["diagnostics"].items()
+    ]
 
 
 def _overall(pairs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

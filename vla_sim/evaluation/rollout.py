@@ -47,7 +47,7 @@ class Drive:
     def note(self, diagnostics: Mapping[str, np.ndarray], lane: int) -> None:
         """Keep what the policy says about its own decision."""
         for name, values in diagnostics.items():
-            self.diagnostics.setdefault(name, []).append(float(np.mean(values[lane])))
+            self.diagnostics.setdefault(name, []).append(round(float(np.mean(values[lane])), 6))
 
 
 class Rollout:
@@ -204,7 +204,7 @@ class Rollout:
             collision_events=simulation.collision_events,
             step_s=self.env.embodiment.control_s,
             error=error,
-            diagnostics={name: float(np.mean(values)) for name, values in drive.diagnostics.items()},
+            diagnostics={name: tuple(values) for name, values in drive.diagnostics.items()},
             inference_ms=statistics.median(drive.inference_ms) if drive.inference_ms else None,
         )
 

@@ -107,6 +107,7 @@ def _row(names: Row, cell: Sequence[EpisodeRecord], planned: int | None) -> Row:
         **_language(cell),
         **_effort(cell),
         **_latency(cell),
+        "diagnostics": _diagnostics(cell),
         "privileged": any(r.privileged for r in cell),
         "policy_hash": _only(r.policy_hash for r in cell),
         "scenario_hash": _only(r.scenario_hash for r in cell),
@@ -168,6 +169,22 @@ def _latency(cell: Sequence[EpisodeRecord]) -> Row:
     times = [r.inference_ms for r in cell if r.inference_ms is not None]
     p50, p95 = np.percentile(times, [50, 95]).tolist() if times else (None, None)
     return {"inference_ms_p50": p50, "inference_ms_p95": p95}
+
+
+def _diagnostics(cell: Sequence[EpisodeRecord]) -> dict[str, Row]:
+    """What the policy said of its own decisions: the mean over the steps of successes, and of other episodes."""
+    names = sorted({name for r in cell for name in r.diagnostics})
+    return {
+        name: {
+            "successes": _mean(_said(name, (r for r in cell if r.success))),
+            "others": _mean(_said(name, (r for r in cell if not r.success))),
+        }
+        for name in names
+    }
+
+
+def _said(name: str, records: Iterable[EpisodeRecord]) -> list[float]:
+    return [v for r in records for v in r.diagnostics.get(name, ()) if v is not None]
 
 
 def _path_fidelity(cell: Sequence[EpisodeRecord], references: References, reach_m: float, spacing_m: float) -> Row:
