@@ -28,9 +28,7 @@ def untrained_root(tmp_path_factory, tokenizer) -> Path:
             if "norm.running" in name:
                 tensor.copy_(torch.rand_like(tensor) + 0.5)
     root = tmp_path_factory.mktemp("policies")
-    export_policies(
-        model.eval(), tokenizer, root, action_names=("vx", "vy"), action_scale=0.5, facts={"steps": 0}, notes=""
-    )
+    export_policies(model.eval(), tokenizer, root, action_names=("vx", "vy"), action_scale=0.5, facts={"steps": 0})
     return root
 
 

@@ -94,12 +94,11 @@ class Trainer(Learner):
             frames += batch.frames
         return {"loss_lstm": sums[0] / frames, "loss_mlp": sums[1] / frames, "loss_where": sums[2] / frames}
 
-    def export(self, root: Path, *, notes: str = "") -> None:
+    def export(self, root: Path) -> None:
         """Write policy folders `clip_small`, `clip_lstm`, `clip_mlp` and `ensemble` with the averaged weights.
 
         Args:
             root: the folder that they go into; usually `policies/`.
-            notes: more lines for the model cards, e.g. scores.
         """
         from vla_sim.learning.export import export_policies
 
@@ -112,17 +111,19 @@ class Trainer(Learner):
             action_names=self.config.action_names,
             action_scale=self.config.action_scale,
             facts=facts,
-            notes=notes,
         )
 
 
-def fresh_model(tokenizer: InstructionTokenizer, *, seed: int = 0, actions: int = 2, **sizes: Any) -> DrivingModel:
+def fresh_model(
+    tokenizer: InstructionTokenizer, *, seed: int = 0, actions: int = 2, hidden: int = 256, **sizes: Any
+) -> DrivingModel:
     """A model for this tokenizer, initialised from a seed.
 
     Args:
         tokenizer: gives vocabulary and context length.
         seed: of the initial weights.
         actions: components of an action.
+        hidden: width of the heads.
         sizes: other fields of `ClipConfig`.
     """
     import torch
@@ -132,4 +133,4 @@ def fresh_model(tokenizer: InstructionTokenizer, *, seed: int = 0, actions: int 
     config = ClipConfig(vocab_size=tokenizer.vocab_size, context_length=tokenizer.context_length, **sizes)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return DrivingModel(config, actions=actions)
+        return DrivingModel(config, actions=actions, hidden=hidden)

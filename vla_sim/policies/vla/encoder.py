@@ -34,7 +34,7 @@ class VlaEncoder:
     def features(self, observation: Mapping[str, Any]) -> Features:
         """Features, N rows, of an observation's `image` uint8 (N, H, W, 3) and `instruction` (N texts)."""
         device = next(self.backbone.parameters()).device
-        images = torch.from_numpy(np.ascontiguousarray(observation["image"])).to(device)
+        images = torch.from_numpy(np.require(observation["image"], requirements=["C", "W"])).to(device)
         return self.backbone(images, self._language(tuple(observation["instruction"]), device))[0]
 
     def _language(self, texts: tuple[str, ...], device: torch.device) -> Rows:
