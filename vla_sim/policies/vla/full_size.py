@@ -1,0 +1,57 @@
+"""Kosmos-2 and CLIP at full size with RANDOM weights: what driving with them costs, not how well they drive.
+
+`python -m vla_sim.eval --policy vla_sim.policies.vla.full_size:RandomFullSize --scenario obstacle_left --episodes 1`
+needs 4 GB and a few seconds a step on two cores. Loads torch and transformers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from vla_sim.policies.tokenizer import InstructionTokenizer
+from vla_sim.policies.vla.hub import init
+from vla_sim.policies.vla.model import VlaModel
+from vla_sim.policies.vla.policy import VlaPolicy
+from vla_sim.policies.vla.presets import preset
+from vla_sim.policies.vla.texts import TextReader, kosmos2_prompt
+
+DESCRIPTION = "Kosmos-2 and CLIP at full size, RANDOM weights: for timing only"
+STD = 0.02
+TEXTS = ["Pass the box on the left.", "Pass the box on the right.", "Go to the red cup."]
+
+
+def random_full_size(
+    backbone: str = "both", *, dtype: torch.dtype = torch.bfloat16, device: str = "cpu", **changes: Any
+) -> VlaModel:
+    """A model of full size whose weights are drawn from seed 0.
+
+    Args:
+        backbone: "kosmos2", "clip" or "both".
+        dtype: of the weights.
+        device: where they are drawn and stay.
+        changes: fields of `VlaConfig`.
+    """
+    config = preset(backbone, **{"description": DESCRIPTION, **changes})
+    standard = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with init.no_init_weights(), torch.device(device):
+            model = VlaModel(config).eval()  # type: ignore[no-untyped-call]
+    finally:
+        torch.set_default_dtype(standard)
+    generator = torch.Generator(device).manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=STD, generator=generator)
+    return model
+
+
+class RandomFullSize(VlaPolicy):
+    """Drives with `random_full_size`: an LSTM head on both backbones."""
+
+    def __init__(self) -> None:
+        tokenizer = InstructionTokenizer.trained([*TEXTS, *map(kosmos2_prompt, TEXTS)], vocab_size=300)
+        model = random_full_size(context_length=tokenizer.context_length)
+        super().__init__(model, TextReader.small(tokenizer, [widths.name for widths in model.backbone.widths]))
