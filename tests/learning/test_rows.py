@@ -149,6 +149,25 @@ def test_training_leaves_the_frozen_backbone_as_it_was(data, out):
     assert not [name for name in changed if name.startswith("backbone.")]
 
 
+def test_heads_with_a_horizon_learn_the_next_actions(data, out, monkeypatch):
+    from vla_sim.learning import rows
+
+    spec = rows.Row("chunks", "clip", {"head": rows.MLP, "action": {"horizon": 3}})
+    monkeypatch.setitem(rows.ROWS, "chunks", spec)
+    trainer = RowTraining(read_rounds(data), out, scale=2e-3)._trainer("chunks")
+    batch = trainer.source.draw(np.random.default_rng(0))
+    target, exists = trainer._target(batch)
+    episodes, steps = batch.mask.shape
+    assert target.shape == (episodes, steps, 3, 2)
+    first = batch.mask.sum(axis=1)[0]
+    np.testing.assert_array_equal(target[0, 0, :first], batch.actions[:3][:first])
+    assert exists[0, :, 0].tolist() == batch.mask[0].tolist()
+    assert exists[0, 0].tolist() == [step < first for step in range(3)]
+    before = trainer.step
+    trainer.run("learn", steps=1)
+    assert trainer.step == before + 1
+
+
 def test_cached_features_are_those_that_the_policy_sees(out, data):
     policy = load_policy(str(out / "policies" / "simple_clip"))
     part = read_round(data / "clone")

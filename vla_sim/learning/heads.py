@@ -11,6 +11,7 @@ from vla_sim.learning.config import TrainConfig
 from vla_sim.learning.feature_cache import FeatureBatch, FeatureSampler
 from vla_sim.learning.grounding import where_loss
 from vla_sim.learning.learner import Learner
+from vla_sim.policies.vla.chunking import chunk_targets
 
 if TYPE_CHECKING:
     import torch
@@ -46,22 +47,21 @@ class HeadTrainer(Learner):
         import torch
 
         mask = torch.from_numpy(batch.mask)
-        target = self._target(batch)
+        target, exists = self._target(batch)
         features, where = model.fused(read(model, batch))
         outputs = model.decided(features, mask)
-        action = model.head.loss(outputs, target, mask[..., None])
+        action = model.head.loss(outputs, target, exists)
         return action, where_loss(where, batch.goals) if where is not None else action * 0
 
-    def _target(self, batch: FeatureBatch) -> torch.Tensor:
-        """Normalised actions (E, T, 1, A); components that the demonstrations lack are 0."""
+    def _target(self, batch: FeatureBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Normalised actions (E, T, k, A), and which exist (E, T, k); components that demonstrations lack are 0."""
         import torch
 
-        actions = np.zeros((len(batch.actions), len(self.model.config.action_spec.names)), dtype=np.float32)
-        actions[:, : batch.actions.shape[1]] = batch.actions
-        mask = torch.from_numpy(batch.mask)
-        target = torch.zeros(*batch.mask.shape, 1, actions.shape[1])
-        target[mask] = torch.from_numpy(actions)[:, None]
-        return target
+        action = self.model.config.action_spec
+        steps = np.zeros((*batch.mask.shape, len(action.names)), dtype=np.float32)
+        steps[batch.mask, : batch.actions.shape[1]] = batch.actions
+        target, exists = chunk_targets(steps, batch.mask, action.horizon)
+        return torch.from_numpy(target.astype(np.float32)), torch.from_numpy(exists)
 
 
 def read(model: VlaModel, batch: FeatureBatch) -> tuple[Features, ...]:

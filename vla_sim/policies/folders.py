@@ -115,6 +115,7 @@ class PolicyFolder:
         named = {
             "clip": [self.config.get("backbone")],
             "ensemble": self.config.get("members"),
+            "chunked": [self.config.get("predictor")],
             "vla": list(shared.values()) if isinstance(shared, dict) else [],
         }.get(self.kind)
         return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []

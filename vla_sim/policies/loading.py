@@ -26,6 +26,7 @@ TYPES = {
     "clip": "vla_sim.policies.clip_policy:ClipPolicy",
     "vla": "vla_sim.policies.vla.policy:VlaPolicy",
     "ensemble": "vla_sim.policies.ensemble:EnsemblePolicy",
+    "chunked": "vla_sim.policies.vla.chunking:ChunkedFolder",
 }
 # Types whose behaviour is their code: the hash covers it.
 CODE_TYPES = ("hold", "random", "replay", "expert")

@@ -8,6 +8,7 @@ from policy_fakes import TEXTS
 from safetensors.torch import load_file, save_file
 
 from vla_sim.policies.folders import PolicyError, PolicyFolder
+from vla_sim.policies.loading import load_policy, policy_hash
 from vla_sim.policies.vla.chunking import ChunkedPolicy, TemporalEnsemble
 from vla_sim.policies.vla.policy import VlaPolicy, save_policy
 
@@ -202,3 +203,47 @@ def test_half_precision_folders_drive(build, vla_tokenizer, tmp_path, observe, s
     policy = start(load(path), 2)
     assert policy.model.dtype == torch.bfloat16
     assert np.isfinite(policy.act(observe(2))).all()
+
+
+def chunked(tmp_path, folder, **config):
+    folder(action={"horizon": 3})
+    target = tmp_path / "chunked"
+    target.mkdir()
+    (target / "config.json").write_text(json.dumps({"format": 1, "type": "chunked", "predictor": "policy", **config}))
+    return target
+
+
+@pytest.mark.parametrize(
+    ("config", "wrap"),
+    [
+        ({"execute": 2}, lambda bare: ChunkedPolicy(bare, execute=2)),
+        ({"method": "temporal_ensemble", "decay": 0.5}, lambda bare: TemporalEnsemble(bare, decay=0.5)),
+    ],
+)
+def test_a_folder_says_how_chunks_of_another_are_driven(config, wrap, tmp_path, folder, observe, start):
+    found = start(load_policy(str(chunked(tmp_path, folder, **config))), 2)
+    wanted = start(wrap(load(tmp_path / "policy")), 2)
+    for step in range(4):
+        np.testing.assert_array_equal(found.act(observe(2, seed=step)), wanted.act(observe(2, seed=step)))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"method": "reseding"}, "method must be one of"),
+        ({"execute": 4}, "execute must lie between 1 and the horizon 3"),
+        ({"predictor": "hold"}, "gives no chunks"),
+        ({"predictor": "polisy"}, "unknown policy 'polisy'"),
+        ({"excute": 1}, "unknown key 'excute'"),
+    ],
+)
+def test_chunked_folders_that_cannot_be_are_refused(config, message, tmp_path, folder):
+    with pytest.raises(PolicyError, match=message):
+        load_policy(str(chunked(tmp_path, folder, **config)))
+
+
+def test_the_hash_of_a_chunked_folder_follows_its_predictor(tmp_path, folder):
+    target = chunked(tmp_path, folder)
+    before = policy_hash(str(target))
+    change_config(tmp_path / "policy", description="another")
+    assert policy_hash(str(target)) != before

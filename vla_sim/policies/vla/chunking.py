@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vla_sim.policies.base import Policy, PolicySpec
+from vla_sim.policies.folders import PolicyFolder
 
 # Decay of ACT's weights (arXiv 2304.13705, section IV-A; 0.01 in its code).
 ACT_DECAY = 0.01
@@ -115,6 +116,36 @@ class TemporalEnsemble(Policy):
         weights /= weights.sum(axis=1, keepdims=True)
         # What a chunk of some age says about now is its entry of that number.
         return np.einsum("nk,nka->na", weights, self._chunks[:, age, age]).astype(np.float32)
+
+
+METHODS = ("receding", "temporal_ensemble")
+
+
+class ChunkedFolder:
+    """The policy type "chunked": how the chunks of another policy folder are driven."""
+
+    @classmethod
+    def from_folder(cls, folder: PolicyFolder) -> Policy:
+        """Config: predictor (name of a policy that gives chunks), method, execute (receding), decay (ensemble).
+
+        Raises:
+            PolicyError: a value makes no sense, or the predictor gives no chunks.
+        """
+        from vla_sim.policies.loading import load_folder
+
+        folder.know(("predictor", "method", "execute", "decay"))
+        method = folder.get("method", str, METHODS[0])
+        if method not in METHODS:
+            raise folder.error(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+        predictor: Any = load_folder(folder.sibling(folder.get("predictor", str)))
+        if not hasattr(predictor, "chunk"):
+            raise folder.error(f"predictor {folder.config['predictor']!r} gives no chunks; a vla policy does")
+        try:
+            if method == "receding":
+                return ChunkedPolicy(predictor, execute=folder.get("execute", int, 1))
+            return TemporalEnsemble(predictor, decay=folder.get("decay", float, ACT_DECAY))
+        except ValueError as error:
+            raise folder.error(str(error)) from error
 
 
 def chunk_targets(actions: np.ndarray, mask: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:
