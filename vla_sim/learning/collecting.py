@@ -33,12 +33,14 @@ class Task:
     Attributes:
         learner_share: probability that the learner steers, drawn anew every `hold` steps; 0 is the expert alone.
         noise: size of the Ornstein-Uhlenbeck noise on the steering, in shares of full speed; labels stay clean.
+        hold: steps between two drawings of who steers; 0 draws once for the whole episode.
     """
 
     scenario: str
     seed: int
     learner_share: float = 0.0
     noise: float = 0.0
+    hold: int = 4
 
     def __post_init__(self) -> None:
         if self.seed >= FIRST_EVALUATION_SEED:
@@ -109,9 +111,9 @@ def collect(tasks: Sequence[Task], embodiment: str, *, learner: str | None, imag
     shards = [tasks[i : i + SHARD_EPISODES] for i in range(0, len(tasks), SHARD_EPISODES)]
     calls = [(shard, embodiment, learner, image_px) for shard in shards]
     if workers == 1 or len(shards) == 1:
-        return Drives.joined([_collect_shard(*call) for call in calls])
+        return Drives.joined([collect_shard(*call) for call in calls])
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        return Drives.joined(pool.starmap(_collect_shard, calls, chunksize=1))
+        return Drives.joined(pool.starmap(collect_shard, calls, chunksize=1))
 
 
 @dataclass
@@ -208,7 +210,8 @@ class _Collector:
         return goal_in_picture(simulation.scene, self.env.embodiment, simulation.pose)
 
     def _steered(self, lane: _Lane, label: np.ndarray, learned: np.ndarray) -> np.ndarray:
-        if len(lane.actions) % 4 == 1:
+        step, hold = len(lane.actions) - 1, lane.task.hold
+        if step % hold == 0 if hold else step == 0:
             lane.learner_steers = lane.mix_rng.random() < lane.task.learner_share
         action = learned if lane.learner_steers else label
         if lane.task.noise > 0:
@@ -218,7 +221,8 @@ class _Collector:
         return action
 
 
-def _collect_shard(tasks: Sequence[Task], embodiment: str, learner: str | None, image_px: int) -> Drives:
+def collect_shard(tasks: Sequence[Task], embodiment: str, learner: str | None, image_px: int) -> Drives:
+    """Drive these tasks in one vector env; see `collect`."""
     import torch
 
     torch.set_num_threads(1)

@@ -94,6 +94,7 @@ class Learner(ABC):
         *,
         minutes: float | None = None,
         steps: int | None = None,
+        until: int | None = None,
         decay: bool = False,
         log: Callable[[Mapping[str, Any]], None] | None = None,
         checkpoint_every_s: float = 120.0,
@@ -104,6 +105,7 @@ class Learner(ABC):
             stage: its name, new for each stage of a run.
             minutes: how long in all.
             steps: how long in all, instead of minutes; only steps make two runs alike.
+            until: pause after so many steps of the stage, the schedule being that of all `steps`.
             decay: let the learning rate fall to its final share (half a cosine) over the stage.
             log: called with each line that goes into `training.jsonl`.
             checkpoint_every_s: seconds between checkpoints; one is written at the end in any case.
@@ -116,7 +118,7 @@ class Learner(ABC):
         self.model.train()
         report = _Report(self, stage, log)
         last_save = time.monotonic()
-        while (share := _share(progress, minutes, steps)) < 1:
+        while (share := _share(progress, minutes, steps)) < 1 and (until is None or progress["steps"] < until):
             begin = time.monotonic()
             rate = self._rate(share if decay else 0.0)
             batch = self.source.draw(self._rng)
