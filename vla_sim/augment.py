@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 CHANNEL_ORDERS = ("auto", "rgb", "bgr")
 
 EPILOG = """A recipe names augmentations between commas; each copy goes through all of them in this order. Some take a
-value, as in light=0.5. Several --recipe make copies each. What redraws or redrives a world comes first.
+value, as in light=0.5. Several --recipe make copies each. What drives or draws a world again (perturb, then rerender)
+comes first.
 
 {kinds}
 

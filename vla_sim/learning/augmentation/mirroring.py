@@ -26,7 +26,7 @@ MIRROR_SIGN = {
     "wz_radps": -1.0,
 }
 # Facts that may name a side. Others, such as the file that an episode comes from, stay what they were.
-SIDED_FACTS = ("scenario", "simulated_scenario", "side", "phrasing", "v3")
+SIDED_FACTS = ("scenario", "simulated_scenario", "side", "phrasing")
 MIRROR = "mirror"
 
 

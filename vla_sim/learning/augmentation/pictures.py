@@ -17,8 +17,11 @@ from vla_sim.data.episode import Episode
 from vla_sim.learning.augmentation.base import changed, check_strength
 from vla_sim.learning.augmentation.training import colour_matrices
 
-# At strength 1: shares of brightness, exponent of the tone curve, and difference between two borders.
-GAIN, GAMMA, SLOPE = 0.25, 0.25, 0.35
+# At strength 1, as logarithms: brightness and exponent of the tone curve. Dark rooms are commoner than glare, and what
+# is burnt out has lost its colour: pictures are darkened more than brightened.
+GAIN, GAMMA = (-0.35, 0.12), (-0.2, 0.2)
+# At strength 1: share by which one border may be lighter, and the other darker, than the middle.
+SLOPE = 0.35
 # Largest radius of the blur at strength 1, as share of the picture's height: 1.6 pixels of 224.
 BLUR_SHARE = 1.6 / 224
 # Largest deviation of dark pixels, and largest variance per grey level.
@@ -40,8 +43,8 @@ class Light:
         """The episode in another light."""
         if self.strength == 0:
             return episode
-        gain = math.exp(self.strength * rng.uniform(-GAIN, GAIN))
-        gamma = math.exp(self.strength * rng.uniform(-GAMMA, GAMMA))
+        gain = math.exp(self.strength * rng.uniform(*GAIN))
+        gamma = math.exp(self.strength * rng.uniform(*GAMMA))
         slope = min(0.9, self.strength * rng.uniform(0, SLOPE))
         toward_rad = rng.uniform(-math.pi, math.pi)
         tone = gain * 255 * (np.arange(256) / 255) ** gamma

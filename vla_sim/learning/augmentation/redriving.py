@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 
 # Odometry and speeds of the drive that is repeated must agree with the recorded ones to this (m, rad, m/s, rad/s).
 AGREEMENT = 1e-3
+# Mean difference in grey levels between the recorded first picture and that of the rebuilt world: films lose a little.
+PICTURE_AGREEMENT = 8.0
 # Draws of a look until floor and walls stand out from the objects, which keep their colours.
 LOOK_TRIES = 60
+# Third word of the seed of new looks, so that they are those of no sampled world.
+RELIT = 1
 
 
 @dataclass(frozen=True)
@@ -93,21 +97,20 @@ class Rerender:
         Raises:
             UserError: its world cannot be rebuilt, or the drive does not come out as recorded.
         """
-        from vla_sim.envs.sampling import FIRST_EVALUATION_SEED
-
         if is_mirrored(episode):
             return Mirror()(self(Mirror()(episode), rng))
-        _refuse_changed(episode, "rerender")
+        _refuse_changed(episode, "rerender", but=("perturb",))
         origin = origin_of(episode, self.embodiment)
-        looks_seed = int(rng.integers(FIRST_EVALUATION_SEED))
+        looks_seed = int(rng.integers(2**31))
         images = redriven(episode, origin, relit(origin, looks_seed))
         return changed(episode, "rerender", {"looks_seed": looks_seed}, images=images)
 
 
-def _refuse_changed(episode: Episode, what: str) -> None:
-    done = [entry for entry in trace_of(episode) if entry != MIRROR]
-    if done:
-        raise UserError(f"{episode.name}: {what} would undo {done[0].split('(')[0]}; it must come first in the recipe")
+def _refuse_changed(episode: Episode, what: str, but: tuple[str, ...] = ()) -> None:
+    done = [entry.split("(")[0] for entry in trace_of(episode)]
+    undone = [name for name in done if name not in (MIRROR, *but)]
+    if undone:
+        raise UserError(f"{episode.name}: {what} would undo {undone[0]}; it must come before that in the recipe")
 
 
 def relit(origin: Origin, looks_seed: int) -> Scene:
@@ -119,7 +122,7 @@ def relit(origin: Origin, looks_seed: int) -> Scene:
     plan, layout, _ = draw_layout(
         origin.scenario.blueprints, stream(scene.seed, Stream.LAYOUT), origin.robot.body.radius_m
     )
-    rng = stream(looks_seed, Stream.LOOK)
+    rng = np.random.default_rng([looks_seed, int(Stream.LOOK), RELIT])
     best: tuple[float, Scene] | None = None
     for _ in range(LOOK_TRIES):
         bodies, look, _ = dress(plan, layout, rng)
@@ -156,6 +159,7 @@ def redriven(episode: Episode, origin: Origin, scene: Scene) -> np.ndarray:
     """
     seen = _Seen()
     with _studio(origin.robot) as env:
+        _check_first_picture(episode, origin, env)
         seen.add(env.reset(seed=scene.seed, options={"scene": scene})[0])
         for step, action in enumerate(episode.actions):
             event = episode.events[step] if episode.events else ""
@@ -180,6 +184,15 @@ def _check_same(episode: Episode, states: np.ndarray) -> None:
         raise UserError(
             f"{episode.name}: driven again, the robot is not where it was recorded from step "
             f"{int(np.argmax(apart > AGREEMENT))} on"
+        )
+
+
+def _check_first_picture(episode: Episode, origin: Origin, env: NavigateEnv) -> None:
+    """Odometry says nothing about what stands around: the first picture does."""
+    image = env.reset(seed=origin.scene.seed, options={"scene": origin.scene})[0]["image"]
+    if np.abs(image.astype(np.int16) - episode.images[0]).mean() > PICTURE_AGREEMENT:
+        raise UserError(
+            f"{episode.name}: the world of {origin.scenario.name}, seed {origin.scene.seed}, does not look as recorded"
         )
 
 
@@ -242,7 +255,7 @@ class Perturb:
         _refuse_changed(episode, "perturb")
         origin = origin_of(episode, self.embodiment)
         noise_seed = int(rng.integers(2**31))
-        drive = _driven_with_noise(origin, self.strength, noise_seed, keys=bool(episode.provenance.get("keys")))
+        drive = _driven_with_noise(episode, origin, self.strength, noise_seed)
         images, states = np.stack(drive.seen.images), np.stack(drive.seen.states)
         frames = len(images) if episode.has_last_image else len(images) - 1
         facts: dict[str, Plain] = {**episode.provenance, "policy": "expert", "noise": self.strength}
@@ -270,7 +283,7 @@ class _NoisyDrive:
     outcome: Outcome | None = None
 
 
-def _driven_with_noise(origin: Origin, size: float, noise_seed: int, *, keys: bool) -> _NoisyDrive:
+def _driven_with_noise(episode: Episode, origin: Origin, size: float, noise_seed: int) -> _NoisyDrive:
     from vla_sim.envs.simulation import action_bounds, checked_action
     from vla_sim.learning.recording import NOISE_MEMORY, NOISE_SIZE, as_key
     from vla_sim.policies.expert import ExpertPolicy
@@ -281,11 +294,12 @@ def _driven_with_noise(origin: Origin, size: float, noise_seed: int, *, keys: bo
     expert = ExpertPolicy()
     expert.reset(np.ones(1, dtype=bool), np.array([scene.seed]))
     with _studio(robot) as env:
+        _check_first_picture(episode, origin, env)
         observation, info = env.reset(seed=scene.seed, options={"scene": scene})
         drive.seen.add(observation)
         while env.simulation.outcome is None:
             label = expert.act({}, [{**info, "embodiment": robot}])[0]
-            label = as_key(label, robot.max_mps) if keys else label
+            label = as_key(label, robot.max_mps) if episode.provenance.get("keys") else label
             noise = NOISE_MEMORY * noise + NOISE_SIZE * size * bounds * rng.standard_normal(len(bounds))
             action = checked_action(label + noise, robot).astype(np.float32)
             observation, _, _, _, info = env.step(action)
