@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--skip-refused", action="store_true", help="leave copies out that a recipe cannot make")
     made.add_argument("--embodiment", metavar="NAME", help="robot of recordings that do not say theirs, name or file")
     made.add_argument("--channel-order", choices=CHANNEL_ORDERS, default="auto", help="of the recordings")
+    made.add_argument("--sheet", type=Path, metavar="FILE", help="picture of the first recording and its copies")
     made.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     return made
 
@@ -73,11 +74,14 @@ def _run(options: argparse.Namespace) -> int:
     from vla_sim.data.store import EpisodeStore
     from vla_sim.errors import UserError
     from vla_sim.learning.augmentation.filling import Setup, jobs_of
+    from vla_sim.learning.augmentation.sheet import check_sheet
     from vla_sim.learning.driving import check_counts
 
     check_counts(options, "copies")
     if options.seed < 0:
         raise UserError(f"--seed must not be negative, got {options.seed}")
+    if options.sheet:
+        check_sheet(options.sheet)
     recipes = _recipes(options)
     folder = SeedFolder(options.source, SeedReading(channel_order=options.channel_order))
     recordings = _good(folder, skip=options.skip_bad)
@@ -94,6 +98,8 @@ def _run(options: argparse.Namespace) -> int:
         refused = _fill(store, jobs, setup, options, progress)
         store.finish()
         progress.end(options.out, refused)
+        if options.sheet:
+            _draw_sheet(options, recordings[0], [job for job in jobs if job.number == 0], store)
     return 0
 
 
@@ -192,6 +198,22 @@ def _fill(
             store.add(result)
             progress()
     return len(refused)
+
+
+def _draw_sheet(
+    options: argparse.Namespace, recording: SeedRecording, jobs: Sequence[Job], store: EpisodeStore
+) -> None:
+    """The first recording above its copies."""
+    from vla_sim.data.seed_folder import SeedRecording
+    from vla_sim.learning.augmentation.sheet import write_sheet
+
+    rows = [("recorded", recording.load())]
+    for job in jobs:
+        if job.index in store.entries:
+            copy = SeedRecording(store.folder / store.entries[job.index].file)
+            rows.append((options.recipe[job.recipe], copy.load()))
+    write_sheet(options.sheet, rows)
+    print(f"picture: {options.sheet}")
 
 
 class _Progress:

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 from augmentation_episodes import driven, invented, same
+from PIL import Image
 
 from vla_sim.augment import main
 from vla_sim.data.seed_folder import SeedFolder, read_episodes
@@ -182,3 +183,20 @@ def test_two_recordings_of_one_name_are_refused(folder, tmp_path, capsys):
     (folder / "more" / first.name).write_bytes(first.read_bytes())
     assert _augment(folder, tmp_path / "out", "--recipe", "light") == 2
     assert "two recordings are named" in capsys.readouterr().err
+
+
+def test_the_contact_sheet_shows_the_recording_and_each_copy(folder, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    options = ("--recipe", "mirror", "--recipe", "light", "--recipe", "blur", "--sheet", str(sheet))
+    assert _augment(folder, tmp_path / "out", *options) == 0
+    with Image.open(sheet) as picture:
+        assert picture.size == (2 * (4 * 112 + 3 * 2 + 8), 2 * (112 + 15 + 8))
+        shown = np.asarray(picture)
+    # Below the title: the first picture, and in the next row its mirror image.
+    assert np.array_equal(shown[19:131, 4:116], shown[154:266, 4:116][:, ::-1])
+
+
+def test_a_sheet_that_is_no_picture_is_refused_before_anything_is_made(folder, tmp_path, capsys):
+    assert _augment(folder, tmp_path / "out", "--recipe", "light", "--sheet", str(tmp_path / "sheet.txt")) == 2
+    assert "a contact sheet ends in .jpg" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from augmentation_episodes import driven, invented, same
@@ -6,7 +8,16 @@ from hypothesis import strategies as st
 
 from vla_sim.embodiments import load_embodiment
 from vla_sim.errors import UserError
-from vla_sim.learning.augmentation.timing import FASTEST, SLOWEST, Speed, joining_twist, path_of, possible_factors
+from vla_sim.learning.augmentation.redriving import _studio, origin_of
+from vla_sim.learning.augmentation.timing import (
+    FASTEST,
+    SLOWEST,
+    Speed,
+    as_driven,
+    joining_twist,
+    path_of,
+    possible_factors,
+)
 from vla_sim.specs import ACTION_NAMES
 
 FACTORS = (0.5, 0.8, 0.95, 1.3, 2.0)
@@ -67,7 +78,7 @@ def test_resampled_pictures_and_labels_are_the_nearest_recorded():
 
 def test_resampled_robots_without_sideways_motion_stay_without():
     gentle = _slow(names=("vx", "wz"))
-    turning = np.tile(np.float32([[0.1, 0.3], [0.1, -0.9]]), (4, 1))
+    turning = np.tile(np.float32([[0.3, 0.9], [0.3, -0.9]]), (4, 1))
     zigzag = invented(steps=8, names=("vx", "wz"), actions=turning, labels=None)
     assert Speed(1.5, keep_step=True, embodiment="diffbot")(gentle, _rng()).action_names == ("vx", "wz")
     with pytest.raises(UserError, match="sideways"):
@@ -134,3 +145,28 @@ def test_drawn_factors_lie_in_what_the_robot_can_do(keep_step):
 def test_impossible_factors_are_refused(factor):
     with pytest.raises(UserError, match="factor must lie between"):
         Speed(factor)
+
+
+def test_what_the_wheels_could_not_do_is_cut_first():
+    robot = load_embodiment("lekiwi")
+    fast = invented(actions=np.full((5, 3), 0.39, np.float32), labels=None)
+    assert np.abs(as_driven(fast, robot).actions).max() < 0.39
+    assert same(as_driven(_slow(), robot), _slow())
+    half = Speed(0.5, embodiment="lekiwi")(fast, _rng())
+    np.testing.assert_allclose(_end(half), _end(as_driven(fast, robot)), atol=1e-6)
+    assert possible_factors(as_driven(fast, robot), robot)[1] == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("factor", [0.8, 0.9])
+def test_the_resampled_drive_ends_where_the_simulator_drove(factor):
+    """lekiwi's lag and limits of acceleration move it a little off what was commanded, then and now."""
+    episode = driven(embodiment="lekiwi")
+    made = Speed(factor, keep_step=True)(episode, _rng())
+    origin = origin_of(episode)
+    with _studio(origin.robot) as env:
+        state = env.reset(options={"scene": origin.scene})[0]["state"]
+        for action in made.actions:
+            if env.simulation.outcome is None:
+                state = env.step(action)[0]["state"]
+    assert math.dist(state[:2], episode.states[-1, :2]) < 0.08
+    assert env.simulation.outcome is episode.outcome

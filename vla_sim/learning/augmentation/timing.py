@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,8 +18,8 @@ from vla_sim.specs import ACTION_NAMES, ActuationKind, Embodiment
 SLOWEST, FASTEST = 0.8, 1.25
 # Twists may pass a limit by this share: float32 rounds.
 SLACK = 1e-5
-# Sideways motion that a robot without it may lose each step when twists of two steps are joined.
-LOST_M = 1e-3
+# How far a robot without sideways motion may come off the old path when twists of two steps are joined.
+OFF_PATH_M = 5e-3
 RATE_NAMES = ("vx_mps", "vy_mps", "wz_radps")
 # Below this turn in radians the limits of sin(x) / x and (1 - cos(x)) / x are used.
 _STRAIGHT_RAD = 1e-6
@@ -34,6 +33,7 @@ class Speed:
 
     Stretched, every picture keeps its action, scaled, and `step_s` changes: exact. Resampled, `step_s` stays and there
     are fewer or more steps: their twists lead through the poses of the old path, pictures are the nearest recorded.
+    What the wheels could not do, and the robot cut, is cut first: the path is that which was driven.
 
     Attributes:
         factor: 2 is twice as fast; None draws one that the robot can do between SLOWEST and FASTEST.
@@ -63,6 +63,7 @@ class Speed:
         if self.factor == 1:
             return episode
         robot = robot_of(episode, self.embodiment)
+        episode = as_driven(episode, robot)
         low, high = possible_factors(episode, robot)
         factor = self.factor
         if factor is None:
@@ -97,11 +98,24 @@ def possible_factors(episode: Episode, robot: Embodiment) -> tuple[float, float]
     wheel_peak = max(float(np.abs(drive.wheel_speeds(tuple(row))).max()) for row in twists.tolist())  # type: ignore[arg-type]
     sizes = np.abs(twists)
     peaks = [*(sizes.max(axis=0) / limits), wheel_peak / robot.drive.max_wheel_radps]
-    # A drive that passes a limit already, as the robot then cuts it, may stay as it is but not be made faster.
     high = (1 + SLACK) / max(peaks) if max(peaks) > 0 else math.inf
     moving = sizes > zones
     shares = np.where(moving, zones / np.where(moving, sizes, 1), 0)
     return float(shares.max()) * (1 + SLACK), float(high)
+
+
+def as_driven(episode: Episode, robot: Embodiment) -> Episode:
+    """The episode with its actions and labels cut to what the wheels can do, as the robot does itself."""
+    drive, columns = Drive(robot.drive), [ACTION_NAMES.index(name) for name in episode.action_names]
+
+    def cut(values: np.ndarray) -> np.ndarray:
+        twists = _full_twists(values.astype(np.float64), episode.action_names)
+        made = np.array([drive.limit((vx, vy, wz)) for vx, vy, wz in twists.tolist()])
+        return made[:, columns].astype(np.float32)
+
+    return replace(
+        episode, actions=cut(episode.actions), labels=None if episode.labels is None else cut(episode.labels)
+    )
 
 
 def _full_twists(values: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -146,14 +160,12 @@ def resampled(episode: Episode, factor: float, robot: Embodiment) -> Episode:
     # The last step may reach past the end of the drive: there the robot stands.
     times = np.minimum(np.arange(math.ceil(old_steps / factor - 1e-9) + 1) * factor, old_steps)
     path = path_of(_full_twists(episode.actions.astype(np.float64), episode.action_names), episode.step_s)
-    poses = [_pose_at(path, time) for time in times]
-    twists = np.array([np.array(joining_twist(a, b)) / episode.step_s for a, b in itertools.pairwise(poses)])
     columns = [ACTION_NAMES.index(name) for name in episode.action_names]
-    lost = np.delete(twists, columns, axis=1) * episode.step_s
-    if np.abs(lost).max(initial=0) > LOST_M:
+    moves, off_m = _moves_through([_pose_at(path, time) for time in times], columns)
+    if off_m > OFF_PATH_M:
         raise UserError(
-            f"{episode.name}: at the same step {robot.name} would have to move sideways by "
-            f"{np.abs(lost).max():.3f} m; use speed, which changes the step"
+            f"{episode.name}: {robot.name} cannot move sideways and would come {1000 * off_m:.0f} mm off its path; "
+            "use speed, which changes the time between steps instead of their number"
         )
     last_image = len(episode.images) - 1
     nearest = np.minimum(np.floor(times + 0.5).astype(int), last_image)
@@ -165,11 +177,23 @@ def resampled(episode: Episode, factor: float, robot: Embodiment) -> Episode:
         "pace",
         {"factor": factor},
         images=episode.images[kept],
-        actions=twists[:, columns].astype(np.float32),
+        actions=(moves[:, columns] / episode.step_s).astype(np.float32),
         labels=None if episode.labels is None else _scaled(episode.labels[steps], factor),
         states=None if states is None else states[kept],
         events=None if episode.events is None else tuple(episode.events[step] for step in steps),
     )
+
+
+def _moves_through(poses: Sequence[Pose], columns: Sequence[int]) -> tuple[np.ndarray, float]:
+    """Moves (T, 3) from pose to pose with these components only, and how far from one of them they lead at most."""
+    here, off_m, moves = poses[0], 0.0, []
+    for there in poses[1:]:
+        move = np.zeros(3)
+        move[columns] = np.array(joining_twist(here, there))[columns]
+        here = _after(here, move)
+        off_m = max(off_m, math.dist(here[:2], there[:2]))
+        moves.append(move)
+    return np.array(moves), off_m
 
 
 @dataclass(frozen=True)
