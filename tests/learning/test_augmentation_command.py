@@ -1,16 +1,18 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from augmentation_episodes import driven, invented, same
 from PIL import Image
 
-from vla_sim.augment import main
+from vla_sim.augment import main, parser
 from vla_sim.data.seed_folder import SeedFolder, read_episodes
 from vla_sim.data.seed_frames import write_seed_frames
 from vla_sim.data.seed_hdf5 import SeedStyle, write_seed_hdf5
 from vla_sim.data.store import read_manifest
 from vla_sim.learning.augmentation.mirroring import Mirror
+from vla_sim.learning.augmentation.recipe import KINDS
 
 
 @pytest.fixture
@@ -200,3 +202,10 @@ def test_a_sheet_that_is_no_picture_is_refused_before_anything_is_made(folder, t
     assert _augment(folder, tmp_path / "out", "--recipe", "light", "--sheet", str(tmp_path / "sheet.txt")) == 2
     assert "a contact sheet ends in .jpg" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_page_and_the_help_describe_every_augmentation(name):
+    page = (Path(__file__).parents[2] / "docs" / "augmentation.md").read_text("utf-8")
+    assert f"| `{name}` |" in page
+    assert f"\n  {name} " in parser().format_help()
