@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from vla_sim.learning.config import TrainConfig
     from vla_sim.learning.mixtures import Source
     from vla_sim.learning.warm_start import Beginning
-    from vla_sim.specs import Embodiment
-
-VOCABULARY = 800
 
 EPILOG = """A source is a folder of recordings (HDF5), a LeRobot data set, or simulated rounds (OUT/data of
 vla_sim.train or vla_sim.dagger). The weight says how often it is drawn, whatever its size.
@@ -124,27 +121,14 @@ def _sources(options: argparse.Namespace) -> tuple[list[Source], Beginning]:
     from vla_sim.embodiments import load_embodiment
     from vla_sim.errors import UserError
     from vla_sim.learning.mixtures import Shape, open_source, parse_sources
-    from vla_sim.learning.warm_start import begin_with
+    from vla_sim.learning.warm_start import begin_afresh, begin_with
 
     if not 0 <= options.validation_share < 1:
         raise UserError(f"--validation-share must lie in 0..1 and not be 1, got {options.validation_share}")
     spec = load_embodiment(options.embodiment)
-    begun = begin_with(options.start, seed=options.seed) if options.start else _fresh(options, spec)
+    begun = begin_with(options.start, seed=options.seed) if options.start else begin_afresh(spec, seed=options.seed)
     shape = Shape(begun.model.config.image_px, begun.action_names, spec.control_s, options.keep_still)
     return [open_source(s, shape, options.out / "sources" / s.name) for s in parse_sources(options.source)], begun
-
-
-def _fresh(options: argparse.Namespace, spec: Embodiment) -> Beginning:
-    """Random weights, and a tokenizer that knows the training phrasings."""
-    from vla_sim.learning.behaviour_cloning import fresh_model
-    from vla_sim.learning.warm_start import Beginning
-    from vla_sim.policies.tokenizer import InstructionTokenizer
-    from vla_sim.scenarios import load_scenario, scenario_names
-
-    texts = sorted({text for name in scenario_names() for text in load_scenario(name).instructions("train")})
-    tokenizer = InstructionTokenizer.trained(texts, vocab_size=VOCABULARY)
-    model = fresh_model(tokenizer, seed=options.seed, actions=len(spec.action_names))
-    return Beginning(model, tokenizer, spec.action_names, spec.max_mps, options.policy)
 
 
 def _trainer(options: argparse.Namespace, begun: Beginning, sources: Sequence[Source]) -> Trainer:

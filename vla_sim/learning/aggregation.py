@@ -10,10 +10,13 @@ import hashlib
 import json
 import math
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from vla_sim.data.store import content_hash
 from vla_sim.data.writing import clear_errors, sweep_aside, whole_folder, write_whole
@@ -92,6 +95,7 @@ class Gathering:
         learner: policy folder that steers the rest; "" where the expert steers alone.
         learner_hash: of that policy.
         embodiment, image_px: the robot; side of the pictures to keep.
+        frames: enough pictures; seeds beyond are not driven, and the last drive is cut. 0: all seeds, uncut.
     """
 
     name: str
@@ -104,6 +108,7 @@ class Gathering:
     learner_hash: str = ""
     embodiment: str = "serbot"
     image_px: int = 96
+    frames: int = 0
 
     def __post_init__(self) -> None:
         if self.mixing not in MIXING:
@@ -122,8 +127,15 @@ class Gathering:
 
     def plan(self) -> dict[str, Any]:
         """What a manifest says of it. Where the learner lies does not matter, only which it is."""
-        facts = {key: value for key, value in asdict(self).items() if key not in ("seeds", "learner")}
-        return {"format": FORMAT, **facts, "scenarios": list(self.scenarios), "seeds": [self.seeds[0], self.seeds[-1]]}
+        facts = {key: value for key, value in asdict(self).items() if key not in ("seeds", "learner", "frames")}
+        seeds = [self.seeds[0], self.seeds[-1]]
+        return {
+            "format": FORMAT,
+            **facts,
+            "scenarios": list(self.scenarios),
+            "seeds": seeds,
+            "frames_wanted": self.frames,
+        }
 
 
 def gather(
@@ -145,7 +157,7 @@ def gather(
         _check_same(json.loads((folder / MANIFEST).read_text("utf-8")), plan, folder)
     else:
         _drive(gathering, folder, workers)
-        manifest = {**plan, **_counts(folder)}
+        manifest = {**plan, **_counts(folder, gathering.frames)}
         write_whole(folder / MANIFEST, (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
         say(
             f"{gathering.name}: {manifest['episodes']} episodes, {manifest['frames']} pictures, beta "
@@ -156,6 +168,38 @@ def gather(
 
 def read_parts(folder: Path) -> list[Sequences]:
     """The episodes of a complete round."""
+    parts = _parts_of(folder)
+    frames = int(json.loads((folder / MANIFEST).read_text("utf-8")).get("frames_wanted", 0))
+    return cut(parts, frames) if frames else parts
+
+
+def cut(parts: Sequence[Sequences], frames: int) -> list[Sequences]:
+    """The first episodes that have so many steps together, the last one shortened where it must be."""
+    kept: list[Sequences] = []
+    for part in parts:
+        lengths = part.mask.sum(axis=1)
+        before = np.cumsum(lengths) - lengths
+        left = np.clip(frames - before, 0, lengths)
+        count = int((left > 0).sum())
+        frames -= int(left.sum())
+        if not count:
+            break
+        assert part.goals is not None
+        mask = np.arange(part.mask.shape[1]) < left[:count, None]
+        kept.append(
+            Sequences(
+                part.images[:count],
+                part.texts[:count],
+                part.actions[:count],
+                mask,
+                part.groups[:count],
+                part.goals[:count],
+            )
+        )
+    return kept
+
+
+def _parts_of(folder: Path) -> list[Sequences]:
     return [read_round(path.parent) for path in sorted(folder.glob(f"part_*/{FACTS}"))]
 
 
@@ -173,10 +217,33 @@ def _drive(gathering: Gathering, folder: Path, workers: int) -> None:
     parts = [
         (f"part_{i // PART_EPISODES:03}", tasks[i : i + PART_EPISODES]) for i in range(0, len(tasks), PART_EPISODES)
     ]
-    missing = [part for part in parts if not (folder / part[0] / FACTS).exists()]
     factory = functools.partial(_Driver, gathering, folder)
-    for _ in run_units(missing, factory, workers=workers):
-        pass
+    # Without a number of frames all parts are wanted; with one, as few as have them.
+    size = workers if gathering.frames else len(parts)
+    for first in range(0, len(parts), size):
+        missing = [part for part in parts[first : first + size] if not (folder / part[0] / FACTS).exists()]
+        for _ in run_units(missing, factory, workers=workers):
+            pass
+        if gathering.frames and _frames(folder) >= gathering.frames:
+            break
+    if gathering.frames:
+        _drop_surplus(gathering, folder)
+
+
+def _frames(folder: Path) -> int:
+    return sum(int(part.mask.sum()) for part in _parts_of(folder))
+
+
+def _drop_surplus(gathering: Gathering, folder: Path) -> None:
+    """Several workers may have driven a part more than one worker would have."""
+    found = _frames(folder)
+    if found < gathering.frames:
+        raise UserError(f"{gathering.name}: all drives have {found} pictures, {gathering.frames} are wanted")
+    for name in sorted((path.name for path in folder.glob("part_*")), reverse=True):
+        found -= int(read_round(folder / name).mask.sum())
+        if found < gathering.frames:
+            break
+        shutil.rmtree(folder / name)
 
 
 class _Driver:
@@ -195,24 +262,23 @@ class _Driver:
         yield name
 
 
-def _counts(folder: Path) -> dict[str, Any]:
+def _counts(folder: Path, frames: int) -> dict[str, Any]:
     """What came of a round."""
-    outcomes: dict[str, int] = {}
-    scenarios: dict[str, int] = {}
-    frames, hashes = 0, {}
-    for path in sorted(folder.glob(f"part_*/{FACTS}")):
-        facts = json.loads(path.read_text("utf-8"))
-        for counts, key in ((outcomes, "outcomes"), (scenarios, "scenarios")):
-            for value in facts[key]:
-                counts[value] = counts.get(value, 0) + 1
-        frames += int(read_round(path.parent).mask.sum())
-        hashes[path.parent.name] = content_hash(path.parent)
+    hashes = {path.parent.name: content_hash(path.parent) for path in sorted(folder.glob(f"part_*/{FACTS}"))}
+    facts = [json.loads((folder / name / FACTS).read_text("utf-8")) for name in hashes]
+    parts = _parts_of(folder)
+    kept = cut(parts, frames) if frames else parts
+    driven = [
+        pair
+        for part, fact in zip(kept, facts, strict=False)
+        for pair in list(zip(fact["scenarios"], fact["outcomes"], strict=True))[: len(part.mask)]
+    ]
     lines = "\n".join(f"{name} {found}" for name, found in hashes.items())
     return {
-        "episodes": sum(outcomes.values()),
-        "frames": frames,
-        "outcomes": outcomes,
-        "by_scenario": scenarios,
+        "episodes": len(driven),
+        "frames": sum(int(part.mask.sum()) for part in kept),
+        "outcomes": dict(Counter(outcome for _, outcome in driven)),
+        "by_scenario": dict(Counter(scenario for scenario, _ in driven)),
         "parts": hashes,
         "sha256": hashlib.sha256(lines.encode()).hexdigest(),
     }

@@ -46,6 +46,8 @@ class RoundsPlan:
         choosing, comparing: seeds per scenario by which states of a training, and then rounds, are compared.
         level: of the gate's test.
         gathered_share: how often a step draws from what was gathered, against the demonstrations.
+        frames: pictures that each round gathers, no more and no fewer; empty: as many as its episodes have.
+        stride: seeds from the first of a round to the first of the next; 0: as many as it has episodes.
         keep_dropped: learn from the drives of dropped rounds too; their labels are the expert's all the same.
         seed: number of the run: of worlds, batches and mixing.
     """
@@ -64,6 +66,8 @@ class RoundsPlan:
     comparing: int = 50
     level: float = LEVEL
     gathered_share: float = 0.5
+    frames: tuple[int, ...] = ()
+    stride: int = 0
     keep_dropped: bool = True
     seed: int = 0
     embodiment: str = "serbot"
@@ -80,7 +84,7 @@ class RoundsPlan:
 
     def worlds(self, number: int) -> range:
         """Seeds of a round; round 0 are demonstrations."""
-        first = self.seed * SEED_STRIDE % (3 * SEED_STRIDE) + number * self.episodes
+        first = self.seed * SEED_STRIDE % (3 * SEED_STRIDE) + number * (self.stride or self.episodes)
         return seeds_within(LEARNING, first, self.episodes, f"the worlds of round {number} (seed {self.seed})")
 
     def exam(self) -> Exam:
@@ -196,6 +200,7 @@ class Rounds:
             learner_hash=policy_hash(str(learner)) if learner else "",
             embodiment=plan.embodiment,
             image_px=self._image_px,
+            frames=plan.frames[number - 1] if plan.frames and number else 0,
         )
 
     def _round(self, number: int, accepted: str, entries: Sequence[dict[str, Any]], driver: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vla_sim.errors import UserError, suggest
 from vla_sim.policies.folders import TOKENIZER, PolicyError, PolicyFolder
@@ -12,7 +12,9 @@ from vla_sim.policies.loading import find_folder, folder_hash
 if TYPE_CHECKING:
     from vla_sim.policies.clip import DrivingModel
     from vla_sim.policies.tokenizer import InstructionTokenizer
+    from vla_sim.specs import Embodiment
 
+VOCABULARY = 800
 # Policies that one training makes, and the heads that each drives with.
 DRIVERS = {"clip_lstm": ("lstm",), "clip_mlp": ("mlp",), "ensemble": ("lstm", "mlp")}
 
@@ -51,6 +53,24 @@ def begin_with(policy: str, *, seed: int = 0) -> Beginning:
     heads = _heads(folder)
     backbone = next(iter(heads.values())).sibling(next(iter(heads.values())).get("backbone", str))
     return _filled(folder, heads, backbone, seed)
+
+
+def begin_afresh(robot: Embodiment, *, seed: int = 0, **sizes: Any) -> Beginning:
+    """Random weights, and a tokenizer that knows the training phrasings of all scenarios.
+
+    Args:
+        robot: whose actions it gives.
+        seed: of the weights.
+        sizes: fields of `ClipConfig`.
+    """
+    from vla_sim.learning.behaviour_cloning import fresh_model
+    from vla_sim.policies.tokenizer import InstructionTokenizer
+    from vla_sim.scenarios import load_scenario, scenario_names
+
+    texts = sorted({text for name in scenario_names() for text in load_scenario(name).instructions("train")})
+    tokenizer = InstructionTokenizer.trained(texts, vocab_size=VOCABULARY)
+    model = fresh_model(tokenizer, seed=seed, actions=len(robot.action_names), **sizes)
+    return Beginning(model, tokenizer, robot.action_names, robot.max_mps, "clip_lstm")
 
 
 def check_driver(name: str) -> str:

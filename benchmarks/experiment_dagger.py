@@ -1,0 +1,321 @@
+"""Does DAgger help, or only more training? Steps from 72 seed-like recordings to DAgger, each beside its control.
+
+`python -m benchmarks.experiment_dagger --out runs/experiment` makes data, policies, evaluations, table and plot from
+seeds. Every arm leaves a file; started again, only what is missing is done. One process for each training seed.
+
+bc72     cloning of 72 recordings made like the seed's: 24 scripts, three recordings of each, nothing added
+repeat   control of bc200: the same 72, repeated to as many pictures, as many steps
+bc200    the 72 expanded to 200 by `vla_sim.expand`
+augment  the 200 with mirroring, shifts, colours and garbled words; its control is bc200: same pictures, same steps
+dagger   augment, then rounds of DAgger with a gate
+control  augment, then as many steps, with as many pictures of plain demonstrations in the same worlds instead
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.experiment_dagger_report import ARMS, write_report
+from vla_sim.data.writing import write_whole
+from vla_sim.learning.batches import Sampler, Sequences
+from vla_sim.learning.closed_loop import Exam, FitPlan, fit, keep_plan
+from vla_sim.learning.config import TrainConfig
+from vla_sim.learning.mixtures import Shape, SourceSpec, open_source
+from vla_sim.learning.seeds import CHOOSING, REPORTING
+from vla_sim.scenarios import load_suite
+
+# Half the channels of the shipped network: twice as fast, and 200 episodes do not need more.
+SIZES: dict[str, Any] = {"channels": (16, 32, 48), "fused_channels": 64}
+PLAIN: dict[str, Any] = {"mirror": 0.0, "jitter": 0.0, "shift_px": 0, "vary_words": 0.0}
+SIDES, DISTANCES = ("left", "right"), ("close", "medium", "far")
+KINDS = ("1box_vert", "1box_hori", "2box_vert", "2box_hori")
+# The worlds that the recordings are from, without distances.
+HOME = tuple(f"{kind}_{side}" for kind in KINDS for side in SIDES)
+SEED_STRIDE = 30_000
+# Worlds of the recordings, of the expansion, of the rounds: from the first seed of a training seed on.
+RECORDED, EXPANDED = 25_000, 26_000
+DRIVER = "clip_lstm"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large everything is.
+
+    Attributes:
+        recordings, expanded: episodes.
+        steps: of cloning.
+        rounds, round_episodes, round_steps: of DAgger.
+        gate: worlds of each scenario.
+        worlds: held-out worlds in all of a suite, spread over its scenarios.
+        batch_episodes: of a step.
+    """
+
+    recordings: int = 72
+    expanded: int = 200
+    steps: int = 2000
+    rounds: int = 4
+    round_episodes: int = 100
+    round_steps: int = 1000
+    gate: int = 40
+    worlds: int = 200
+    batch_episodes: int = 16
+
+    def scaled(self, scale: float) -> Sizes:
+        """For a try: fewer steps, rounds and worlds; the recordings stay."""
+        if scale == 1:
+            return self
+
+        def some(count: int, least: int) -> int:
+            return max(least, round(count * scale))
+
+        return replace(
+            self,
+            steps=some(self.steps, 4),
+            rounds=some(self.rounds, 2),
+            round_episodes=some(self.round_episodes, 6),
+            round_steps=some(self.round_steps, 4),
+            gate=some(self.gate, 2),
+            worlds=some(self.worlds, 12),
+        )
+
+
+class Chain:
+    """All arms of one training seed.
+
+    Args:
+        out: folder of this seed.
+        seed: of weights, batches and worlds.
+        sizes: how large.
+    """
+
+    def __init__(self, out: Path, seed: int, sizes: Sizes) -> None:
+        from vla_sim.embodiments import load_embodiment
+
+        self.out, self.seed, self.sizes = out, seed, sizes
+        self.robot = load_embodiment("serbot")
+        self.core = tuple(scenario.name for scenario in load_suite("core"))
+        self.first = seed * SEED_STRIDE
+
+    def run(self) -> None:
+        """Whatever is missing."""
+        keep_plan(self.out, {"seed": self.seed, **vars(self.sizes)})
+        clone = {
+            "bc72": lambda: self._clone("bc72", self._recorded(), PLAIN),
+            "repeat": lambda: self._clone("repeat", self._repeated(), PLAIN),
+            "bc200": lambda: self._clone("bc200", self._expanded(), PLAIN),
+            "augment": lambda: self._clone("augment", self._expanded(), {}),
+            "dagger": lambda: self._rounds("dagger"),
+            "control": lambda: self._rounds("control"),
+        }
+        for name in ARMS:
+            self._arm(name, clone[name])
+
+    def _arm(self, name: str, make: Callable[[], tuple[Path, dict[str, Any]]]) -> None:
+        record = self.out / f"{name}.json"
+        if record.exists():
+            return
+        begin = time.perf_counter()
+        policy, facts = make()
+        trained_s = time.perf_counter() - begin
+        found = {suite: self._driven(name, policy, suite) for suite in ("core", "home")}
+        facts |= {"train_s": round(trained_s, 1), "all_s": round(time.perf_counter() - begin, 1)}
+        document = {"format": 1, "arm": name, "seed": self.seed, **facts, "results": found}
+        write_whole(record, (json.dumps(document) + "\n").encode())
+        rates = ", ".join(f"{suite} {sum(r[2] for r in rows) / len(rows):.1%}" for suite, rows in found.items())
+        print(f"seed {self.seed} {name}: {rates}, {facts['all_s']:.0f} s", flush=True)
+
+    def _driven(self, name: str, policy: Path, suite: str) -> list[list[Any]]:
+        """(scenario, seed, success) of every held-out world."""
+        scenarios = self.core if suite == "core" else HOME
+        each = -(-self.sizes.worlds // len(scenarios))
+        exam = Exam(scenarios, range(REPORTING, REPORTING + each), instruction_set="eval")
+        driven = exam.drive(policy / DRIVER, self.out / "drives" / f"{name}_{suite}")
+        return [[scenario, seed, success] for (scenario, seed), success in sorted(driven.items())]
+
+    # --- data ------------------------------------------------------------------------------------------------------
+
+    def _recorded(self) -> list[Sequences]:
+        """As the seed's data: a script for each of 24 layouts, recorded again and again, steered by keys."""
+        from vla_sim.data.seed_hdf5 import SeedStyle
+        from vla_sim.data.store import EpisodeStore
+        from vla_sim.learning.filling import FileShape, fill, plan_of
+        from vla_sim.learning.recording import RecordingJob, RecordingSetup
+
+        folder = self.out / "recordings"
+        layouts = [f"{kind}_{side}_{distance}" for kind in KINDS for side in SIDES for distance in DISTANCES]
+        jobs = [
+            RecordingJob(i, layouts[i % len(layouts)], self.first + RECORDED + i % len(layouts))
+            for i in range(self.sizes.recordings)
+        ]
+        setup, shape = RecordingSetup(keys=True, language="en"), FileShape(SeedStyle(channel_order="bgr"), True)
+        with EpisodeStore(folder, {"kind": "recordings", **plan_of(setup, shape, jobs)}) as store:
+            fill(store, jobs, setup, shape, workers=1)
+            store.finish()
+        return self._read("recordings", folder)
+
+    def _repeated(self) -> list[Sequences]:
+        from vla_sim.learning.aggregation import cut
+
+        wanted = sum(int(part.mask.sum()) for part in self._expanded())
+        parts = self._recorded()
+        times = -(-wanted // sum(int(part.mask.sum()) for part in parts))
+        return cut(parts * times, wanted)
+
+    def _expanded(self) -> list[Sequences]:
+        from vla_sim import expand
+
+        self._recorded()
+        folder = self.out / "expanded"
+        arguments = f"--target-episodes {self.sizes.expanded} --seed0 {self.first + EXPANDED} --keys --language en"
+        places = ["--from", str(self.out / "recordings"), "--out", str(folder)]
+        if not (folder / "done").exists():
+            if expand.main([*places, *arguments.split(), "--workers", "1"]):
+                raise SystemExit("vla_sim.expand failed")
+            write_whole(folder / "done", b"")
+        return self._read("expanded", folder)
+
+    def _read(self, name: str, folder: Path) -> list[Sequences]:
+        shape = Shape(96, self.robot.action_names, self.robot.control_s)
+        source = open_source(SourceSpec(name, folder), shape, self.out / "shrunk" / name, say=lambda line: None)
+        return source.named()
+
+    # --- learning --------------------------------------------------------------------------------------------------
+
+    def _config(self, **changes: Any) -> TrainConfig:
+        # Recordings do not say where the goal is: no arm is taught it.
+        return TrainConfig(batch_episodes=self.sizes.batch_episodes, where_weight=0.0, seed=self.seed, **changes)
+
+    def _clone(self, name: str, parts: list[Sequences], changes: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+        from vla_sim.learning.behaviour_cloning import Trainer
+        from vla_sim.learning.warm_start import begin_afresh
+
+        begun = begin_afresh(self.robot, seed=self.seed, **SIZES)
+        config = self._config(**changes)
+        trainer = Trainer(begun.model, begun.tokenizer, config, self.out / name)
+        trainer.source = Sampler(config, {group: 1.0 for part in parts for group in part.groups})
+        for part in parts:
+            trainer.add(part)
+        # One look at the end: all arms take all their steps.
+        exam = Exam(HOME[:2], CHOOSING[:2])
+        folder = fit(trainer, FitPlan(self.sizes.steps, self.sizes.steps, 0, exam, DRIVER), say=lambda line: None)
+        frames = sum(int(part.mask.sum()) for part in parts)
+        facts = {"steps": self.sizes.steps, "episodes": trainer.source.episodes, "frames": frames}
+        return folder, {**facts, "frames_seen": _frames_seen(folder)}
+
+    def _rounds(self, name: str) -> tuple[Path, dict[str, Any]]:
+        """DAgger, or the same with the expert alone at the wheel until there are as many pictures."""
+        from vla_sim.learning.aggregation import Schedule
+        from vla_sim.learning.rounds import START, Rounds, RoundsPlan
+
+        sizes, dagger = self.sizes, name == "dagger"
+        plan = RoundsPlan(
+            policy=str(self.out / "augment" / "policy" / DRIVER),
+            rounds=sizes.rounds,
+            scenarios=self.core,
+            # The expert's drives are shorter: more of them make as many pictures.
+            episodes=sizes.round_episodes * (1 if dagger else 8),
+            stride=sizes.round_episodes * 8,
+            frames=() if dagger else tuple(self._gathered("dagger")),
+            schedule=Schedule("exponential", (0.5,)) if dagger else Schedule("constant", (1.0,)),
+            steps=sizes.round_steps,
+            check_every=sizes.round_steps,
+            choosing=1,
+            comparing=sizes.gate,
+            seed=self.seed,
+        )
+        parts = self._expanded()
+        weights = {group: 1.0 for part in parts for group in part.groups}
+        config = self._config(learning_rate=7e-4)
+        rounds = Rounds(plan, self.out / name, parts, weights, config, say=self._say)
+        entries = rounds.run()
+        accepted = [entry["round"] for entry in entries if entry["accepted"]]
+        last = rounds.policy_of(accepted[-1] if accepted else START)
+        frames = self._gathered(name)
+        facts = {
+            "steps": sizes.rounds * sizes.round_steps,
+            "frames": sum(frames),
+            "frames_of_rounds": frames,
+            "frames_seen": sum(_frames_seen(rounds.policy_of(entry["round"])) for entry in entries),
+            "accepted": accepted,
+            "gate": [{k: entry[k] for k in ("round", "beta", "accepted", "overall", "forgotten")} for entry in entries],
+        }
+        return last, facts
+
+    def _gathered(self, name: str) -> list[int]:
+        manifests = sorted((self.out / name / "data").glob("round_*/manifest.json"))
+        return [json.loads(path.read_text("utf-8"))["frames"] for path in manifests]
+
+    def _say(self, line: str) -> None:
+        print(f"seed {self.seed}: {line}", flush=True)
+
+
+def _frames_seen(policies: Path) -> int:
+    """Pictures that a training has learned from, repetitions counted."""
+    config = json.loads((policies / DRIVER / "config.json").read_text("utf-8"))
+    return int(config["training"]["images_seen"])
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--out", type=Path, default=Path("runs/experiment"), metavar="DIR")
+    made.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="training seeds (default 0 1 2)")
+    made.add_argument("--scale", type=float, default=1.0, help="factor on steps, rounds and worlds, for a try")
+    made.add_argument("--workers", type=int, default=2, help="training seeds at a time; each takes one core")
+    made.add_argument("--docs", type=Path, metavar="DIR", help="also put table and plot there, e.g. docs")
+    made.add_argument("--only", type=int, help=argparse.SUPPRESS)
+    return made
+
+
+def main() -> None:
+    options = parser().parse_args()
+    options.out = options.out.resolve()
+    sizes = Sizes().scaled(options.scale)
+    if options.only is not None:
+        import torch
+
+        torch.set_num_threads(1)
+        Chain(options.out / f"seed_{options.only}", options.only, sizes).run()
+        return
+    begin = time.perf_counter()
+    _run_chains(options)
+    documents = [
+        json.loads((options.out / f"seed_{seed}" / f"{arm}.json").read_text("utf-8"))
+        for seed in options.seeds
+        for arm in ARMS
+    ]
+    print(write_report(documents, vars(sizes), options.out, options.docs))
+    print(f"{(time.perf_counter() - begin) / 60:.1f} minutes")
+
+
+def _run_chains(options: argparse.Namespace) -> None:
+    """One process for each training seed, some at a time."""
+    waiting, running = list(options.seeds), []
+    command = [sys.executable, "-m", "benchmarks.experiment_dagger", "--out", str(options.out)]
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    try:
+        while waiting or running:
+            while waiting and len(running) < options.workers:
+                arguments = ["--scale", str(options.scale), "--only", str(waiting.pop(0))]
+                running.append(subprocess.Popen([*command, *arguments], env=one_thread))
+            failed = [process for process in running if process.poll() not in (None, 0)]
+            if failed:
+                raise SystemExit(f"a training failed with exit code {failed[0].returncode}; start again to go on")
+            running = [process for process in running if process.poll() is None]
+            time.sleep(0.2)
+    finally:
+        for process in running:
+            process.terminate()
+
+
+if __name__ == "__main__":
+    main()

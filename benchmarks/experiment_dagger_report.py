@@ -1,0 +1,207 @@
+"""Table and plot of `benchmarks.experiment_dagger` from the files of its arms."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vla_sim.data.writing import write_whole
+from vla_sim.evaluation.statistics import wilson
+from vla_sim.learning.gate import Comparison, rate
+
+ARMS = ("bc72", "repeat", "bc200", "augment", "dagger", "control")
+TITLES = {
+    "bc72": "cloning of 72 seed-like recordings",
+    "repeat": "the 72, repeated",
+    "bc200": "cloning of 200, expanded",
+    "augment": "+ augmentation",
+    "dagger": "+ DAgger rounds",
+    "control": "+ plain demonstrations",
+}
+# Each step with the one before and with its control: equal steps, equal number of pictures.
+STEPS = (("bc200", "bc72", "repeat"), ("augment", "bc200", "bc200"), ("dagger", "augment", "control"))
+SUITES = {"core": "suite core", "home": "worlds like the recordings"}
+WANTED_POINTS, WANTED_RATE = 0.10, 0.95
+
+Documents = Sequence[Mapping[str, Any]]
+
+
+def write_report(documents: Documents, sizes: Mapping[str, Any], out: Path, docs: Path | None) -> str:
+    """Write experiment.json, experiment.md and experiment.png; returns the table."""
+    summary = {"format": 1, "sizes": dict(sizes), "suites": {suite: _summary(documents, suite) for suite in SUITES}}
+    summary["demand"] = _demand(summary)
+    text = _markdown(documents, summary)
+    write_whole(out / "experiment.json", (json.dumps(summary, indent=1) + "\n").encode())
+    write_whole(out / "experiment.md", text.encode())
+    _plot(summary, out / "experiment.png")
+    if docs is not None:
+        (docs / "images").mkdir(parents=True, exist_ok=True)
+        shutil.copy2(out / "experiment.png", docs / "images" / "experiment_dagger.png")
+        write_whole(
+            docs / "experiment_dagger.md", text.replace("(experiment.png)", "(images/experiment_dagger.png)").encode()
+        )
+    return text
+
+
+def _successes(documents: Documents, arm: str, suite: str, seed: int | None = None) -> dict[tuple[int, str, int], bool]:
+    """(training seed, scenario, world): success."""
+    return {
+        (document["seed"], scenario, world): success
+        for document in documents
+        if document["arm"] == arm and seed in (None, document["seed"])
+        for scenario, world, success in document["results"][suite]
+    }
+
+
+def _compare(documents: Documents, new: str, old: str, suite: str, seed: int | None = None) -> Comparison:
+    one, other = (_successes(documents, arm, suite, seed) for arm in (new, old))
+    keys = sorted(one)
+    return Comparison.of([one[key] for key in keys], [other[key] for key in keys])
+
+
+def _summary(documents: Documents, suite: str) -> dict[str, Any]:
+    seeds = sorted({document["seed"] for document in documents})
+    arms = {}
+    for arm in ARMS:
+        found = _successes(documents, arm, suite)
+        wins, interval = sum(found.values()), wilson(sum(found.values()), len(found))
+        by_seed = {seed: _successes(documents, arm, suite, seed) for seed in seeds}
+        scenarios = sorted({scenario for _, scenario, _ in found})
+        arms[arm] = {
+            "successes": wins,
+            "worlds": len(found),
+            "rate": wins / len(found),
+            "ci95": [interval.low, interval.high],
+            "by_seed": {seed: sum(values.values()) / len(values) for seed, values in by_seed.items()},
+            "by_scenario": {
+                name: _mean([success for key, success in found.items() if key[1] == name]) for name in scenarios
+            },
+        }
+    steps = {
+        new: {
+            what: {
+                "against": old,
+                **_compare(documents, new, old, suite).to_json(),
+                "by_seed": {seed: _compare(documents, new, old, suite, seed).to_json() for seed in seeds},
+            }
+            for what, old in (("before", before), ("control", control))
+        }
+        for new, before, control in STEPS
+    }
+    return {"arms": arms, "steps": steps}
+
+
+def _mean(values: Sequence[bool]) -> float:
+    return sum(values) / len(values)
+
+
+def _demand(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether DAgger helps by what was asked for: 10 points over its control, or 95 %, the interval clear of zero."""
+    found = {}
+    for suite, values in summary["suites"].items():
+        control = values["steps"]["dagger"]["control"]
+        enough = control["difference"] >= WANTED_POINTS or values["arms"]["dagger"]["rate"] >= WANTED_RATE
+        found[suite] = {"enough": enough, "clear": control["difference_ci95"][0] > 0}
+        found[suite]["met"] = found[suite]["enough"] and found[suite]["clear"]
+    return found
+
+
+def _markdown(documents: Documents, summary: Mapping[str, Any]) -> str:
+    sizes = summary["sizes"]
+    seeds = sorted({document["seed"] for document in documents})
+    lines = [
+        "# Does DAgger help, or only more training?",
+        "",
+        "Made by `python -m benchmarks.experiment_dagger`; what each arm is stands in its docstring.",
+        f"{len(seeds)} training seeds, each with recordings, weights and batches of its own; "
+        f"{sizes['steps']} steps of cloning, then {sizes['rounds']} rounds of {sizes['round_steps']} steps.",
+        "Held-out worlds (seeds from 100000 on) and held-out phrasings; all arms drive the same worlds. Intervals are",
+        "Wilson's for rates, Bonett and Price's for paired differences, p is McNemar's exact test; they are about",
+        "worlds, with the trainings at hand: the spread over training seeds stands beside them.",
+        "",
+        "![success of each arm](experiment.png)",
+    ]
+    for suite, title in SUITES.items():
+        values = summary["suites"][suite]
+        lines += ["", f"## {title[0].upper()}{title[1:]}", "", *_arm_table(documents, values), "", *_step_table(values)]
+        demand = summary["demand"][suite]
+        lines += [
+            "",
+            f"DAgger over its control by {100 * WANTED_POINTS:.0f} points, or at least {WANTED_RATE:.0%}, the interval "
+            f"clear of zero: **{'yes' if demand['met'] else 'no'}**.",
+        ]
+    lines += ["", *_gate_table(documents)]
+    return "\n".join(lines) + "\n"
+
+
+def _arm_table(documents: Documents, values: Mapping[str, Any]) -> list[str]:
+    lines = ["| arm | success | by training seed | pictures | steps | pictures seen |", "|---|---|---|---|---|---|"]
+    for arm in ARMS:
+        row = values["arms"][arm]
+        own = [document for document in documents if document["arm"] == arm]
+        numbers = [_mean([document[key] for document in own]) for key in ("frames", "steps", "frames_seen")]
+        spread = ", ".join(f"{share:.1%}" for share in row["by_seed"].values())
+        shown = " | ".join(f"{number:.0f}" for number in numbers)
+        lines.append(f"| {arm}: {TITLES[arm]} | {rate(row['successes'], row['worlds'])} | {spread} | {shown} |")
+    return lines
+
+
+def _step_table(values: Mapping[str, Any]) -> list[str]:
+    lines = ["| step | against | paired difference | p | by training seed |", "|---|---|---|---|---|"]
+    for new, found in values["steps"].items():
+        for what in ("before", "control"):
+            row = found[what]
+            low, high = row["difference_ci95"]
+            spread = ", ".join(f"{100 * seed['difference']:+.1f}" for seed in row["by_seed"].values())
+            role = "the step before" if what == "before" else "its control"
+            lines.append(
+                f"| {new} | {row['against']}, {role} | {100 * row['difference']:+.1f} points "
+                f"[{100 * low:+.1f}, {100 * high:+.1f}] | {row['p_value']:.2g} | {spread} |"
+            )
+    return lines
+
+
+def _gate_table(documents: Documents) -> list[str]:
+    lines = ["## Gates", "", "| arm | training seed | round | beta | verdict |", "|---|---|---|---|---|"]
+    for document in documents:
+        for entry in document.get("gate", ()):
+            one = Comparison(**{key: entry["overall"][key] for key in ("worlds", "new", "old", "only_new", "only_old")})
+            verdict = "accepted" if entry["accepted"] else "dropped"
+            worse = f"; worse in {', '.join(entry['forgotten'])}" if entry["forgotten"] else ""
+            lines.append(
+                f"| {document['arm']} | {document['seed']} | {entry['round']} | {entry['beta']:.3g} | "
+                f"{verdict}: {one.text()}{worse} |"
+            )
+    return lines
+
+
+def _plot(summary: Mapping[str, Any], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, len(SUITES), figsize=(11, 4.2), sharey=True, layout="constrained")
+    for axes, (suite, title) in zip(panels, SUITES.items(), strict=True):
+        for place, arm in enumerate(ARMS):
+            row = summary["suites"][suite]["arms"][arm]
+            low, high = row["ci95"]
+            control = arm in ("repeat", "control")
+            lengths = [[100 * (row["rate"] - low)], [100 * (high - row["rate"])]]
+            axes.bar(place, 100 * row["rate"], color="#b8b8b8" if control else "#3b6fb6", width=0.7)
+            axes.errorbar(place, 100 * row["rate"], lengths, color="black", capsize=3)
+            axes.plot(
+                [place] * len(row["by_seed"]), [100 * v for v in row["by_seed"].values()], "o", color="#e08214", ms=4
+            )
+            axes.annotate(f"{100 * row['rate']:.0f} %", (place + 0.06, 100 * high + 1), fontsize=8)
+        axes.set_title(title)
+        axes.set_xticks(range(len(ARMS)), [f"{a}\n(control)" if a in ("repeat", "control") else a for a in ARMS])
+        axes.tick_params(axis="x", labelsize=8)
+        axes.set_ylim(0, 108)
+    panels[0].set_ylabel("closed-loop success in %, 95 % interval")
+    figure.suptitle("Held-out worlds; bars: all trainings, dots: one training seed each", fontsize=10)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
