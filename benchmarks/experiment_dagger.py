@@ -299,7 +299,8 @@ def main() -> None:
 
 def _run_chains(options: argparse.Namespace) -> None:
     """One process for each training seed, some at a time."""
-    waiting, running = list(options.seeds), []
+    waiting: list[int] = list(options.seeds)
+    running: list[subprocess.Popen[bytes]] = []
     command = [sys.executable, "-m", "benchmarks.experiment_dagger", "--out", str(options.out)]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     try:

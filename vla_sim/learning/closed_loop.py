@@ -198,7 +198,8 @@ def fit(
     looks: list[Look] = []
     for step in plan.checks:
         record = out / CHECKS / f"{step:06}.json"
-        if not record.exists():
+        new = not record.exists()
+        if new:
             trainer.run(STAGE, steps=plan.steps, until=step, decay=True, log=board.curve if board else None)
             look = _look(trainer, plan, step, validation, workers)
             write_whole(record, (json.dumps(vars(look), indent=1) + "\n").encode())
@@ -208,7 +209,8 @@ def fit(
         looks.append(Look(**json.loads(record.read_text("utf-8"))))
         # Among equals the last: its learning rate has fallen furthest.
         best = max(looks, key=lambda found: (found.successes, found.step))
-        _forget_all_but(out / CHECKS, best.step)
+        if new:  # only then are all looks known
+            _forget_all_but(out / CHECKS, best.step)
         first_best = min(found.step for found in looks if found.successes == best.successes)
         if plan.patience and sum(found.step > first_best for found in looks) >= plan.patience:
             say(f"no better for {plan.patience} looks: stopped after {step} steps")
