@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.experiment_dagger_report import ARMS, write_report
-from vla_sim.data.writing import write_whole
+from vla_sim.data.writing import FolderLock, write_whole
 from vla_sim.learning.batches import Sampler, Sequences
 from vla_sim.learning.closed_loop import Exam, FitPlan, fit, keep_plan
 from vla_sim.learning.config import TrainConfig
@@ -61,10 +61,10 @@ class Sizes:
 
     recordings: int = 72
     expanded: int = 200
-    steps: int = 2000
+    steps: int = 1500
     rounds: int = 4
     round_episodes: int = 100
-    round_steps: int = 1000
+    round_steps: int = 750
     gate: int = 40
     worlds: int = 200
     batch_episodes: int = 16
@@ -185,7 +185,7 @@ class Chain:
 
     def _read(self, name: str, folder: Path) -> list[Sequences]:
         shape = Shape(96, self.robot.action_names, self.robot.control_s)
-        source = open_source(SourceSpec(name, folder), shape, self.out / "shrunk" / name, say=lambda line: None)
+        source = open_source(SourceSpec(name, folder), shape, self.out / "shrunk" / name, say=_nothing)
         return source.named()
 
     # --- learning --------------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ class Chain:
             trainer.add(part)
         # One look at the end: all arms take all their steps.
         exam = Exam(HOME[:2], CHOOSING[:2])
-        folder = fit(trainer, FitPlan(self.sizes.steps, self.sizes.steps, 0, exam, DRIVER), say=lambda line: None)
+        folder = fit(trainer, FitPlan(self.sizes.steps, self.sizes.steps, 0, exam, DRIVER), say=_nothing, curves=False)
         frames = sum(int(part.mask.sum()) for part in parts)
         facts = {"steps": self.sizes.steps, "episodes": trainer.source.episodes, "frames": frames}
         return folder, {**facts, "frames_seen": _frames_seen(folder)}
@@ -258,6 +258,10 @@ class Chain:
         print(f"seed {self.seed}: {line}", flush=True)
 
 
+def _nothing(line: str) -> None:
+    """Progress that nobody needs."""
+
+
 def _frames_seen(policies: Path) -> int:
     """Pictures that a training has learned from, repetitions counted."""
     config = json.loads((policies / DRIVER / "config.json").read_text("utf-8"))
@@ -284,7 +288,8 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(1)
-        Chain(options.out / f"seed_{options.only}", options.only, sizes).run()
+        with FolderLock(options.out / f"seed_{options.only}"):
+            Chain(options.out / f"seed_{options.only}", options.only, sizes).run()
         return
     begin = time.perf_counter()
     _run_chains(options)

@@ -74,7 +74,6 @@ def _run(options: argparse.Namespace) -> int:
     import torch
 
     from vla_sim.data.writing import FolderLock
-    from vla_sim.learning.boards import Board
     from vla_sim.learning.closed_loop import fit
     from vla_sim.learning.warm_start import check_driver
 
@@ -89,9 +88,8 @@ def _run(options: argparse.Namespace) -> int:
         )
         trainer = _trainer(options, begun, learned)
         _check_plan(options, plan, trainer, learned)
-        with Board(options.out / "tensorboard") as board:
-            validation = [part for source in checked for part in source.parts]
-            folder = fit(trainer, plan, validation=validation, workers=options.workers, board=board)
+        validation = [part for source in checked for part in source.parts]
+        folder = fit(trainer, plan, validation=validation, workers=options.workers)
     found = json.loads((options.out / "best.json").read_text("utf-8"))
     best = next(look for look in found["looks"] if look["step"] == found["best_step"])
     print(f"best after {best['step']} steps: {best['successes']} of {best['episodes']}: {folder / options.policy}")

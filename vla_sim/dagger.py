@@ -185,8 +185,26 @@ def _report(options: argparse.Namespace, plan: RoundsPlan, rounds: Rounds, entri
         verdict = judge(driven[last], driven[START], level=plan.level)
         document["report"] = {"seeds": [seeds[0], seeds[-1]], **verdict.to_json()}
         print(f"held-out worlds, {last} against {START}: {verdict.overall.text()}")
+    policy = _keep_last(options.out, rounds.policy_of(last), last) / rounds.driver
     write_whole(options.out / "report.json", (json.dumps(document, indent=1) + "\n").encode())
-    print(f"{len(accepted)} of {len(entries)} rounds accepted; the policy is {rounds.policy_of(last) / rounds.driver}")
+    print(f"{len(accepted)} of {len(entries)} rounds accepted; the policy is {policy}")
+
+
+def _keep_last(out: Path, policies: Path, name: str) -> Path:
+    """The policies of the last accepted round under a name that stays."""
+    import shutil
+
+    from vla_sim.data.writing import sweep_aside, whole_folder, write_whole
+
+    target, mark = out / "policy", out / "policy_of"
+    if not (target.exists() and mark.exists() and mark.read_text("utf-8") == name):
+        sweep_aside(out)
+        mark.unlink(missing_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        with whole_folder(target) as aside:
+            shutil.copytree(policies, aside, dirs_exist_ok=True)
+        write_whole(mark, name.encode())
+    return target
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from loop_fakes import CONFIG, EXAM, successes, tiny_trainer, toy
 from vla_sim.errors import UserError
 from vla_sim.learning import closed_loop
 from vla_sim.learning.batches import Sampler
-from vla_sim.learning.boards import Board
 from vla_sim.learning.closed_loop import Exam, FitPlan, by_scenario, fit, keep_plan
 from vla_sim.policies.loading import load_policy
 
@@ -179,11 +178,20 @@ def test_success_by_scenario():
     assert by_scenario(successes(6)) == {"obstacle_left": 1.0, "obstacle_right": 0.5}
 
 
+def test_a_run_that_goes_on_keeps_its_curves(pretend, tmp_path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    seen = pretend(1, 6, 2, 3)
+    with pytest.raises(ZeroDivisionError):
+        fit(tiny_trainer(tmp_path), plan(), say=lambda line: None if len(seen) < 2 else 1 // 0)
+    fit(tiny_trainer(tmp_path), plan(), say=lambda line: None)
+    found = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in found.Scalars("train/loss_lstm")] == [3, 6, 9, 12]
+
+
 def test_curves_can_be_read_back_by_tensorboard(pretend, tmp_path):
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     pretend(1, 6, 2, 3)
-    with Board(tmp_path / "tensorboard") as board:
-        fit(tiny_trainer(tmp_path), plan(), validation=[toy(seed=5)], board=board, say=lambda line: None)
+    fit(tiny_trainer(tmp_path), plan(), validation=[toy(seed=5)], say=lambda line: None)
     found = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [(e.step, e.value) for e in found.Scalars("closed_loop/success")] == [
         (3, 1 / 8),

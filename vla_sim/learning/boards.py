@@ -29,10 +29,8 @@ class Board:
             return
         self._writer = SummaryWriter(str(folder), purge_step=first_step)
 
-    def __enter__(self) -> Board:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """See everything written."""
         if self._writer is not None:
             self._writer.close()
 

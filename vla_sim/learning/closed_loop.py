@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from vla_sim.data.writing import sweep_aside, whole_folder, write_whole
 from vla_sim.errors import UserError
+from vla_sim.learning.boards import Board
 
 if TYPE_CHECKING:
     from vla_sim.learning.batches import Sequences
     from vla_sim.learning.behaviour_cloning import Trainer
-    from vla_sim.learning.boards import Board
 
 # (scenario, seed) of an episode: whether it succeeded.
 Successes = Mapping[tuple[str, int], bool]
@@ -172,7 +172,7 @@ def fit(
     *,
     validation: Sequence[Sequences] = (),
     workers: int = 1,
-    board: Board | None = None,
+    curves: bool = True,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Train, look at the closed loop now and then, keep the best; started again, it goes on where it was.
@@ -182,7 +182,7 @@ def fit(
         plan: how long, and when to look.
         validation: episodes that are not learned from; their loss is recorded.
         workers: processes that drive.
-        board: where curves go.
+        curves: whether to write them for TensorBoard.
         say: told of each look.
 
     Returns:
@@ -195,6 +195,24 @@ def fit(
         trainer.load()
     for folder in (out, out / CHECKS):
         sweep_aside(folder)
+    # What an interrupted run drew beyond its checkpoint is drawn anew.
+    board = Board(out / "tensorboard", first_step=trainer.step + 1) if curves else None
+    try:
+        return _fit(trainer, plan, validation, workers, board, say)
+    finally:
+        if board:
+            board.close()
+
+
+def _fit(
+    trainer: Trainer,
+    plan: FitPlan,
+    validation: Sequence[Sequences],
+    workers: int,
+    board: Board | None,
+    say: Callable[[str], None],
+) -> Path:
+    out = trainer.out_dir
     looks: list[Look] = []
     for step in plan.checks:
         record = out / CHECKS / f"{step:06}.json"

@@ -16,7 +16,6 @@ from vla_sim.data.writing import sweep_aside, whole_folder, write_whole
 from vla_sim.errors import UserError
 from vla_sim.learning.aggregation import Gathering, Schedule, gather
 from vla_sim.learning.batches import Sampler, Sequences
-from vla_sim.learning.boards import Board
 from vla_sim.learning.closed_loop import Exam, FitPlan, Successes, fit
 from vla_sim.learning.config import TrainConfig
 from vla_sim.learning.gate import LEVEL, Verdict, judge
@@ -244,8 +243,7 @@ class Rounds:
         trainer = Trainer(begun.model, begun.tokenizer, config, folder)
         trainer.source = self._sampler(config, gathered)
         fitting = FitPlan(plan.steps, plan.check_every, plan.patience, plan.exam(), driver)
-        with Board(folder / "tensorboard") as board:
-            fit(trainer, fitting, workers=self._workers, board=board, say=lambda line: self._say(f"  {line}"))
+        fit(trainer, fitting, workers=self._workers, say=lambda line: self._say(f"  {line}"))
 
     def _sampler(self, config: TrainConfig, gathered: Sequence[Sequences]) -> Sampler:
         share, total = self.plan.gathered_share, sum(self._weights.values())
