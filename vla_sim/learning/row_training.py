@@ -16,7 +16,7 @@ from vla_sim.policies.folders import PolicyFolder
 if TYPE_CHECKING:
     from vla_sim.policies.vla.model import VlaModel
 
-CONFIG_OF_TRAINING = {"batch_episodes": 96, "learning_rate": 1e-3, "precision": "float32"}
+CONFIG_OF_TRAINING = {"batch_episodes": 48, "learning_rate": 1e-3, "precision": "float32"}
 # One look at the demonstrations as they are, the others augmented.
 VARIANTS = 4
 SMALL_IMAGE_PX = (224, 224)

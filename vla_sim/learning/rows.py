@@ -11,7 +11,7 @@ from vla_sim.errors import UserError, suggest
 # As large as the shipped weights allow: forty megabytes for all policies together.
 FUSION = {"channels": 96, "readout": 12, "feature_dim": 128}
 # Queries of a resampler stand for patches, so the fusion keeps as many numbers of each.
-RESAMPLER = {"kind": "mobile", "queries": 32, "width": 128, "heads": 4, "dropout": 0.0}
+RESAMPLER = {"kind": "mobile", "queries": 24, "width": 64, "heads": 4, "dropout": 0.0}
 LSTM = {"kind": "lstm", "codec": "laplace", "hidden": 128}
 MLP = {"kind": "mlp", "codec": "laplace", "hidden": 192, "layers": 2}
 
@@ -24,7 +24,7 @@ class Row:
         description: one line.
         backbone: of `VlaConfig`.
         parts: further fields of `VlaConfig`.
-        steps: of learning, if the gate does not ask for more.
+        steps: of learning, if the gate does not ask for more; as many as fit into five minutes on two cores.
         epochs: checkpoints to keep along the way, as fractions of the steps, each a policy folder of its own.
         augmented: whether the augmented variants of the demonstrations are learned from, too.
     """
@@ -47,14 +47,19 @@ ROWS = {
         "Kosmos-2 and CLIP with vision resampler and CLIP normalisation, LSTM head, 2D actions",
         "both",
         {"resampler": RESAMPLER, "normalisation": "bottleneck", "head": LSTM},
+        steps=1000,
     ),
     "kosmos2_clip_lstm_norm_3d": Row(
         "Kosmos-2 and CLIP with vision resampler and CLIP normalisation, LSTM head, 3D actions",
         "both",
         {"resampler": RESAMPLER, "normalisation": "bottleneck", "head": LSTM, "action": _three_dimensional()},
+        steps=1000,
     ),
     "kosmos2_clip_lstm_2d": Row(
-        "Kosmos-2 and CLIP with vision resampler, LSTM head, 2D actions", "both", {"resampler": RESAMPLER, "head": LSTM}
+        "Kosmos-2 and CLIP with vision resampler, LSTM head, 2D actions",
+        "both",
+        {"resampler": RESAMPLER, "head": LSTM},
+        steps=1000,
     ),
     "mobile_vla": Row(
         "Kosmos-2 with an MLP head, after epoch 3",
@@ -70,6 +75,7 @@ ROWS = {
         "Kosmos-2 and CLIP with a GPT-2 head over the last eight steps",
         "both",
         {"head": {"kind": "gpt2", "codec": "laplace", "hidden": 128, "layers": 2, "window": 8}},
+        steps=1000,
     ),
     "kosmos2_clip_discrete": Row(
         "Kosmos-2 and CLIP with a discrete head: 21 bins for each component",

@@ -194,8 +194,9 @@ class WindowHead(ActionHead):
         now = torch.arange(steps, device=features.device)
         first = (now - self.window + 1).clamp(min=0)
         index = (first[:, None] + torch.arange(self.window, device=features.device)).clamp(max=steps - 1)
-        windows = self.project(features)[:, index].flatten(0, 1)
-        return self._read(windows, (now - first).repeat(lanes)).unflatten(0, (lanes, steps))
+        # Only steps that exist: beside drives, single pictures are mostly padding.
+        read = self._read(self.project(features)[:, index][mask], (now - first).expand(lanes, -1)[mask])
+        return read.new_zeros(lanes, steps, read.shape[-1]).masked_scatter(mask[..., None], read)
 
     def _read(self, history: torch.Tensor, now: torch.Tensor) -> torch.Tensor:
         """Hidden (m, hidden) at the present step `now` (m,) of histories (m, window, hidden)."""
