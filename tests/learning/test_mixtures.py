@@ -211,3 +211,30 @@ def test_an_empty_folder_is_no_source(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no recordings"):
         open_source(SourceSpec("real", tmp_path / "empty"), SHAPE, tmp_path / "cache", say=print)
+
+
+def test_a_lerobot_set_is_a_source(tmp_path):
+    pytest.importorskip("pyarrow")
+    from vla_sim.data.lerobot import LeRobotWriter, lowest_fps
+
+    with LeRobotWriter(tmp_path / "set", lowest_fps(0.4), "serbot", False) as writer:
+        for steps in (3, 5):
+            writer.add(episode(steps=steps, images=np.full((steps + 1, 64, 64, 3), 90, dtype=np.uint8)))
+    source = open_source(SourceSpec("lerobot", tmp_path / "set"), SHAPE, tmp_path / "cache", say=print)
+    assert (source.episodes, source.frames) == (2, 8)
+    assert np.allclose(source.parts[0].actions[1, :5], episode(steps=5).actions, atol=1e-6)
+    assert source.parts[0].images.shape == (2, 5, SIDE_PX, SIDE_PX, 3)
+
+
+def test_simulated_rounds_are_a_source_if_their_pictures_fit(tmp_path):
+    from vla_sim.learning.collecting import Drives
+    from vla_sim.learning.recorded import save_round
+
+    part = toy(episodes=3)
+    made = Drives(part.images, part.actions, part.goals, part.mask, part.texts, ["reach_goal"] * 3, ["success"] * 3)
+    for name in ("clone", "dagger/part_000"):
+        save_round(tmp_path / "data" / name, made)
+    spec = SourceSpec("rounds", tmp_path / "data")
+    assert open_source(spec, SHAPE, tmp_path / "cache", say=print).episodes == 6
+    with pytest.raises(UserError, match="32 px wide, the network reads 96"):
+        open_source(spec, Shape(96, ("vx", "vy"), 0.4), tmp_path / "cache", say=print)
