@@ -274,7 +274,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, default=Path("runs/experiment"), metavar="DIR")
     made.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="training seeds (default 0 1 2)")
     made.add_argument("--scale", type=float, default=1.0, help="factor on steps, rounds and worlds, for a try")
-    made.add_argument("--workers", type=int, default=2, help="training seeds at a time; each takes one core")
+    made.add_argument("--workers", type=int, default=3, help="training seeds at a time, one thread each")
     made.add_argument("--docs", type=Path, metavar="DIR", help="also put table and plot there, e.g. docs")
     made.add_argument("--only", type=int, help=argparse.SUPPRESS)
     return made
