@@ -8,6 +8,9 @@ from vla_sim.policies.torchvision_shim import make_torchvision_importable
 
 make_torchvision_importable()
 
+from collections.abc import Iterator  # noqa: E402
+from contextlib import contextmanager  # noqa: E402
+
 from huggingface_hub.errors import StrictDataclassError  # noqa: E402
 from transformers import (  # noqa: E402
     CLIPConfig,
@@ -21,7 +24,7 @@ from transformers import (  # noqa: E402
 )
 from transformers import initialization as init  # noqa: E402
 from transformers.configuration_utils import SubConfigSpec  # noqa: E402
-from transformers.utils import ModelOutput  # noqa: E402
+from transformers.utils import ModelOutput, logging  # noqa: E402
 
 __all__ = [
     "CLIPConfig",
@@ -36,4 +39,17 @@ __all__ = [
     "StrictDataclassError",
     "SubConfigSpec",
     "init",
+    "no_progress",
 ]
+
+
+@contextmanager
+def no_progress() -> Iterator[None]:
+    """Without transformers' progress bars: what takes an instant here needs none."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -16,7 +16,7 @@ from vla_sim.policies.vla.backbones import Features
 from vla_sim.policies.vla.config import VlaConfig
 from vla_sim.policies.vla.encoder import VlaEncoder
 from vla_sim.policies.vla.heads import State
-from vla_sim.policies.vla.hub import StrictDataclassError, init
+from vla_sim.policies.vla.hub import StrictDataclassError, init, no_progress
 from vla_sim.policies.vla.model import VlaModel
 from vla_sim.policies.vla.texts import TextReader, Tokenizer, load_tokenizer
 
@@ -144,8 +144,9 @@ def save_policy(model: VlaModel, tokenizers: Mapping[str, Path], folder: Path) -
     own = folder / CLIP_TOKENIZER
     model.config.tokenizer_clip_sha256 = _sha256(own) if own.is_file() else ""
     weights = model.behind_backbone().state_dict() if model.config.backbone_folders is not None else None
-    # One file whatever the size: a policy folder has one.
-    model.save_pretrained(folder, max_shard_size="100GB", state_dict=weights)
+    with no_progress():
+        # One file whatever the size: a policy folder has one.
+        model.save_pretrained(folder, max_shard_size="100GB", state_dict=weights)
 
 
 def _config(folder: PolicyFolder) -> VlaConfig:
