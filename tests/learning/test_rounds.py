@@ -137,6 +137,11 @@ def test_another_policy_to_start_from_is_refused(policy, tmp_path, pretend):
         rounds(other, tmp_path / "run", rounds=1).run()
 
 
+def test_a_source_must_not_be_named_like_what_rounds_gather(policy, tmp_path):
+    with pytest.raises(UserError, match="no source may be named 'gathered'"):
+        Rounds(plan(policy), tmp_path, [toy(group="gathered")], {"gathered": 1.0}, CONFIG)
+
+
 class Killed(BaseException):
     pass
 

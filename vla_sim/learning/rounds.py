@@ -126,6 +126,8 @@ class Rounds:
         workers: int = 1,
         say: Callable[[str], None] = print,
     ) -> None:
+        if GATHERED in weights:
+            raise UserError(f"no source may be named {GATHERED!r}: that is what rounds gather; write NAME=DIR")
         self.plan, self.out, self.config = plan, out, config
         self._demonstrations, self._weights = list(demonstrations), dict(weights)
         self._workers, self._say = workers, say
