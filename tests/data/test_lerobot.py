@@ -142,11 +142,13 @@ def test_picture_statistics_are_those_of_the_pixels():
     assert stats["count"] == [14]
 
 
-def test_pooled_quantiles_are_bounds():
-    parts = [vector_stats(np.arange(10.0)), vector_stats(np.arange(10.0) + 5)]
+def test_pooled_quantiles_are_means_weighed_by_frames():
+    """As the real LeRobot 0.6 pools them; they were bounds once, which its own files contradict."""
+    parts = [vector_stats(np.arange(10.0)), vector_stats(np.arange(30.0) + 5)]
     pooled = pooled_stats(parts)
-    assert pooled["q10"] == parts[0]["q10"]
-    assert pooled["q90"] == parts[1]["q90"]
+    assert (parts[0]["q10"], parts[1]["q10"]) == (0, 7)
+    np.testing.assert_allclose(pooled["q10"], [0.25 * 0 + 0.75 * 7])
+    np.testing.assert_allclose(pooled["q90"], [0.25 * 8 + 0.75 * 31])
 
 
 # --- frame rates ------------------------------------------------------------------------------------------------------

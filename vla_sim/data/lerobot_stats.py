@@ -1,8 +1,8 @@
 """Statistics of a LeRobot data set: of each episode, and of all from those of each.
 
 The rules are LeRobot's (`compute_stats.py`), because its normalisers read these numbers: pictures are sampled and
-thinned, mean and variance are pooled exactly, quantiles of the whole are bounds (lowest below the median, highest
-above), not the quantiles of the pooled values.
+thinned, mean and variance are pooled exactly, quantiles of the whole are the means of the episodes' quantiles, weighed
+by their frames, not the quantiles of the pooled values.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def vector_stats(values: np.ndarray) -> Stats:
         table = table[:, None]
     stats = {"min": table.min(0), "max": table.max(0), "mean": table.mean(0), "std": table.std(0)}
     stats["count"] = np.array([len(table)])
-    stats.update({name: np.quantile(table, share, axis=0) for name, share in QUANTILES.items()})
+    # A value that occurs, as LeRobot's histograms give it, never one between two.
+    stats.update({n: np.quantile(table, share, axis=0, method="inverted_cdf") for n, share in QUANTILES.items()})
     return stats
 
 
@@ -99,8 +100,8 @@ def pooled_stats(parts: Sequence[Mapping[str, np.ndarray]]) -> Stats:
         "std": np.sqrt(variance),
         "count": np.array([int(counts.sum())]),
     }
-    for name, share in QUANTILES.items():
-        pooled[name] = (np.min if share <= 0.5 else np.max)([part[name] for part in parts], axis=0)
+    for name in QUANTILES:
+        pooled[name] = (weights * np.stack([part[name] for part in parts])).sum(axis=0)
     return pooled
 
 
