@@ -57,6 +57,9 @@ class Sizes:
         gate: worlds of each scenario.
         worlds: held-out worlds in all of a suite, spread over its scenarios.
         batch_episodes: of a step.
+        rounds_in: where the rounds, the gate and the control drive: "core" or "home".
+        beta: the expert's share of DAgger's rounds, see `vla_sim.dagger`. The textbook's choice without parameters is
+            none at all once there are demonstrations.
     """
 
     recordings: int = 72
@@ -68,6 +71,8 @@ class Sizes:
     gate: int = 40
     worlds: int = 200
     batch_episodes: int = 16
+    rounds_in: str = "core"
+    beta: str = "constant:0"
 
     def scaled(self, scale: float) -> Sizes:
         """For a try: fewer steps, rounds and worlds; the recordings stay."""
@@ -220,12 +225,12 @@ class Chain:
         plan = RoundsPlan(
             policy=str(self.out / "augment" / "policy" / DRIVER),
             rounds=sizes.rounds,
-            scenarios=self.core,
+            scenarios=self.core if sizes.rounds_in == "core" else HOME,
             # The expert's drives are shorter: more of them make as many pictures.
             episodes=sizes.round_episodes * (1 if dagger else 8),
             stride=sizes.round_episodes * 8,
             frames=() if dagger else tuple(self._gathered("dagger")),
-            schedule=Schedule("exponential", (0.5,)) if dagger else Schedule("constant", (1.0,)),
+            schedule=Schedule.parse(sizes.beta if dagger else "constant:1"),
             steps=sizes.round_steps,
             check_every=sizes.round_steps,
             choosing=1,
@@ -275,6 +280,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="training seeds (default 0 1 2)")
     made.add_argument("--scale", type=float, default=1.0, help="factor on steps, rounds and worlds, for a try")
     made.add_argument("--workers", type=int, default=3, help="training seeds at a time, one thread each")
+    made.add_argument("--rounds-in", choices=("core", "home"), default="core", help="worlds of rounds and control")
+    made.add_argument(
+        "--beta", default="constant:0", help="the expert's share of DAgger's rounds (default %(default)s)"
+    )
     made.add_argument("--docs", type=Path, metavar="DIR", help="also put table and plot there, e.g. docs")
     made.add_argument("--only", type=int, help=argparse.SUPPRESS)
     return made
@@ -283,7 +292,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     options = parser().parse_args()
     options.out = options.out.resolve()
-    sizes = Sizes().scaled(options.scale)
+    sizes = replace(Sizes(), rounds_in=options.rounds_in, beta=options.beta).scaled(options.scale)
     if options.only is not None:
         import torch
 
@@ -311,7 +320,8 @@ def _run_chains(options: argparse.Namespace) -> None:
     try:
         while waiting or running:
             while waiting and len(running) < options.workers:
-                arguments = ["--scale", str(options.scale), "--only", str(waiting.pop(0))]
+                chosen = ["--rounds-in", options.rounds_in, "--beta", options.beta]
+                arguments = [*chosen, "--scale", str(options.scale), "--only", str(waiting.pop(0))]
                 running.append(subprocess.Popen([*command, *arguments], env=one_thread))
             failed = [process for process in running if process.poll() not in (None, 0)]
             if failed:

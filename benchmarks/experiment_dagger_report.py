@@ -117,7 +117,8 @@ def _markdown(documents: Documents, summary: Mapping[str, Any]) -> str:
         "",
         "Made by `python -m benchmarks.experiment_dagger`; what each arm is stands in its docstring.",
         f"{len(seeds)} training seeds, each with recordings, weights and batches of its own; "
-        f"{sizes['steps']} steps of cloning, then {sizes['rounds']} rounds of {sizes['round_steps']} steps.",
+        f"{sizes['steps']} steps of cloning, then {sizes['rounds']} rounds of {sizes['round_steps']} steps",
+        f"in worlds of {SUITES[sizes['rounds_in']]}, the expert's share of DAgger's drives being {sizes['beta']}.",
         "Held-out worlds (seeds from 100000 on) and held-out phrasings; all arms drive the same worlds. Intervals are",
         "Wilson's for rates, Bonett and Price's for paired differences, p is McNemar's exact test; they are about",
         "worlds, with the trainings at hand: the spread over training seeds stands beside them.",
