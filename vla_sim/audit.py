@@ -21,7 +21,8 @@ examples:
   python -m vla_sim.audit data/train --evaluation data/heldout --out runs/audit
 
 results with --out: OUT/audit.html (one page, opens anywhere), OUT/audit.json
-exit code: 0 fit or usable with care, 1 unfit for training, 2 bad input"""
+exit code: 0 fit or usable with care, 1 unfit for training, 2 bad input
+what each finding means and how it is measured: docs/audit.md"""
 UNFIT_CODE = 1
 
 
@@ -29,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line of `vla_sim.audit`."""
     made = argparse.ArgumentParser(
         prog="python -m vla_sim.audit",
-        description=__doc__.split(": ", 1)[1],
+        description="Say what is wrong with a data set before anyone trains on it.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vla_sim.cli import run_command
-from vla_sim.learning.driving import Progress, add_drive_options, check_counts, setup_of
+from vla_sim.learning.driving import Progress, add_choice, add_drive_options, check_counts, setup_of
 
 if TYPE_CHECKING:
     from vla_sim.data.store import Entry
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FORMATS = ("hdf5", "lerobot")
 CHANNEL_ORDERS = ("rgb", "bgr")
 LAYOUTS = ("main", "nested", "groups")
+# Options that mean nothing for the other format.
+ONLY_FOR = {"hdf5": ("layout", "channel_order", "still_start", "frames"), "lerobot": ("fps", "images")}
 
 EPILOG = """Scenarios take turns; world, noise and habits follow from the seed, so the same command gives the same
 files for any number of workers. Interrupted, it goes on when started again. Seeds lie below 100000: no world of an
@@ -28,34 +30,52 @@ evaluation is seen.
 examples:
   python -m vla_sim.collect --policy expert --suite seed --episodes 200 --out data/expert --format hdf5
   python -m vla_sim.collect --scenario obstacle_left obstacle_right --episodes 100 --noise 0.5 --out data/noisy
-  python -m vla_sim.collect --suite seed --episodes 200 --out data/lerobot --format lerobot"""
+  python -m vla_sim.collect --suite seed --episodes 200 --out data/lerobot --format lerobot
+
+results: DIR with one HDF5 file an episode and manifest.jsonl (scenario, seed, outcome, sha256 of each), or with a
+LeRobotDataset v3.0. Formats, columns and channel order: docs/data.md"""
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `vla_sim.collect`."""
     made = argparse.ArgumentParser(
         prog="python -m vla_sim.collect",
-        description="Record drives as a data set.",
+        description="Drive in the simulator and keep the drives as a data set: pictures, actions, sentences, outcomes.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--policy", default="expert", help="who steers; the expert labels every state (default expert)")
-    made.add_argument("--suite", nargs="+", default=[], metavar="NAME", help="suites to drive")
+    made.add_argument("--suite", nargs="+", default=[], metavar="NAME", help="suites of scenarios to drive")
     made.add_argument("--scenario", nargs="+", default=[], metavar="NAME", help="scenarios to drive, names or files")
-    made.add_argument("--episodes", type=int, required=True, help="how many in all")
+    made.add_argument("--episodes", type=int, required=True, metavar="N", help="how many in all")
     made.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the data set")
-    made.add_argument("--format", choices=FORMATS, default="hdf5", help="of the files (default hdf5)")
-    made.add_argument("--seed0", type=int, default=0, help="first seed (default 0)")
-    add_drive_options(made)
-    seed_style = made.add_argument_group("hdf5")
-    seed_style.add_argument("--layout", choices=LAYOUTS, default="main", help="arrangement (default main)")
-    seed_style.add_argument(
-        "--channel-order", choices=CHANNEL_ORDERS, default="rgb", help="of stored pictures; the robot's are bgr"
+    add_choice(made, "--format", FORMATS, default="hdf5", text="of the files (default hdf5)")
+    made.add_argument(
+        "--policy",
+        default="expert",
+        metavar="NAME",
+        help="who steers, a name or a folder; the expert labels every state whoever does (default expert)",
     )
-    seed_style.add_argument("--still-start", action="store_true", help="begin with a still frame, as recordings do")
-    seed_style.add_argument("--frames", type=int, default=0, help="pad with stops to so many steps, e.g. 18")
-    lerobot = made.add_argument_group("lerobot")
-    lerobot.add_argument("--fps", type=int, help="frames a second (default: the lowest whole rate that fits)")
+    made.add_argument("--seed0", type=int, default=0, metavar="SEED", help="seed of the first episode (default 0)")
+    add_drive_options(made)
+    seed_style = made.add_argument_group("only with --format hdf5")
+    add_choice(seed_style, "--layout", LAYOUTS, default="main", text="where things stand in a file (default main)")
+    add_choice(
+        seed_style,
+        "--channel-order",
+        CHANNEL_ORDERS,
+        default="rgb",
+        text="of stored pictures; the seed robot's own are bgr (default rgb)",
+    )
+    seed_style.add_argument(
+        "--still-start", action="store_true", help="begin with a still frame and a zero action, as recordings do"
+    )
+    seed_style.add_argument(
+        "--frames", type=int, default=0, metavar="N", help="pad shorter drives with stops to so many steps, e.g. 18"
+    )
+    lerobot = made.add_argument_group("only with --format lerobot")
+    lerobot.add_argument(
+        "--fps", type=int, metavar="N", help="frames a second (default: the lowest whole rate that fits: 5 for 0.4 s)"
+    )
     lerobot.add_argument("--images", action="store_true", help="PNG pictures instead of H.264 films")
     return made
 
@@ -70,6 +90,7 @@ def _run(options: argparse.Namespace) -> int:
     from vla_sim.learning.filling import fill, plan_of
 
     check_counts(options, "episodes")
+    _check_format(options)
     setup, shape, jobs = setup_of(options), _shape(options), _jobs(options)
     plan = {"kind": "collection", **plan_of(setup, shape, jobs)}
     if options.format == "lerobot":
@@ -80,6 +101,15 @@ def _run(options: argparse.Namespace) -> int:
         store.finish()
         progress.end(options.out)
     return 0
+
+
+def _check_format(options: argparse.Namespace) -> None:
+    from vla_sim.errors import UserError
+
+    for kind, names in ONLY_FOR.items():
+        for name in names:
+            if kind != options.format and getattr(options, name) != parser().get_default(name):
+                raise UserError(f"--{name.replace('_', '-')} is for --format {kind} only")
 
 
 def _shape(options: argparse.Namespace) -> FileShape:
@@ -117,20 +147,25 @@ def _collect_lerobot(
 ) -> int:
     """Episodes are kept aside as HDF5 until their turn comes: the data set has them in order."""
     from vla_sim.data.lerobot import LeRobotWriter, lowest_fps
+    from vla_sim.data.lerobot_format import repeats
+    from vla_sim.data.lerobot_video import check_size
     from vla_sim.data.seed_folder import SeedRecording
     from vla_sim.data.store import EpisodeStore
-    from vla_sim.errors import UserError
     from vla_sim.learning.filling import fill
 
-    if options.out.exists() and any(options.out.iterdir()):
-        raise UserError(f"{options.out} is complete already, or holds other files; choose a new folder")
-    fps = options.fps or lowest_fps(setup.robot().control_s)
+    robot = setup.robot()
+    fps = lowest_fps(robot.control_s) if options.fps is None else options.fps
+    repeats(robot.control_s, fps)
+    if not options.images:
+        check_size(*robot.camera.image_px)
     aside = options.out.with_name(f".{options.out.name}.episodes")
-    aside.parent.mkdir(parents=True, exist_ok=True)
     plan = {**plan, "fps": fps, "video": not options.images}
+    if options.out.exists() and any(options.out.iterdir()):
+        return _already_there(options.out, aside, plan, len(jobs))
+    aside.parent.mkdir(parents=True, exist_ok=True)
     with (
         EpisodeStore(aside, plan) as store,
-        LeRobotWriter(options.out, fps, setup.robot().name, not options.images, resume=True) as writer,
+        LeRobotWriter(options.out, fps, robot.name, not options.images, resume=True) as writer,
     ):
         progress = Progress(jobs, store, setup)
         written = len(writer)
@@ -148,8 +183,39 @@ def _collect_lerobot(
         add_in_turn()
         fill(store, jobs, setup, shape, workers=options.workers, on_entry=on_entry)
     progress.end(options.out)
-    shutil.rmtree(aside)
+    _discard(aside)
     return 0
+
+
+def _already_there(out: Path, aside: Path, plan: dict[str, object], episodes: int) -> int:
+    """What a run leaves that was killed after its data set had appeared is cleared away; anything else is refused."""
+    from vla_sim.data.lerobot import clear_finished
+    from vla_sim.data.store import MANIFEST_FILE, EpisodeStore
+    from vla_sim.errors import UserError
+
+    taken = UserError(f"{out} is complete already, or holds other files; choose a new folder")
+    shutil.rmtree(_gone(aside), ignore_errors=True)
+    if not (aside / MANIFEST_FILE).exists():
+        clear_finished(out)
+        raise taken
+    with EpisodeStore(aside, plan) as store:
+        if len(store.entries) != episodes:
+            raise taken
+        clear_finished(out)
+        _discard(aside)
+    print(f"{out}: {episodes} episodes were complete already")
+    return 0
+
+
+def _discard(folder: Path) -> None:
+    """Remove a folder that is whole at one moment and gone at the next."""
+    shutil.rmtree(_gone(folder), ignore_errors=True)
+    folder.rename(_gone(folder))
+    shutil.rmtree(_gone(folder))
+
+
+def _gone(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.gone")
 
 
 if __name__ == "__main__":

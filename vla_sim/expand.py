@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vla_sim.cli import run_command
-from vla_sim.learning.driving import Progress, add_drive_options, check_counts, setup_of
+from vla_sim.learning.driving import Progress, add_choice, add_drive_options, check_counts, setup_of
 
 if TYPE_CHECKING:
     from vla_sim.data.episode import Plain
@@ -25,11 +25,14 @@ CHANNEL_ORDERS = ("auto", "rgb", "bgr")
 
 EPILOG = """Recordings are HDF5 files or folders of pictures as the seed robot has them. They are kept as they are (hard
 links where the disk allows, else copies). The simulated ones have their picture size, channel order and still first
-frame. The same command gives the same files; interrupted, it goes on when started again.
+frame. A cell is a scenario, its side and a distance; drives are added to the emptiest cells, mirrored scenarios
+included. The same command gives the same files for any number of workers; interrupted, it goes on when started again.
 
 examples:
+  python -m vla_sim.expand --from recordings --target-episodes 200 --plan
   python -m vla_sim.expand --from recordings --target-episodes 200 --out data/expanded
-  python -m vla_sim.expand --from recordings --target-episodes 200 --plan"""
+
+results: OUT with all episodes and manifest.jsonl, which says what was recorded and what simulated; see docs/data.md"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,14 +44,26 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--from", type=Path, required=True, dest="source", metavar="DIR", help="folder of recordings")
-    made.add_argument("--target-episodes", type=int, required=True, metavar="N", help="how many in the end")
-    made.add_argument("--out", type=Path, metavar="DIR", help="folder of the new set")
-    made.add_argument("--plan", action="store_true", help="show what would be added, and end")
-    made.add_argument("--seed0", type=int, default=0, help="first seed of the simulated worlds (default 0)")
+    made.add_argument(
+        "--target-episodes", type=int, required=True, metavar="N", help="how many in the end, recordings included"
+    )
+    made.add_argument("--out", type=Path, metavar="DIR", help="folder of the new set, outside the recordings'")
+    made.add_argument("--plan", action="store_true", help="show what would be added to which cell, and end")
     made.add_argument("--copy", action="store_true", help="copy the recordings instead of linking them")
     made.add_argument("--skip-bad", action="store_true", help="leave recordings out that cannot be read")
-    made.add_argument("--channel-order", choices=CHANNEL_ORDERS, default="auto", help="of the recordings")
-    made.add_argument("--frames", type=int, default=0, help="pad simulated drives with stops to so many steps, e.g. 18")
+    add_choice(
+        made,
+        "--channel-order",
+        CHANNEL_ORDERS,
+        default="auto",
+        text="of the recordings' pictures; auto: what files say, else by their colours (default auto)",
+    )
+    made.add_argument(
+        "--frames", type=int, default=0, metavar="N", help="pad simulated drives with stops to so many steps, e.g. 18"
+    )
+    made.add_argument(
+        "--seed0", type=int, default=0, metavar="SEED", help="first seed of the simulated worlds (default 0)"
+    )
     add_drive_options(made)
     return made
 

@@ -1,7 +1,7 @@
-"""LeRobotDataset v3.0: writes and reads the data sets that LeRobot trains on. See docs/lerobot.md."""
+"""LeRobotDataset v3.0: writes and reads the data sets that LeRobot trains on. See docs/data.md."""
 
 from vla_sim.data.lerobot_format import lowest_fps
 from vla_sim.data.lerobot_reader import LeRobotReader, LeRobotRecording
-from vla_sim.data.lerobot_writer import LeRobotWriter
+from vla_sim.data.lerobot_writer import LeRobotWriter, clear_finished
 
-__all__ = ["LeRobotReader", "LeRobotRecording", "LeRobotWriter", "lowest_fps"]
+__all__ = ["LeRobotReader", "LeRobotRecording", "LeRobotWriter", "clear_finished", "lowest_fps"]

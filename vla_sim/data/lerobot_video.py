@@ -61,10 +61,21 @@ def write_film(path: Path, images: Iterable[np.ndarray], fps: int) -> None:
             film.mux(stream.encode(None))
 
 
+def check_size(width: int, height: int) -> None:
+    """Refuse pictures that no film can hold.
+
+    Raises:
+        UserError: a side is odd.
+    """
+    if height % 2 or width % 2:
+        raise UserError(
+            f"H.264 films need even sides, got {width} x {height}; keep pictures instead (--images, or video=False)"
+        )
+
+
 def _new_stream(film: Any, shape: Sequence[int], fps: int) -> Any:
     height, width = shape[:2]
-    if height % 2 or width % 2:
-        raise UserError(f"H.264 films need even sides, got {width} x {height}; video=False keeps pictures instead")
+    check_size(width, height)
     options = {"preset": PRESET, "crf": str(CRF), "bf": "0", "threads": "1"}
     stream = film.add_stream(ENCODER, rate=fps, options=options)
     stream.width, stream.height, stream.pix_fmt = width, height, PIXELS

@@ -383,9 +383,7 @@ class LeRobotWriter:
 
     def _open_part(self, resume: bool) -> FolderLock:
         if self.root.exists() and not (self.root.is_dir() and not any(self.root.iterdir())):
-            # A crash after the data set appeared, before the parts were cleared away.
-            if (self._part / "finished").exists():
-                shutil.rmtree(self._part)
+            clear_finished(self.root)
             raise UserError(f"{self.root} exists already; choose another folder")
         unfinished = sorted((self._part / "episodes").glob("[0-9]*")) if self._part.is_dir() else []
         if unfinished and not resume:
@@ -411,6 +409,13 @@ class LeRobotWriter:
         self._states, self._outcomes = STATE in self._features, SUCCESS in self._features
         for folder in folders:
             self._remember(json.loads((folder / EPISODE_FILE).read_text(encoding="utf-8")))
+
+
+def clear_finished(root: Path) -> None:
+    """Clear away the parts of a data set whose writer died after it had appeared whole under `root`."""
+    part = root.resolve().with_name(f".{root.name}.part")
+    if root.exists() and (part / "finished").exists():
+        shutil.rmtree(part)
 
 
 def _table(columns: Mapping[str, np.ndarray], images: np.ndarray, held: int, features: Features) -> Any:

@@ -5,34 +5,78 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from vla_sim.errors import UserError, suggest
 
 if TYPE_CHECKING:
     from vla_sim.data.store import Entry, EpisodeStore
     from vla_sim.learning.recording import RecordingSetup
 
+LANGUAGES = ("en", "ko")
+
+
+def one_of(choices: Sequence[str]) -> Callable[[str], str]:
+    """An argparse type for one of some words; another word is refused with the nearest of them."""
+
+    def chosen(word: str) -> str:
+        if word not in choices:
+            raise argparse.ArgumentTypeError(f"unknown choice {word!r}; {suggest(word, choices)}")
+        return word
+
+    return chosen
+
+
+def add_choice(made: Any, option: str, choices: Sequence[str], *, default: str | None = None, text: str) -> None:
+    """An option whose values are some words, listed in its help."""
+    made.add_argument(option, type=one_of(choices), default=default, metavar="{" + ",".join(choices) + "}", help=text)
+
 
 def add_drive_options(made: argparse.ArgumentParser) -> None:
     """Options that `collect` and `expand` share."""
-    made.add_argument("--workers", type=int, default=2, help="processes (default 2)")
-    made.add_argument("--noise", type=float, default=0.0, help="smooth noise on the steering, in shares of full speed")
-    made.add_argument("--keys", action="store_true", help="steer by the eight directions of the robot's keys")
-    made.add_argument("--embodiment", default="serbot")
-    made.add_argument("--image-px", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help="size of the pictures")
-    made.add_argument("--language", choices=("en", "ko"), help="of the sentences (default: both)")
-    made.add_argument("--renderer", default="software")
+    drives = made.add_argument_group("simulated drives")
+    drives.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="processes; files are the same for any number (default 2)"
+    )
+    drives.add_argument(
+        "--noise",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="smooth noise on the steering in shares of full speed; labels stay the expert's (default 0)",
+    )
+    drives.add_argument(
+        "--keys", action="store_true", help="steer by the eight directions of the seed robot's keys, not any heading"
+    )
+    drives.add_argument(
+        "--embodiment", default="serbot", metavar="NAME", help="the robot, a name or a TOML file (default serbot)"
+    )
+    drives.add_argument(
+        "--image-px",
+        type=int,
+        nargs=2,
+        metavar=("WIDTH", "HEIGHT"),
+        help="size of the pictures (default: the robot's; with expand: the recordings')",
+    )
+    add_choice(drives, "--language", LANGUAGES, text="of the sentences (default: both)")
+    drives.add_argument(
+        "--renderer",
+        default="software",
+        metavar="NAME",
+        help="who draws: software, gpu or tiny (slow reference); pictures differ a little (default software)",
+    )
 
 
 def check_counts(options: argparse.Namespace, *names: str) -> None:
-    """Refuse counts below one.
+    """Refuse counts below one, and paddings below zero.
 
     Raises:
         UserError: names the option.
     """
-    from vla_sim.errors import UserError
-
+    if options.frames < 0:
+        raise UserError(f"--frames must not be negative, got {options.frames}")
     for name in (*names, "workers"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(options, name)}")

@@ -20,8 +20,9 @@ from vla_sim.data.seed_names import DISTANCES, simulated_stem
 from vla_sim.embodiments import load_embodiment
 from vla_sim.envs.sampling import FIRST_EVALUATION_SEED, SceneSource
 from vla_sim.envs.simulation import STATE_NAMES, action_bounds, checked_action
-from vla_sim.errors import UserError
+from vla_sim.errors import UserError, suggest
 from vla_sim.learning.collecting import LABEL_MARGIN_M, LANES, NOISE_STREAM
+from vla_sim.sim.camera import RENDERERS
 from vla_sim.specs import Embodiment
 from vla_sim.types import Role, Scene
 
@@ -79,8 +80,11 @@ class RecordingSetup:
     renderer: str = "software"
 
     def __post_init__(self) -> None:
+        self.robot()
         if not (math.isfinite(self.noise) and self.noise >= 0):
             raise UserError(f"noise must not be negative, got {self.noise}")
+        if self.renderer not in RENDERERS:
+            raise UserError(f"unknown renderer {self.renderer!r}; {suggest(self.renderer, RENDERERS)}")
         if self.keys and "wz" in self.robot().action_names:
             raise UserError(f"keys are for robots with actions vx, vy; {self.embodiment} has a yaw rate")
 
@@ -89,7 +93,10 @@ class RecordingSetup:
         spec = load_embodiment(self.embodiment)
         if self.image_px is None:
             return spec
-        return replace(spec, camera=replace(spec.camera, image_px=self.image_px))
+        try:
+            return replace(spec, camera=replace(spec.camera, image_px=self.image_px))
+        except ValueError as error:
+            raise UserError(str(error)) from error
 
 
 @dataclass
