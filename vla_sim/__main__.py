@@ -15,6 +15,7 @@ COMMANDS = {
     "collect": "record drives of the expert as a data set",
     "dagger": "let a policy drive, label, learn, and keep what wins",
     "expand": "add simulated drives to real recordings",
+    "ppo": "learn by trial and reward, with Stable-Baselines3",
     "replay": "rebuild one recorded episode, verify it, film it",
     "train": "train the shipped policies from seeds",
     "train_rows": "train the models of the benchmark's rows",

@@ -27,6 +27,7 @@ TYPES = {
     "vla": "vla_sim.policies.vla.policy:VlaPolicy",
     "ensemble": "vla_sim.policies.ensemble:EnsemblePolicy",
     "chunked": "vla_sim.policies.vla.chunking:ChunkedFolder",
+    "ppo_state": "vla_sim.policies.state_policy:StatePolicy",
 }
 # Types whose behaviour is their code: the hash covers it.
 CODE_TYPES = ("hold", "random", "replay", "expert")

@@ -1,0 +1,139 @@
+"""Drives with a small network on ground truth: the policy type "ppo_state". Importing this module loads torch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from vla_sim.policies.base import Policy, PolicySpec
+from vla_sim.policies.folders import PolicyFolder
+from vla_sim.specs import Embodiment
+from vla_sim.truth import TRUTH_NAMES, truth_vector
+from vla_sim.types import Pose2
+
+KEYS = ("observation", "hidden", "action", "training")
+# Of the observation's "state", which ends with the body twist.
+TWIST = slice(3, 6)
+UNITS = {"vx": "m/s", "vy": "m/s", "wz": "rad/s"}
+
+
+class StateHead(nn.Module):
+    """Tanh layers and a linear one: from the normalised truth (n, inputs) to normalised actions (n, actions)."""
+
+    def __init__(self, inputs: int, hidden: Sequence[int], actions: int) -> None:
+        super().__init__()
+        sizes = [inputs, *hidden]
+        self.hidden = nn.ModuleList(nn.Linear(before, after) for before, after in itertools.pairwise(sizes))
+        self.out = nn.Linear(sizes[-1], actions)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        for layer in self.hidden:
+            x = torch.tanh(layer(x))
+        return self.out(x)
+
+
+class StatePolicy(Policy):
+    """Privileged: reads scene and pose from the infos, see `vla_sim.truth`.
+
+    Args:
+        head: the network.
+        spec: see `PolicySpec`.
+        mean, variance: of each input in training, float64 (inputs,).
+        clip: normalised inputs are limited to it.
+        scale: an action of 1 in m/s or rad/s, float (actions,); actions are limited to it.
+    """
+
+    def __init__(
+        self,
+        head: StateHead,
+        spec: PolicySpec,
+        *,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        clip: float,
+        scale: np.ndarray,
+    ) -> None:
+        self.spec = spec
+        self._head = head.eval()
+        self._mean, self._std, self._clip = mean, np.sqrt(variance), clip
+        self._scale = scale
+
+    @classmethod
+    def from_folder(cls, folder: PolicyFolder) -> StatePolicy:
+        """Config: observation (names, mean, variance, clip), hidden, action (names, units, scale)."""
+        folder.know(KEYS)
+        observation, action = folder.get("observation", dict), folder.get("action", dict)
+        if observation.get("names") != list(TRUTH_NAMES):
+            raise folder.error("observation.names differ from what this version observes (vla_sim.truth.TRUTH_NAMES)")
+        names = action.get("names")
+        if not isinstance(names, list) or not names or not all(name in UNITS for name in names):
+            raise folder.error(f"action.names must be some of {', '.join(UNITS)}, got {names!r}")
+        hidden = folder.get("hidden", list)
+        if not all(isinstance(width, int) and not isinstance(width, bool) and 0 < width < 10_000 for width in hidden):
+            raise folder.error(f"hidden must be positive whole numbers, got {hidden!r}")
+        clip = observation.get("clip")
+        if isinstance(clip, bool) or not isinstance(clip, (int, float)) or not clip > 0:
+            raise folder.error(f"observation.clip must be a positive number, got {clip!r}")
+        head = StateHead(len(TRUTH_NAMES), hidden, len(names))
+        folder.load_into(head)
+        return cls(
+            head,
+            _spec(folder, names),
+            mean=_numbers(folder, "observation", "mean", len(TRUTH_NAMES)),
+            variance=_numbers(folder, "observation", "variance", len(TRUTH_NAMES), positive=True),
+            clip=float(clip),
+            scale=_numbers(folder, "action", "scale", len(names), positive=True),
+        )
+
+    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
+        """Nothing to forget: every step is decided by what is."""
+
+    def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
+        """Body twists, float32 (N, A); zeros in lanes without a world."""
+        if infos is None:
+            raise ValueError("this policy needs ground truth: pass infos")
+        there = [lane for lane, info in enumerate(infos) if "scene" in info]
+        actions = np.zeros((len(infos), len(self._scale)), dtype=np.float32)
+        if there:
+            truths = np.stack([_truth(infos[lane], observation["state"][lane]) for lane in there])
+            actions[there] = self.decide(truths)
+        return actions
+
+    @torch.inference_mode()
+    def decide(self, truths: np.ndarray) -> np.ndarray:
+        """Body twists, float32 (N, A), from truth vectors (N, len(TRUTH_NAMES))."""
+        normalised = np.clip((truths - self._mean) / self._std, -self._clip, self._clip).astype(np.float32)
+        actions = self._head(torch.from_numpy(normalised)).clamp(-1, 1).numpy()
+        return (actions * self._scale).astype(np.float32)
+
+
+def _truth(info: Mapping[str, Any], state: np.ndarray) -> np.ndarray:
+    embodiment: Embodiment = info["embodiment"]
+    pose = Pose2(*map(float, info["pose"]))
+    return truth_vector(info["scene"], pose, state[TWIST].tolist(), embodiment.body.radius_m)
+
+
+def _spec(folder: PolicyFolder, names: Sequence[str]) -> PolicySpec:
+    try:
+        return PolicySpec(tuple(names), (), requires_privileged_info=True, description=folder.description)
+    except ValueError as error:
+        raise folder.error(str(error)) from error
+
+
+def _numbers(folder: PolicyFolder, table: str, key: str, count: int, *, positive: bool = False) -> np.ndarray:
+    """A list of finite numbers in the config."""
+    given = folder.get(table, dict).get(key)
+    try:
+        values = np.array(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.zeros(0)
+    if values.shape != (count,) or not np.isfinite(values).all() or (positive and not (values > 0).all()):
+        what = "positive numbers" if positive else "numbers"
+        raise folder.error(f"{table}.{key} must be {count} {what}")
+    return values
