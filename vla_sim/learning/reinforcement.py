@@ -241,11 +241,11 @@ class Reinforcement:
     def save(self) -> None:
         """Write a checkpoint and the curve."""
         name = CHECKPOINT.format(self.model.num_timesteps)
-        shutil.rmtree(self.out / name, ignore_errors=True)
-        with whole_folder(self.out / name) as aside:
-            self.model.save(aside / MODEL)
-            (aside / STATISTICS).write_text(json.dumps(self._statistics()), "utf-8")
-            (aside / PROGRESS).write_text(json.dumps({"seconds": self.seconds, "curve": self.curve}), "utf-8")
+        if not (self.out / name).exists():
+            with whole_folder(self.out / name) as aside:
+                self.model.save(aside / MODEL)
+                (aside / STATISTICS).write_text(json.dumps(self._statistics()), "utf-8")
+                (aside / PROGRESS).write_text(json.dumps({"seconds": self.seconds, "curve": self.curve}), "utf-8")
         for old in self.out.glob(CHECKPOINTS):
             if old.name != name:
                 shutil.rmtree(old)

@@ -72,7 +72,7 @@ class StatePolicy(Policy):
         if observation.get("names") != list(TRUTH_NAMES):
             raise folder.error("observation.names differ from what this version observes (vla_sim.truth.TRUTH_NAMES)")
         names = action.get("names")
-        if not isinstance(names, list) or not names or not all(name in UNITS for name in names):
+        if not isinstance(names, list) or not names or not all(name in list(UNITS) for name in names):
             raise folder.error(f"action.names must be some of {', '.join(UNITS)}, got {names!r}")
         hidden = folder.get("hidden", list)
         if not all(isinstance(width, int) and not isinstance(width, bool) and 0 < width < 10_000 for width in hidden):

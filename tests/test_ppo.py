@@ -1,0 +1,212 @@
+"""`vla_sim.ppo`: what is learned drives in `vla_sim.eval`, goes on after a stop, and begins where it should."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("stable_baselines3")
+from vla_sim import ppo
+from vla_sim.errors import UserError
+from vla_sim.learning.reinforcement import CURVE, PpoPlan, Reinforcement, Start, make_env
+from vla_sim.policies.loading import load_policy
+
+SMALL = {"lanes": 2, "rollout": 8, "batch": 16, "epochs": 2}
+
+
+def plan_of(kind="state", scenarios=("reach_goal",), **changes):
+    return PpoPlan.usual(kind, scenarios, **{**SMALL, **changes})
+
+
+def trained(plan, out, steps=64):
+    with Reinforcement(plan, out) as run:
+        run.train(steps, math.inf, say=lambda text: None)
+        run.export()
+        raw = run.env.unwrapped
+        raw.seed(1)
+        observation = raw.reset()
+        actions = run.model.predict(
+            run.env.normalize_obs(observation) if plan.kind == "state" else observation, deterministic=True
+        )[0]
+        return observation, actions * raw.embodiment.max_mps, run.model.num_timesteps
+
+
+def test_the_exported_state_policy_acts_like_the_learned_model(tmp_path):
+    observation, actions, _ = trained(plan_of(), tmp_path)
+    np.testing.assert_allclose(load_policy(str(tmp_path / "policy")).decide(observation), actions, atol=1e-5)
+    assert np.ptp(actions) > 0
+
+
+def test_the_exported_head_acts_like_the_learned_model(tmp_path):
+    import torch
+
+    plan = plan_of("features", critic_first=0, learning_rate=0.01)
+    observation, actions, _ = trained(plan, tmp_path, steps=32)
+    policy, shipped = load_policy(str(tmp_path / "policy")), load_policy("clip_mlp")
+    for one in (policy, shipped):
+        one.reset(np.ones(2, bool), np.arange(2))
+    np.testing.assert_allclose(policy.decide([torch.from_numpy(observation)]), actions, atol=1e-5)
+    assert np.abs(shipped.decide([torch.from_numpy(observation)]) - actions).max() > 1e-4
+
+
+def test_learning_begins_with_the_shipped_head(tmp_path):
+    with Reinforcement(plan_of("features"), tmp_path) as run:
+        lanes = run.env.unwrapped.lanes
+        observation = run.env.reset()
+        actions = run.model.predict(observation, deterministic=True)[0] * 0.5
+        seen = []
+        for lane, simulation in enumerate(lanes):
+            run.env.unwrapped._renderer.place(lane, simulation.pose)
+            seen.append(simulation.scene.instruction.text)
+        shipped = load_policy("clip_mlp")
+        shipped.reset(np.ones(2, bool), np.arange(2))
+        expected = shipped.act({"image": run.env.unwrapped._renderer.render(), "instruction": seen})
+    np.testing.assert_allclose(actions, expected, atol=1e-5)
+
+
+def test_only_the_critic_learns_at_first(tmp_path):
+    from vla_sim.learning.reinforcement import actor_layers
+
+    with Reinforcement(plan_of(critic_first=32), tmp_path) as run:
+
+        def weights():
+            hidden, out = actor_layers(run.model)
+            return [p.detach().clone() for p in (*hidden[0].parameters(), *out.parameters(), run.model.policy.log_std)]
+
+        before, critic = weights(), run.model.policy.value_net.weight.detach().clone()
+        run.train(32, math.inf, say=lambda text: None)
+        assert all(bool((one == two).all()) for one, two in zip(before, weights(), strict=True))
+        assert not bool((critic == run.model.policy.value_net.weight).all())
+        run.train(64, math.inf, say=lambda text: None)
+        assert not all(bool((one == two).all()) for one, two in zip(before, weights(), strict=True))
+
+
+def test_same_seed_learns_the_same(tmp_path):
+    first = trained(plan_of(seed=3), tmp_path / "a")[1]
+    np.testing.assert_array_equal(first, trained(plan_of(seed=3), tmp_path / "b")[1])
+    assert not np.array_equal(first, trained(plan_of(seed=4), tmp_path / "c")[1])
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path):
+    _, before, steps = trained(plan_of(), tmp_path, steps=32)
+    _, same, still = trained(plan_of(), tmp_path, steps=32)
+    assert (steps, still) == (32, 32)
+    np.testing.assert_array_equal(before, same)
+    _, after, more = trained(plan_of(), tmp_path, steps=64)
+    assert more == 64
+    assert not np.array_equal(before, after)
+    assert [point["steps"] for point in json.loads((tmp_path / CURVE).read_text())] == [16, 32, 48, 64]
+    assert len(list(tmp_path.glob("checkpoint_*"))) == 1
+
+
+def test_the_clock_ends_a_run(tmp_path):
+    with Reinforcement(plan_of(), tmp_path) as run:
+        run.train(10**9, 1e-6, say=lambda text: None)
+        assert run.model.num_timesteps <= 3 * 16
+        done = run.model.num_timesteps
+        run.train(10**9, 1e-6, say=lambda text: None)
+        assert run.model.num_timesteps == done
+
+
+def test_a_folder_keeps_to_its_plan(tmp_path):
+    trained(plan_of(), tmp_path, steps=16)
+    with pytest.raises(UserError, match=r"begun with learning_rate 0.0003, now it is 0.01"):
+        Reinforcement(plan_of(learning_rate=0.01), tmp_path)
+
+
+def test_a_folder_with_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UserError, match="holds something else"):
+        Reinforcement(plan_of(), tmp_path)
+
+
+def test_a_damaged_checkpoint_is_said(tmp_path):
+    trained(plan_of(), tmp_path, steps=16)
+    (next(tmp_path.glob("checkpoint_*")) / "model.zip").write_bytes(b"PK")
+    with pytest.raises(UserError, match="cannot be read"):
+        Reinforcement(plan_of(), tmp_path)
+
+
+@pytest.mark.slow
+def test_the_command_makes_a_policy_that_eval_drives_without_the_learning_library(tmp_path, capsys):
+    import subprocess
+    import sys
+
+    code = ppo.main(
+        f"--kind state --scenario reach_goal --steps 16 --lanes 2 --rollout 8 --out {tmp_path / 'run'} "
+        f"--publish {tmp_path / 'published'}".split()
+    )
+    assert code == 0
+    assert "the policy is" in capsys.readouterr().out
+    probe = (
+        "import sys; sys.modules['stable_baselines3'] = None\nfrom vla_sim import eval as e\n"
+        f"code = e.main({['--policy', str(tmp_path / 'published' / 'ppo_state'), '--scenario', 'reach_goal']!r} + "
+        f"{['--episodes', '2', '--out', str(tmp_path / 'eval')]!r})\nsys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "(privileged)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--kind stat --scenario reach_goal", "unknown kind 'stat'; did you mean 'state'"),
+        ("--kind state --scenario reach_gaol", "did you mean 'reach_goal'"),
+        ("--kind state --suite cor", "did you mean 'core'"),
+        ("--kind state", "--suite or --scenario"),
+        ("--kind state --scenario reach_goal --steps 0", "--steps must be at least 1, got 0"),
+        ("--kind state --scenario reach_goal --minutes -1", "--minutes must be positive, got -1"),
+        ("--kind state --scenario reach_goal --minutes nan", "--minutes must be positive, got nan"),
+        ("--kind state --scenario reach_goal --policy clip_mlp", "is for --kind features"),
+        ("--kind state --scenario reach_goal --lanes 0", "lanes must be at least 1, got 0"),
+        ("--kind state --scenario reach_goal --learning-rate nan", "learning-rate must be positive, got nan"),
+        ("--kind state --scenario reach_goal --discount 2", "discount must lie in (0, 1], got 2"),
+        ("--kind state --scenario reach_goal --embodiment serbott", "did you mean 'serbot'"),
+        ("--kind features --scenario reach_goal --policy clip_mpl", "did you mean 'clip_mlp'"),
+        ("--kind features --scenario reach_goal --policy clip_lstm", "with head 'lstm': PPO fine-tunes"),
+        ("--kind features --scenario reach_goal --policy expert", "of type 'expert': PPO fine-tunes"),
+        ("--kind features --scenario reach_goal --embodiment lekiwi", "lekiwi takes ['vx', 'vy', 'wz']"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path, capsys, arguments, message):
+    assert ppo.main([*arguments.split(), "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_the_encoder_of_a_policy_of_ones_own_comes_along(tmp_path):
+    import shutil
+
+    from vla_sim.policies.loading import find_folder
+
+    root = tmp_path / "mine"
+    for name in ("clip_small", "clip_mlp"):
+        shutil.copytree(find_folder(name), root / name)
+    config = json.loads((root / "clip_small" / "config.json").read_text())
+    (root / "clip_small" / "config.json").write_text(json.dumps({**config, "description": "mine"}))
+    head = json.loads((root / "clip_mlp" / "config.json").read_text())
+    from vla_sim.policies.folders import PolicyFolder
+
+    head["backbone_sha256"] = PolicyFolder.read(root / "clip_small").own_hash()
+    (root / "clip_mlp" / "config.json").write_text(json.dumps(head))
+    with Reinforcement(plan_of("features", policy=str(root / "clip_mlp")), tmp_path / "run") as run:
+        load_policy(str(run.export()))
+    assert (tmp_path / "run" / "clip_small" / "config.json").is_file()
+
+
+def test_the_worlds_have_the_lanes_of_the_plan():
+    env = make_env(plan_of("features", lanes=3), Start.of("clip_mlp"))
+    assert (env.num_envs, env.observation_space.shape) == (3, (256,))
+    env.close()
+
+
+@pytest.mark.slow
+def test_learning_raises_the_return_where_nothing_is_in_the_way(tmp_path):
+    with Reinforcement(PpoPlan.usual("state", ("reach_goal",)), tmp_path) as run:
+        run.train(16_000, math.inf, say=lambda text: None)
+        assert run.curve[0]["return"] < 2
+        assert run.curve[-1]["return"] > 5
+        assert run.curve[-1]["success"] > 0.8
