@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--policies",
+        "--policy",
         nargs="+",
         action="extend",
         metavar="NAME",
@@ -127,13 +128,9 @@ def _plan(options: argparse.Namespace) -> tuple[Plan, dict[str, str]]:
 
 def _scenarios(options: argparse.Namespace) -> dict[str, str]:
     """Scenario names, each with the suite it was asked for in."""
-    from vla_sim.scenarios import load_scenario, load_suite
+    from vla_sim.scenarios import chosen_scenarios
 
-    for name in options.scenario or []:
-        load_scenario(name)
-    suites = [] if options.scenario else options.suite or [SUITE]
-    chosen = dict.fromkeys(options.scenario or [], "")
-    return chosen | {scenario.name: suite for suite in suites for scenario in load_suite(suite)}
+    return chosen_scenarios(options.scenario or [], [] if options.scenario else options.suite or [SUITE])
 
 
 def _headline(plan: Plan, out: Path) -> str:

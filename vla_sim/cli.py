@@ -9,6 +9,11 @@ from collections.abc import Callable, Sequence
 BAD_INPUT, INTERRUPTED = 2, 130
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """'1 episode', '2 episodes'."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def run_command(
     run: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, arguments: Sequence[str] | None
 ) -> int:

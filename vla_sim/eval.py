@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vla_sim.cli import run_command
+from vla_sim.cli import counted, run_command
 
 if TYPE_CHECKING:
     from vla_sim.evaluation.plan import Plan
@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from vla_sim.evaluation.runner import Result
     from vla_sim.types import Scene
 
-EPILOG = """examples:
+EPILOG = """A TOML file stands for all scenarios that it defines; my.toml#one for one of them. --list prints all names.
+
+examples:
   python -m vla_sim.eval --policy ensemble --scenario obstacle_left
   python -m vla_sim.eval --policy clip_lstm clip_mlp --suite core --episodes 50 --workers 2 --video failures
   python -m vla_sim.eval --policy my_module:MyPolicy --scenario ./my_scenario.toml
   python -m vla_sim.eval --resume runs/core
 
 results: OUT/episodes.jsonl (one line per episode), OUT/summary.json, OUT/report.html, OUT/videos/
-exit code: 0 all episodes ran, 2 bad input, 130 interrupted (go on with --resume)"""
+exit code: 0 all episodes ran, 1 outcomes differ from --baseline or every episode of a policy raised an error,
+2 bad input, 130 interrupted (go on with --resume; episodes that raised are driven again)"""
 
 
 SHOWN_FAILURES = 60
@@ -32,9 +35,12 @@ SHOWN_FAILURES = 60
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `vla_sim.eval`."""
+    from vla_sim.catalog import content_folder
+
+    suites = sorted(path.name for path in content_folder("scenarios").iterdir() if path.is_dir())
     made = argparse.ArgumentParser(
         prog="python -m vla_sim.eval",
-        description=__doc__.split(": ", 1)[1],
+        description="Drive policies through scenarios in closed loop; write results, report and videos.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -47,10 +53,15 @@ def parser() -> argparse.ArgumentParser:
         help="name, folder or module:Class; several are compared",
     )
     made.add_argument(
-        "--scenario", nargs="+", action="extend", default=[], metavar="NAME", help="scenario names or TOML files"
+        "--scenario",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME",
+        help="names or TOML files",
     )
     made.add_argument(
-        "--suite", nargs="+", action="extend", default=[], metavar="NAME", help="whole suites: core, seed, smoke"
+        "--suite", nargs="+", action="extend", default=[], metavar="NAME", help=f"whole suites: {', '.join(suites)}"
     )
     made.add_argument("--episodes", type=int, default=50, help="per policy and scenario (default %(default)s)")
     made.add_argument("--seed", type=int, default=100_000, help="first seed (default %(default)s; training uses less)")
@@ -59,12 +70,21 @@ def parser() -> argparse.ArgumentParser:
         "--instruction-set", choices=("eval", "train"), default="eval", help="held-out or training phrasings"
     )
     made.add_argument("--language", choices=("en", "ko"), help="only this language (default: the scenario's mix)")
-    made.add_argument("--workers", type=int, default=1, help="processes; results do not depend on it")
-    made.add_argument("--video", default="none", metavar="{none,failures,all,N}", help="which episodes to film")
-    made.add_argument("--renderer", choices=("software", "gpu", "tiny"), default="software", help="what draws")
-    made.add_argument("--hang-timeout", type=float, default=60.0, metavar="S", help="seconds a step may take")
+    made.add_argument(
+        "--workers", type=int, default=1, help="processes (default %(default)s); results do not depend on it"
+    )
+    made.add_argument(
+        "--video", default="none", metavar="{none,failures,all,N}", help="episodes to film (default %(default)s)"
+    )
+    made.add_argument(
+        "--renderer", choices=("software", "gpu", "tiny"), default="software", help="what draws (default %(default)s)"
+    )
+    made.add_argument(
+        "--hang-timeout", type=float, default=60.0, metavar="S", help="seconds a step may take (default 60)"
+    )
     made.add_argument("--out", type=Path, metavar="DIR", help="output folder (default runs/TIME-POLICY)")
     made.add_argument("--resume", type=Path, metavar="DIR", help="go on with an interrupted evaluation")
+    made.add_argument("--list", action="store_true", help="print policies, scenarios by suite, and robots; then stop")
     made.add_argument("--update-baseline", type=Path, metavar="FILE", help="record the outcomes as regression baseline")
     made.add_argument(
         "--baseline", type=Path, metavar="FILE", help="compare with a recorded baseline; exit 1 on change"
@@ -81,6 +101,8 @@ def _run(options: argparse.Namespace) -> int:
     from vla_sim.evaluation.films import wanted_films
     from vla_sim.evaluation.runner import evaluate
 
+    if options.list:
+        return _print_list()
     wanted_films([], options.video)  # a bad --video must fail before the run, not after
     plan, out = _plan_and_folder(options)
     _check_numbers(options)
@@ -98,6 +120,20 @@ def _run(options: argparse.Namespace) -> int:
         print(f"interrupted after {len(result.records)} of {len(plan.jobs())} episodes; go on with: {_again(out)}")
         return 130
     return _gate(result, out, options)
+
+
+def _print_list() -> int:
+    """What names there are."""
+    from vla_sim.catalog import content_folder, embodiment_names
+    from vla_sim.policies.loading import policy_names
+    from vla_sim.scenarios import load_suite, suite_names
+
+    print("policies:  " + " ".join(policy_names()))
+    print("robots:    " + " ".join(embodiment_names()))
+    for suite in suite_names():
+        print(f"suite {suite}: " + " ".join(scenario.name for scenario in load_suite(suite)))
+    print(f"files: {content_folder('policies').parent}")
+    return 0
 
 
 def _check_numbers(options: argparse.Namespace) -> None:
@@ -136,20 +172,16 @@ def _plan(options: argparse.Namespace) -> Plan:
     from vla_sim.embodiments import load_embodiment
     from vla_sim.errors import UserError
     from vla_sim.evaluation.plan import Plan
-    from vla_sim.policies.loading import policy_hash
-    from vla_sim.scenarios import load_scenario, load_suite
+    from vla_sim.policies.loading import check_policy
+    from vla_sim.scenarios import chosen_scenarios
 
     if not options.policy:
         raise UserError("--policy is missing: name at least one, e.g. --policy ensemble")
     if not (options.scenario or options.suite):
         raise UserError("--scenario or --suite is missing, e.g. --scenario obstacle_left or --suite core")
-    chosen = dict.fromkeys(options.scenario, "")
-    for suite in options.suite:
-        chosen.update({scenario.name: suite for scenario in load_suite(suite)})
-    for name in options.scenario:
-        load_scenario(name)
+    chosen = chosen_scenarios(options.scenario, options.suite)
     for name in options.policy:
-        policy_hash(name)
+        check_policy(name)
     load_embodiment(options.embodiment)
     return Plan(
         policies=tuple(options.policy),
@@ -167,25 +199,47 @@ def _plan(options: argparse.Namespace) -> Plan:
 def _headline(plan: Plan, out: Path) -> str:
     last = plan.seed + plan.episodes - 1
     return (
-        f"{len(plan.policies)} policies x {len(plan.scenarios)} scenarios x {plan.episodes} episodes "
+        f"{counted(len(plan.policies), 'policy', 'policies')} x {counted(len(plan.scenarios), 'scenario')} x "
+        f"{counted(plan.episodes, 'episode')} "
         f"(seeds {plan.seed}..{last}, {plan.instruction_set} phrasings, {plan.embodiment}) -> {out}"
     )
 
 
 def _finish(result: Result, plan: Plan, out: Path, options: argparse.Namespace) -> None:
     """Videos, report and table."""
-    from vla_sim.evaluation.films import film, wanted_films
+    from vla_sim.evaluation.films import earlier_films, film, wanted_films
     from vla_sim.evaluation.report import write_report
     from vla_sim.evaluation.runner import REPORT_FILE
     from vla_sim.evaluation.summary import console_table
 
     films = wanted_films(result.records, options.video)
     videos = [film(plan, record, out / "videos") for record in _counted(films, "filming")]
-    write_report(result.summary, result.records, videos, out / REPORT_FILE, scenes=_failed_scenes(result, plan))
+    shown = [*videos, *earlier_films(result.records, films, out / "videos")]
+    write_report(result.summary, result.records, shown, out / REPORT_FILE, scenes=_failed_scenes(result, plan))
     print(console_table(result.summary))
+    print("SPL: success weighted by path length; ms: median time of a decision; more in the report")
+    for line in _raised(result.records):
+        print(line)
     print(f"report: {out / REPORT_FILE}")
-    if videos:
-        print(f"videos: {len(videos)} in {out / 'videos'}")
+    if shown:
+        print(f"videos: {len(shown)} in {out / 'videos'}")
+
+
+def _raised(records: Sequence[EpisodeRecord]) -> list[str]:
+    """For each policy with episodes that raised: how many, and what the first of them said."""
+    lines = []
+    for policy in dict.fromkeys(record.policy for record in records):
+        own = [record for record in records if record.policy == policy]
+        errors = [record.error for record in own if record.error]
+        if errors:
+            said = (errors[0].strip().splitlines() or ["no message"])[-1]
+            lines.append(f"{len(errors)} of {len(own)} episodes of {policy} raised: {said} (tracebacks in the report)")
+    return lines
+
+
+def _nothing_but_errors(records: Sequence[EpisodeRecord]) -> bool:
+    """Whether some policy never got through a single episode."""
+    return bool({record.policy for record in records} - {record.policy for record in records if not record.error})
 
 
 def _failed_scenes(result: Result, plan: Plan) -> dict[tuple[str, int], Scene]:
@@ -212,8 +266,9 @@ def _gate(result: Result, out: Path, options: argparse.Namespace) -> int:
         except ValueError as error:
             raise UserError(f"--baseline: {error}") from error
         print(report.text(str(out)))
-        return 0 if report.passed else 1
-    return 0
+        if not report.passed:
+            return 1
+    return int(_nothing_but_errors(result.records))
 
 
 def _again(out: Path) -> str:

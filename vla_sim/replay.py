@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line of `vla_sim.replay`."""
     made = argparse.ArgumentParser(
         prog="python -m vla_sim.replay",
-        description=__doc__.split(": ", 1)[1],
+        description="Rebuild one recorded episode, verify that it matches, and film it if asked. The recorded actions "
+        "are driven again; the policy is not asked, so a policy that has changed since is not noticed.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -62,7 +64,9 @@ def _run(options: argparse.Namespace) -> int:
     print(f"recorded: {record.outcome.value} after {record.steps} steps, {record.path_length_m:.2f} m")
     for difference in replayed.differences:
         print(f"DIFFERENT {difference}")
-    if not replayed.differences:
+    if not record.path:
+        print("nothing was driven: the episode raised before its first step")
+    elif not replayed.differences:
         print("same: outcome, path and every picture match bit for bit")
     if options.video:
         print(f"video: {film(plan, record, options.folder / 'videos', replayed).path}")
@@ -88,8 +92,10 @@ def find_episode(records: Sequence[EpisodeRecord], name: str) -> EpisodeRecord:
     if found:
         keys = ", ".join("/".join(map(str, r.key)) for r in found[:4])
         raise UserError(f"{len(found)} episodes are named {name!r}; say which: {keys}, ...")
+    near = difflib.get_close_matches(name, ["/".join(map(str, r.key)) for r in records], n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
     raise UserError(
-        f"no episode {name!r}: the run has {len(records)} (0 to {len(records) - 1}), or POLICY/SCENARIO/SEED"
+        f"no episode {name!r}: the run has {len(records)} (0 to {len(records) - 1}), or POLICY/SCENARIO/SEED{hint}"
     )
 
 

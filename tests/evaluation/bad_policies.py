@@ -69,3 +69,8 @@ class CannotStart(_Odd):
 
 class WantsTurns(_Odd):
     spec = PolicySpec(action_names=("vx", "vy", "wz"))
+
+
+class AlwaysRaises(_Odd):
+    def act(self, observation, infos=None):
+        raise ValueError("always")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from vla_sim import eval as command
 from vla_sim import replay
+from vla_sim.catalog import content_folder
 from vla_sim.errors import UserError
 from vla_sim.evaluation import runner
 from vla_sim.evaluation.plan import Plan
@@ -248,3 +250,54 @@ def test_interrupting_leaves_complete_files_and_resuming_finishes(tmp_path):
     assert summary["provenance"]["complete"] is False
     assert run(["--resume", out, "--workers", "2"]) == 0
     assert len(read_records(records)) == 1000
+
+
+def test_a_file_with_several_scenarios_runs_them_all(tmp_path, capsys):
+    shutil.copy(content_folder("scenarios") / "core" / "obstacle.toml", tmp_path / "my.toml")
+    arguments = ["--policy", "expert", "--scenario", str(tmp_path / "my.toml"), "--episodes", "1"]
+    assert run([*arguments, "--out", str(tmp_path / "run")]) == 0
+    found = {record.scenario for record in read_records(tmp_path / "run" / "episodes.jsonl")}
+    assert found == {f"{tmp_path / 'my.toml'}#obstacle_{side}" for side in ("left", "right")}
+
+
+def test_going_on_without_films_keeps_those_that_are_there(tmp_path, capsys):
+    arguments = ["--policy", "expert", "--scenario", "reach_goal", "--episodes", "1", "--out", str(tmp_path / "run")]
+    assert run([*arguments, "--video", "1"]) == 0
+    assert run(["--resume", str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run" / "report.html").read_text("utf-8").count("<video") == 1
+
+
+def test_going_on_with_a_finished_run_keeps_its_time_and_workers(tmp_path, capsys):
+    arguments = ["--policy", "hold", "--scenario", "reach_goal", "--episodes", "2", "--out", str(tmp_path / "run")]
+    assert run([*arguments, "--workers", "2"]) == 0
+    first = json.loads((tmp_path / "run" / "summary.json").read_text("utf-8"))["provenance"]
+    assert run(["--resume", str(tmp_path / "run")]) == 0
+    again = json.loads((tmp_path / "run" / "summary.json").read_text("utf-8"))["provenance"]
+    assert (again["workers"], again["wall_time_s"]) == (2, first["wall_time_s"])
+
+
+def test_a_policy_that_always_raises_is_said_and_fails_the_command(tmp_path, capsys):
+    arguments = ["--policy", "bad_policies:AlwaysRaises", "hold", "--scenario", "reach_goal", "--episodes", "2"]
+    assert run([*arguments, "--out", str(tmp_path / "run")]) == 1
+    said = capsys.readouterr().out
+    assert "2 of 2 episodes of bad_policies:AlwaysRaises raised: ValueError: always" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("--policy clip_small --scenario reach_goal", "it belongs to clip_lstm, clip_mlp"),
+        ("--policy bad_policies:WantsTurns --scenario reach_goal", "policy 'bad_policies:WantsTurns'"),
+    ],
+)
+def test_what_cannot_start_leaves_no_folder(arguments, expected, tmp_path, capsys):
+    assert run([*arguments.split(), "--episodes", "1", "--out", str(tmp_path / "run")]) == 2
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_all_names_are_listed(capsys):
+    assert run(["--list"]) == 0
+    said = capsys.readouterr().out
+    for name in ("ensemble", "lekiwi", "suite hard: hard_choose_goal"):
+        assert name in said

@@ -16,7 +16,7 @@ from vla_sim.evaluation.record import EpisodeRecord, replay_command, write_atomi
 from vla_sim.types import Outcome
 
 FORMAT = 1
-LISTED = 20  # so many episodes are named one by one, the rest is counted
+LISTED = 20  # so many episodes that did not run, or are new, are named one by one; changed outcomes all are
 
 Key = tuple[str, str, int]
 
@@ -77,7 +77,7 @@ class BaselineReport:
         lines = [f"baseline {'passed' if self.passed else 'FAILED'}: {self.compared} episodes compared"]
         if self.changed:
             lines.append(f"{len(self.changed)} changed outcomes ({worse} lost, {better} gained):")
-            lines += _listed([c.text(folder) for c in self.changed])
+            lines += [c.text(folder) for c in self.changed]
         if self.missing:
             lines.append(f"{len(self.missing)} episodes of the baseline did not run:")
             lines += _listed([f"  {_named(key)}" for key in self.missing])

@@ -35,11 +35,23 @@ def wanted_films(records: Sequence[EpisodeRecord], choice: str) -> list[EpisodeR
     return {"none": [], "failures": failures, "all": failures + [r for r in drove if r.success]}[choice]
 
 
+def earlier_films(records: Sequence[EpisodeRecord], filmed: Sequence[EpisodeRecord], folder: Path) -> list[VideoRef]:
+    """Films of this run's other episodes that the folder holds already, in the order of `wanted_films`."""
+    now = {record.key for record in filmed}
+    drove = [record for record in records if record.path and record.key not in now]
+    return [VideoRef(r, folder / video_name(r)) for r in _varied(drove) if (folder / video_name(r)).is_file()]
+
+
 def _varied(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
     """All records, those first that show most about the policies."""
     kinds: dict[tuple[str, str, bool], list[EpisodeRecord]] = {}
     for record in records:
         kinds.setdefault((record.policy, record.scenario, record.success), []).append(record)
+    able = {record.policy for record in records if record.success}
+    for policy in {record.policy for record in records} - able:
+        # A policy that never succeeds looks much the same everywhere: one film of it goes first, the others last.
+        hopeless = [kinds.pop(kind) for kind in list(kinds) if kind[0] == policy]
+        kinds[policy, "", False] = [record for group in hopeless for record in group]
 
     def interest(kind: tuple[str, str, bool]) -> tuple[bool, bool]:
         policy, scenario, success = kind

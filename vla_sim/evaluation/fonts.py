@@ -169,6 +169,13 @@ def romanise(text: str) -> str:
     return "".join(_spelled(c) if "가" <= c <= "힣" else c for c in text)
 
 
+def in_latin(text: str) -> str:
+    """A Korean text in Latin letters, for those who cannot read or show it; "" where nothing of it is Korean."""
+    if not any("가" <= character <= "힣" for character in text):
+        return ""
+    return "".join(_spelled(c) if "가" <= c <= "힣" else c for c in text)
+
+
 def _spelled(character: str) -> str:
     if not "가" <= character <= "힣":
         return f"<U+{ord(character):04X}>"

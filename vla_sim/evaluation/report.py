@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from vla_sim.evaluation.fonts import in_latin
 from vla_sim.evaluation.record import EpisodeRecord, replay_command, write_atomically
 from vla_sim.evaluation.statistics import wilson
 from vla_sim.evaluation.summary import decimals, percent, percent_range, table_rows
@@ -95,7 +96,7 @@ def render_report(
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=percent, percent_range=percent_range, decimals=decimals, points=_points, label=_label
+        percent=percent, percent_range=percent_range, decimals=decimals, points=_points, label=_label, spelled=in_latin
     )
     failures = _failures_first(records)
     return environment.get_template(TEMPLATE).render(
@@ -343,9 +344,10 @@ def _close_up(record: EpisodeRecord, scene: Scene | None) -> dict[str, Any]:
 
 
 def _failures_first(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
-    """All that did not succeed, the worst kinds first, otherwise in order."""
+    """All that did not succeed: of policies that can succeed before others, the worst kinds first, else in order."""
     order = {outcome: i for i, outcome in enumerate(Outcome)}
-    return sorted((r for r in records if not r.success), key=lambda r: order[r.outcome])
+    able = {record.policy for record in records if record.success}
+    return sorted((r for r in records if not r.success), key=lambda r: (r.policy not in able, order[r.outcome]))
 
 
 def _failure(record: EpisodeRecord, folder: Path) -> dict[str, Any]:
@@ -392,7 +394,13 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, Mapping):
             rows += _flat(value, f"{prefix}{key}.")
         elif isinstance(value, (list, tuple)):
-            rows.append((f"{prefix}{key}", ", ".join(map(str, value))))
+            rows.append((f"{prefix}{key}", ", ".join(str(part) for part in value if part != "") or "–"))
         else:
-            rows.append((f"{prefix}{key}", {None: "unknown", True: "yes", False: "no"}.get(value, str(value))))
+            rows.append((f"{prefix}{key}", _in_words(value)))
     return rows
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value is None else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -55,8 +56,19 @@ def evaluate(
     Raises:
         UserError: unknown names, another plan in the folder, a folder that cannot be written.
     """
+    fresh = not (out / PLAN_FILE).exists()
+    try:
+        return _evaluate(plan, out, workers, hang_timeout_s, on_progress)
+    except UserError:
+        if fresh:
+            _leave_nothing(out)
+        raise
+
+
+def _evaluate(plan: Plan, out: Path, workers: int, hang_timeout_s: float, on_progress: Progress) -> Result:
     with _writable(out):
         records = _started(plan, out)
+        already = len(records)
         begin = time.perf_counter()
         interrupted = False
         write_records(out / EPISODES_FILE, records)
@@ -83,14 +95,33 @@ def evaluate(
             "scenario_hashes": {s: keeper.source(s).scenario.hash for s in plan.scenarios},
             "embodiment_hash": keeper.source(plan.scenarios[0]).embodiment.content_hash,
             "seeds": [plan.seed, plan.seed + plan.episodes - 1],
-            "workers": workers,
-            "wall_time_s": round(time.perf_counter() - begin, 3),
             "complete": not interrupted,
+            **_sittings(out, workers, time.perf_counter() - begin, already, len(records)),
         }
         planned = {(policy, scenario): plan.episodes for policy in plan.policies for scenario in plan.scenarios}
         summary = summarise(records, facts, planned=planned)
         write_atomically(out / SUMMARY_FILE, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     return Result(records, summary, not interrupted)
+
+
+def _sittings(out: Path, workers: int, seconds: float, before: int, after: int) -> dict[str, Any]:
+    """Workers and wall time: of this and of earlier sittings that this one went on with."""
+    earlier: dict[str, Any] = {}
+    if before:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            earlier = dict(json.loads((out / SUMMARY_FILE).read_text("utf-8"))["provenance"])
+    if after == before and "workers" in earlier:
+        workers, seconds = earlier["workers"], 0.0
+    return {"workers": workers, "wall_time_s": round(seconds + (earlier.get("wall_time_s") or 0.0), 3)}
+
+
+def _leave_nothing(out: Path) -> None:
+    """An evaluation that could not even start leaves no folder behind."""
+    with contextlib.suppress(OSError):
+        if not (out / EPISODES_FILE).stat().st_size:
+            (out / EPISODES_FILE).unlink()
+            (out / PLAN_FILE).unlink()
+            out.rmdir()
 
 
 def _import_what_comes_after() -> None:

@@ -328,7 +328,8 @@ def _dial(action: Sequence[float], peak: float) -> Image:
     if abs(wz) > 1e-9:
         start, end = sorted((-90.0, -90.0 - math.copysign(70, wz)))
         draw.arc(_disc(centre, radius * 0.8), start, end, fill=(105, 190, 255), width=4 * SMOOTH)
-    font, text = font_for(f"{vx:+.2f} {vy:+.2f}" + (f" {wz:+.2f}" if abs(wz) > 1e-9 else ""), 12 * SMOOTH)
+    turn = f" wz {wz:+.2f}" if abs(wz) > 1e-9 else " m/s"
+    font, text = font_for(f"vx {vx:+.2f} vy {vy:+.2f}{turn}", 9 * SMOOTH)
     draw.text((wide / 2, high - 11 * SMOOTH), text, fill=WHITE, font=font, anchor="mm")
     return image.reduce(SMOOTH)
 

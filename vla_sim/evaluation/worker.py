@@ -55,7 +55,8 @@ class _Bench:
         try:
             rollout = self._rollout(unit)
         except UserError as error:
-            self._connection.send((REFUSED, str(error)))
+            named = "" if unit.policy in str(error) else f"policy {unit.policy!r}: "
+            self._connection.send((REFUSED, f"{named}{error}"))
             return
         except Exception:
             self._connection.send((REFUSED, f"policy {unit.policy!r} cannot be started:\n{traceback.format_exc()}"))

@@ -15,6 +15,7 @@ from typing import Any
 from vla_sim.catalog import content_folder
 from vla_sim.errors import suggest
 from vla_sim.policies.base import Policy
+from vla_sim.policies.checkpoints import files as checkpoints
 from vla_sim.policies.folders import CONFIG, PolicyError, PolicyFolder, refuse_pickle
 
 # Type in a config -> class with `from_folder(folder)`, or with a constructor that needs nothing.
@@ -28,6 +29,7 @@ TYPES = {
     "ensemble": "vla_sim.policies.ensemble:EnsemblePolicy",
     "chunked": "vla_sim.policies.vla.chunking:ChunkedFolder",
     "ppo_state": "vla_sim.policies.state_policy:StatePolicy",
+    "checkpoint": "vla_sim.policies.checkpoints.policy:CheckpointPolicy",
 }
 # Types whose behaviour is their code: the hash covers it.
 CODE_TYPES = ("hold", "random", "replay", "expert")
@@ -44,7 +46,7 @@ def load_policy(name: str) -> Policy:
     """
     if _is_class(name):
         return _made(_named_class(name), name)
-    return load_folder(PolicyFolder.read(find_folder(name)))
+    return load_folder(_found(name))
 
 
 def load_folder(folder: PolicyFolder) -> Policy:
@@ -65,7 +67,18 @@ def policy_hash(name: str) -> str:
     """
     if _is_class(name):
         return _digest([name.partition(":")[2], _source_hash(name)])
-    return folder_hash(PolicyFolder.read(find_folder(name)))
+    return folder_hash(_found(name))
+
+
+def check_policy(name: str) -> None:
+    """Refuse what cannot be a policy, as far as that can be told without loading it.
+
+    Raises:
+        UserError: there is no such policy (with the nearest name), its files are damaged, or it is a part of others.
+    """
+    policy_hash(name)
+    if not _is_class(name):
+        _checked_type(PolicyFolder.read(find_folder(name)))
 
 
 def folder_hash(folder: PolicyFolder) -> str:
@@ -74,6 +87,8 @@ def folder_hash(folder: PolicyFolder) -> str:
     kind = _checked_type(folder, parts_too=True)
     if kind in CODE_TYPES:
         parts.append(_source_hash(TYPES[kind]))
+    if kind == checkpoints.KIND:
+        parts.append(checkpoints.content_hash(folder))
     return _digest([*parts, *(folder_hash(folder.sibling(other)) for other in folder.needs())])
 
 
@@ -91,6 +106,10 @@ def find_folder(name: str) -> Path:
         PolicyError: nowhere; the message offers the nearest name.
     """
     path = Path(name).expanduser()
+    if checkpoints.is_checkpoint(path):
+        return path.parent
+    if path.suffix.lower() in checkpoints.SUFFIXES and path.is_file():
+        raise checkpoints.no_config(path)
     refuse_pickle(path)
     known = content_folder("policies") / name
     if path.name == name and (known / CONFIG).is_file():
@@ -104,15 +123,25 @@ def find_folder(name: str) -> Path:
     raise PolicyError(f"unknown policy {name!r}; {suggest(name, policy_names())}")
 
 
+def _found(name: str) -> PolicyFolder:
+    """The folder of a named policy; a checkpoint's file stands for its folder with that file in it."""
+    path = Path(name).expanduser()
+    return checkpoints.folder_of(path) if checkpoints.is_checkpoint(path) else PolicyFolder.read(find_folder(name))
+
+
 def _checked_type(folder: PolicyFolder, *, parts_too: bool = False) -> str:
     kind = folder.kind
     if kind in PARTS and not parts_too:
-        raise folder.error(
-            f"{folder.name} is a part of other policies, not a policy; {suggest(folder.name, policy_names())}"
-        )
+        raise folder.error(f"{folder.name} is a part of other policies, not a policy{_users_of(folder.name)}")
     if kind not in TYPES and kind not in PARTS:
         raise folder.error(f"unknown type {kind!r}; {suggest(kind, list(TYPES))}")
     return kind
+
+
+def _users_of(part: str) -> str:
+    """': it belongs to a, b' for a part of shipped policies."""
+    users = [name for name in policy_names() if part in PolicyFolder.read(find_folder(name)).needs()]
+    return f": it belongs to {', '.join(users)}" if users else ""
 
 
 def _is_class(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +84,30 @@ def load_scenario(name_or_path: str) -> Scenario:
     if ".toml" in name_or_path:
         return _from_file(name_or_path)
     return _shipped(content_folder("scenarios"), name_or_path)
+
+
+def chosen_scenarios(names: Iterable[str], suites: Iterable[str]) -> dict[str, str]:
+    """What `--scenario` and `--suite` ask for: names or files, each with the suite it is from ("" for none).
+
+    Raises:
+        UserError: no such scenario or suite (with the nearest name), or a file is wrong.
+    """
+    chosen = {scenario: "" for name in names for scenario in scenarios_of(name)}
+    return chosen | {scenario.name: suite for suite in suites for scenario in load_suite(suite)}
+
+
+def scenarios_of(name_or_path: str) -> list[str]:
+    """What a name stands for: itself, and for a file that defines several scenarios "my.toml#one", "my.toml#other".
+
+    Raises:
+        UserError: no such scenario (with the nearest name), or the file is wrong.
+    """
+    if ".toml" in name_or_path and "#" not in name_or_path:
+        found = list(read_definitions(Path(name_or_path)))
+        if len(found) > 1:
+            return [f"{name_or_path}#{name}" for name in found]
+    load_scenario(name_or_path)
+    return [name_or_path]
 
 
 def _from_file(text: str) -> Scenario:
