@@ -11,6 +11,7 @@ from vla_sim import ppo
 from vla_sim.errors import UserError
 from vla_sim.learning.reinforcement import CURVE, PpoPlan, Reinforcement, Start, make_env
 from vla_sim.policies.loading import load_policy
+from vla_sim.truth import left_handed
 
 SMALL = {"lanes": 2, "rollout": 8, "batch": 16, "epochs": 2}
 
@@ -25,15 +26,18 @@ def trained(plan, out, steps=64):
         run.export()
         raw = run.env.unwrapped
         raw.seed(1)
-        observation = raw.reset()
-        actions = run.model.predict(
-            run.env.normalize_obs(observation) if plan.kind == "state" else observation, deterministic=True
-        )[0]
+        observation = seen = raw.reset()
+        signs = np.ones(2)
+        if plan.kind == "state":
+            seen, signs = left_handed(observation, ("vx", "vy")) if plan.mirror else (observation, signs)
+            seen = run.env.normalize_obs(seen)
+        actions = run.model.predict(seen, deterministic=True)[0] * signs
         return observation, actions * raw.embodiment.max_mps, run.model.num_timesteps
 
 
-def test_the_exported_state_policy_acts_like_the_learned_model(tmp_path):
-    observation, actions, _ = trained(plan_of(), tmp_path)
+@pytest.mark.parametrize("mirror", [True, False])
+def test_the_exported_state_policy_acts_like_the_learned_model(tmp_path, mirror):
+    observation, actions, _ = trained(plan_of(scenarios=("obstacle_left", "obstacle_right"), mirror=mirror), tmp_path)
     np.testing.assert_allclose(load_policy(str(tmp_path / "policy")).decide(observation), actions, atol=1e-5)
     assert np.ptp(actions) > 0
 

@@ -6,16 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from vla_sim.truth import NEAREST, TRUTH_NAMES, truth_vector
+from vla_sim.truth import NEAREST, TRUTH_NAMES, left_handed, mirrored_truth, truth_vector
 from vla_sim.types import Body, Instruction, Kind, Look, Pose2, Role, Scene, Side, SuccessRule, Task
 
 RADIUS_M = 0.15
 AT_REST = (0.0, 0.0, 0.0)
-# What a mirror turns around: names whose values change their sign.
-TURNED = [i for i, name in enumerate(TRUTH_NAMES) if name in ("side", "vy_mps", "wz_radps", "ahead_y", "goal_y_m")]
-TURNED += [
-    i for i, name in enumerate(TRUTH_NAMES) if name.startswith("body_") and name.endswith("_y_m") and "half" not in name
-]
 
 
 def body(name, role, x, y, size=(0.4, 0.2, 0.4), yaw=0.0, kind=Kind.BOX):
@@ -101,11 +96,16 @@ def test_a_mirrored_world_gives_the_mirrored_vector():
     world = scene(body("a", Role.OBSTACLE, 1.2, 0.3, yaw=0.4), body("b", Role.DISTRACTOR, 2.0, -0.7, yaw=-1.0))
     given = truth_vector(world, Pose2(0.2, 0.1, 0.3), (0.1, 0.2, 0.3), RADIUS_M)
     other = truth_vector(mirrored(world), Pose2(0.2, -0.1, -0.3), (0.1, -0.2, -0.3), RADIUS_M)
-    expected = given.copy()
-    expected[TURNED] *= -1
-    left, right = TRUTH_NAMES.index("room_left_m"), TRUTH_NAMES.index("room_right_m")
-    expected[[left, right]] = expected[[right, left]]
-    np.testing.assert_allclose(other, expected, atol=1e-6)
+    assert not np.allclose(other, given)
+    np.testing.assert_allclose(other, mirrored_truth(given), atol=1e-6)
+    np.testing.assert_array_equal(mirrored_truth(mirrored_truth(given)), given)
+
+
+def test_left_handed_turns_only_worlds_that_say_right():
+    truths = np.stack([truth_vector(scene(side=side), Pose2(0, 0), AT_REST, RADIUS_M) for side in (*Side, None)])
+    seen_so, signs = left_handed(truths, ("vx", "vy", "wz"))
+    np.testing.assert_array_equal(seen_so, [truths[0], mirrored_truth(truths[1]), truths[2]])
+    assert signs.tolist() == [[1, 1, 1], [1, -1, -1], [1, 1, 1]]
 
 
 def test_names_differ_and_match_the_vector():

@@ -62,6 +62,9 @@ def parser() -> argparse.ArgumentParser:
     tuning.add_argument("--deviation", type=float, help="spread of the first actions, share of full speed (0.6; 0.2)")
     tuning.add_argument("--entropy", type=float, help="bonus for spread actions (0)")
     tuning.add_argument("--critic-first", type=int, help="steps in which only the critic learns (0; features 4096)")
+    tuning.add_argument(
+        "--no-mirror", dest="mirror", action="store_false", help="state: learn left and right each for itself"
+    )
     return made
 
 
@@ -123,6 +126,7 @@ def _plan(options: argparse.Namespace) -> PpoPlan:
         embodiment=options.embodiment,
         policy=options.policy,
         seed=options.seed,
+        mirror=options.mirror,
         **{name: getattr(options, name) for name in tuned},
     )
 

@@ -8,10 +8,10 @@ import pytest
 
 from vla_sim.envs.vector import NavigateVectorEnv
 from vla_sim.errors import UserError
-from vla_sim.truth import TRUTH_NAMES, truth_vector
+from vla_sim.truth import TRUTH_NAMES, mirrored_truth, truth_vector
 
 pytest.importorskip("stable_baselines3")
-from vla_sim.envs.rl import FeatureVecEnv, PrivilegedVecEnv
+from vla_sim.envs.rl import FeatureVecEnv, LeftHandedVecEnv, PrivilegedVecEnv
 
 GAP = TRUTH_NAMES.index("goal_gap_m")
 
@@ -141,6 +141,25 @@ def test_the_truth_is_that_of_the_lane(env):
     for lane, simulation in enumerate(env.lanes):
         expected = truth_vector(simulation.scene, simulation.pose, (0, 0, 0), env.embodiment.body.radius_m)
         np.testing.assert_array_equal(observation[lane], expected)
+
+
+def test_left_handed_worlds_are_driven_as_they_are_seen():
+    plain, turned = PrivilegedVecEnv("obstacle_right", 2), LeftHandedVecEnv(PrivilegedVecEnv("obstacle_right", 2))
+    for one in (plain, turned):
+        one.seed(8)
+    as_it_is, observation = plain.reset(), turned.reset()
+    for _ in range(60):
+        np.testing.assert_array_equal(observation, mirrored_truth(as_it_is))
+        action = straight_at_goal(observation)
+        observation, _, dones, infos = turned.step(action)
+        as_it_is, _, expected, endings = plain.step(action * [1, -1])
+        assert dones.tolist() == expected.tolist()
+        for info, ending in zip(infos, endings, strict=True):
+            if info:
+                seen = mirrored_truth(ending["terminal_observation"])
+                np.testing.assert_array_equal(info["terminal_observation"], seen)
+    plain.close()
+    turned.close()
 
 
 def test_features_are_those_of_the_pictures_and_sentences_of_each_lane():

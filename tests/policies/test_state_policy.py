@@ -1,5 +1,6 @@
 """Policy type "ppo_state": a small network on ground truth, in a folder."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -32,6 +33,7 @@ def folder(tmp_path):
             "variance": [4.0] * len(TRUTH_NAMES),
             "clip": 10.0,
         },
+        "left_handed": True,
         "hidden": [8, 8],
         "action": {"names": ["vx", "vy"], "units": ["m/s", "m/s"], "scale": [0.5, 0.5]},
     }
@@ -46,8 +48,8 @@ def change(folder, table, key, value):
     (folder / CONFIG).write_text(json.dumps(config))
 
 
-def world(seed=0):
-    scene = load_scenario("obstacle_left").sample(seed)
+def world(seed=0, scenario="obstacle_left"):
+    scene = load_scenario(scenario).sample(seed)
     pose = np.array([scene.start.x_m, scene.start.y_m, scene.start.yaw_rad])
     return {"scene": scene, "pose": pose, "embodiment": ROBOT}
 
@@ -74,6 +76,24 @@ def test_actions_are_those_of_the_formula(folder):
     found = act(folder, [info], np.array([[9, 9, 9, 0.1, 0.2, 0.3]], np.float32))
     np.testing.assert_allclose(found[0], expected, atol=1e-6)
     assert found.dtype == np.float32
+
+
+def mirrored_twin(info):
+    """The same world with left and right exchanged."""
+    scene = info["scene"]
+    x_min, x_max, y_min, y_max = scene.bounds_m
+    bodies = tuple(dataclasses.replace(b, y_m=-b.y_m, yaw_rad=-b.yaw_rad) for b in scene.bodies)
+    task = dataclasses.replace(scene.task, side=scene.task.side.opposite)
+    twin = dataclasses.replace(scene, bodies=bodies, task=task, bounds_m=(x_min, x_max, -y_max, -y_min))
+    return {**info, "scene": twin, "pose": info["pose"] * [1, -1, -1]}
+
+
+def test_a_mirrored_world_is_driven_in_mirror_image_unless_the_folder_says_otherwise(folder):
+    actions = act(folder, [world(), mirrored_twin(world())])
+    np.testing.assert_allclose(actions[1], actions[0] * [1, -1], atol=1e-6)
+    change(folder, "", "left_handed", False)
+    actions = act(folder, [world(), mirrored_twin(world())])
+    assert np.abs(actions[1] - actions[0] * [1, -1]).max() > 1e-3
 
 
 def test_a_lane_without_a_world_stands_and_changes_nothing(folder):
@@ -116,6 +136,7 @@ def test_the_hash_covers_the_normalisation(folder):
         ("action", "names", ["vy", "vx"], "in this order"),
         ("action", "names", [["vx"], "vy"], "action.names must be some of"),
         ("action", "scale", [0.5], "action.scale must be 2 positive numbers"),
+        ("", "left_handed", 1, "left_handed must be"),
         ("", "hidden", [8, 0], "hidden must be positive whole numbers"),
         ("", "hidden", [8], "holds unknown hidden.1"),
         ("", "hiden", [8], "did you mean 'hidden'"),

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from vla_sim.embodiments import load_embodiment
 from vla_sim.envs.navigate import reward_of
@@ -26,7 +26,7 @@ from vla_sim.envs.simulation import STATE_NAMES, Simulation, action_bounds, chec
 from vla_sim.errors import UserError
 from vla_sim.sim.camera import make_renderer
 from vla_sim.specs import Embodiment
-from vla_sim.truth import TRUTH_NAMES, truth_vector
+from vla_sim.truth import TRUTH_NAMES, left_handed, truth_vector
 from vla_sim.types import Outcome
 
 # Where the twist begins in what a simulation's own sensors tell.
@@ -199,6 +199,38 @@ class PrivilegedVecEnv(NavigateVecEnv):
         assert simulation.scene is not None
         twist = simulation.state()[TWIST:].tolist()
         return truth_vector(simulation.scene, simulation.pose, twist, self.embodiment.body.radius_m)
+
+
+class LeftHandedVecEnv(VecEnvWrapper):
+    """Around a `PrivilegedVecEnv`: worlds whose task says right are seen, and driven, as their mirrored twins.
+
+    What is learned on one side holds on the other. Without it PPO tends to learn one side and to give the other up.
+    """
+
+    def __init__(self, venv: PrivilegedVecEnv) -> None:
+        super().__init__(venv)
+        self._names = venv.embodiment.action_names
+        self._signs = np.ones((venv.num_envs, len(self._names)), dtype=np.float32)
+
+    def reset(self) -> np.ndarray:
+        """See `NavigateVecEnv`."""
+        return self._turned(np.asarray(self.venv.reset()))
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Take actions in the worlds as they were last seen."""
+        self.venv.step_async(actions * self._signs)
+
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """See `NavigateVecEnv`."""
+        observations, rewards, dones, infos = self.venv.step_wait()
+        for info in infos:
+            if "terminal_observation" in info:
+                info["terminal_observation"] = left_handed(info["terminal_observation"][None], self._names)[0][0]
+        return self._turned(np.asarray(observations)), rewards, dones, infos
+
+    def _turned(self, observations: np.ndarray) -> np.ndarray:
+        seen, self._signs = left_handed(observations, self._names)
+        return seen
 
 
 class FeatureVecEnv(NavigateVecEnv):

@@ -19,10 +19,10 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
 from vla_sim.data.writing import sweep_aside, whole_folder, write_whole
-from vla_sim.envs.rl import FeatureVecEnv, NavigateVecEnv, PrivilegedVecEnv
+from vla_sim.envs.rl import FeatureVecEnv, LeftHandedVecEnv, PrivilegedVecEnv
 from vla_sim.errors import UserError, suggest
 from vla_sim.learning.seeds import LEARNING
 from vla_sim.policies.clip import MlpHead
@@ -61,6 +61,7 @@ class PpoPlan:
         deviation: of the actions around the network's, at first; in shares of full speed.
         entropy: weight of the bonus for spread actions.
         critic_first: steps in which only the critic learns; a good head is not to be spoiled by a fresh critic.
+        mirror: kind "state": worlds that say right are learned as their mirrored twins.
         hidden: kind "state": widths of the actor's layers; of both kinds: widths of the critic's.
     """
 
@@ -78,6 +79,7 @@ class PpoPlan:
     deviation: float = 0.6
     entropy: float = 0.0
     critic_first: int = 0
+    mirror: bool = True
     hidden: tuple[int, ...] = (64, 64)
 
     def __post_init__(self) -> None:
@@ -162,14 +164,15 @@ class Start:
         return self.policy.encoders[0].features(observation).numpy()
 
 
-def make_env(plan: PpoPlan, start: Start | None) -> NavigateVecEnv:
+def make_env(plan: PpoPlan, start: Start | None) -> VecEnv:
     """The worlds that a plan learns in.
 
     Raises:
         UserError: unknown names, or a robot that the policy cannot drive.
     """
     if start is None:
-        return PrivilegedVecEnv(plan.scenarios, plan.lanes, plan.embodiment, seeds=LEARNING)
+        plain = PrivilegedVecEnv(plan.scenarios, plan.lanes, plan.embodiment, seeds=LEARNING)
+        return LeftHandedVecEnv(plain) if plan.mirror else plain
     made = FeatureVecEnv(
         *(start.encode, start.policy.encoders[0].feature_dim, plan.scenarios, plan.lanes, plan.embodiment),
         seeds=LEARNING,
@@ -342,6 +345,7 @@ class Reinforcement:
                 "variance": (statistics.var + self.env.epsilon).tolist(),
                 "clip": CLIP_OBSERVATION,
             },
+            "left_handed": self.plan.mirror,
             "hidden": list(self.plan.hidden),
             "action": {
                 "names": list(names),

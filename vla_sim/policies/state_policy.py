@@ -13,10 +13,10 @@ from torch import nn
 from vla_sim.policies.base import Policy, PolicySpec
 from vla_sim.policies.folders import PolicyFolder
 from vla_sim.specs import Embodiment
-from vla_sim.truth import TRUTH_NAMES, truth_vector
+from vla_sim.truth import TRUTH_NAMES, left_handed, truth_vector
 from vla_sim.types import Pose2
 
-KEYS = ("observation", "hidden", "action", "training")
+KEYS = ("observation", "left_handed", "hidden", "action", "training")
 # Of the observation's "state", which ends with the body twist.
 TWIST = slice(3, 6)
 UNITS = {"vx": "m/s", "vy": "m/s", "wz": "rad/s"}
@@ -47,6 +47,7 @@ class StatePolicy(Policy):
         mean, variance: of each input in training, float64 (inputs,).
         clip: normalised inputs are limited to it.
         scale: an action of 1 in m/s or rad/s, float (actions,); actions are limited to it.
+        mirror: whether worlds that say right are decided as their mirrored twins (`vla_sim.truth.left_handed`).
     """
 
     def __init__(
@@ -58,15 +59,16 @@ class StatePolicy(Policy):
         variance: np.ndarray,
         clip: float,
         scale: np.ndarray,
+        mirror: bool = False,
     ) -> None:
         self.spec = spec
         self._head = head.eval()
         self._mean, self._std, self._clip = mean, np.sqrt(variance), clip
-        self._scale = scale
+        self._scale, self._mirror = scale, mirror
 
     @classmethod
     def from_folder(cls, folder: PolicyFolder) -> StatePolicy:
-        """Config: observation (names, mean, variance, clip), hidden, action (names, units, scale)."""
+        """Config: observation (names, mean, variance, clip), left_handed, hidden, action (names, units, scale)."""
         folder.know(KEYS)
         observation, action = folder.get("observation", dict), folder.get("action", dict)
         if observation.get("names") != list(TRUTH_NAMES):
@@ -89,6 +91,7 @@ class StatePolicy(Policy):
             variance=_numbers(folder, "observation", "variance", len(TRUTH_NAMES), positive=True),
             clip=float(clip),
             scale=_numbers(folder, "action", "scale", len(names), positive=True),
+            mirror=folder.get("left_handed", bool),
         )
 
     def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
@@ -108,9 +111,12 @@ class StatePolicy(Policy):
     @torch.inference_mode()
     def decide(self, truths: np.ndarray) -> np.ndarray:
         """Body twists, float32 (N, A), from truth vectors (N, len(TRUTH_NAMES))."""
+        signs = np.ones(1, dtype=np.float32)
+        if self._mirror:
+            truths, signs = left_handed(truths, self.spec.action_names)
         normalised = np.clip((truths - self._mean) / self._std, -self._clip, self._clip).astype(np.float32)
         actions = self._head(torch.from_numpy(normalised)).clamp(-1, 1).numpy()
-        return (actions * self._scale).astype(np.float32)
+        return (actions * signs * self._scale).astype(np.float32)
 
 
 def _truth(info: Mapping[str, Any], state: np.ndarray) -> np.ndarray:
