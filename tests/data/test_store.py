@@ -70,12 +70,20 @@ def test_missing_and_changed_files_do_not_count(tmp_path):
 
 
 def test_another_plan_is_refused_with_what_differs(tmp_path):
-    with EpisodeStore(tmp_path / "set", PLAN):
-        pass
+    with EpisodeStore(tmp_path / "set", PLAN) as store:
+        put(store, 0)
     with pytest.raises(UserError, match="begun with another plan: seed was 3 and is now 4"):
         EpisodeStore(tmp_path / "set", {**PLAN, "seed": 4})
     with EpisodeStore(tmp_path / "set", PLAN):
         pass
+
+
+def test_a_run_that_came_to_nothing_binds_nobody_to_its_plan(tmp_path):
+    with EpisodeStore(tmp_path / "set", PLAN):
+        pass
+    with EpisodeStore(tmp_path / "set", {**PLAN, "seed": 4}) as store:
+        put(store, 0)
+    assert read_manifest(tmp_path / "set").plan["seed"] == 4
 
 
 def test_folders_with_other_files_are_left_alone(tmp_path):

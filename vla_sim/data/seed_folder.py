@@ -122,8 +122,7 @@ class SeedFolder:
         Raises:
             UserError: some look like RGB and some like BGR.
         """
-        silent = [r for r in self._some() if "channel_order" not in r.facts.ours]
-        looks = [(recording, recording.looks_like) for recording in silent]
+        looks = [(recording, look) for recording in self._some() if (look := _look_of_silent(recording)) is not None]
         clear = [(recording, look) for recording, look in looks if look.source == "guessed"]
         votes = Counter(look.order for _, look in clear)
         if min(votes[RGB], votes[BGR]) >= max(MIXED_LEAST, MIXED_SHARE * len(clear)):
@@ -359,6 +358,14 @@ class SeedRecording:
         from PIL import Image
 
         return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+
+
+def _look_of_silent(recording: SeedRecording) -> Order | None:
+    """By its colours; None where the recording says its order, or cannot be read and so has no vote."""
+    try:
+        return None if "channel_order" in recording.facts.ours else recording.looks_like
+    except UserError:
+        return None
 
 
 def _recordings_below(path: Path) -> Iterator[Path]:

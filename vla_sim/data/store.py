@@ -165,12 +165,16 @@ class EpisodeStore:
 
     def _kept(self, verify: bool) -> dict[int, Entry]:
         path = self.folder / MANIFEST_FILE
+        strangers = sorted(
+            p.name for p in self.folder.iterdir() if not p.name.startswith(".") and p.name != MANIFEST_FILE
+        )
         if not path.exists():
-            strangers = sorted(p.name for p in self.folder.iterdir() if not p.name.startswith("."))
             if strangers:
                 raise UserError(f"{self.folder}: holds other files ({strangers[0]}); choose a new or empty folder")
             return {}
         manifest = read_manifest(self.folder)
+        if not strangers and not manifest.entries:
+            return {}  # a run that came to nothing binds nobody to its plan
         differing = _differing(manifest.plan, self._plan)
         if differing:
             raise UserError(

@@ -127,7 +127,7 @@ class Recorder:
         self.setup = setup
         self._robot = setup.robot()
         self._sources: dict[str, SceneSource] = {}
-        self._learner = _load_learner(setup.policy)
+        self._learner = _load_learner(setup.policy, self._robot)
         # When it labels another's states its habits are the same everywhere, so that like states get like labels.
         self._expert = ExpertPolicy(margin_m=LABEL_MARGIN_M) if self._learner else ExpertPolicy()
         self._bounds = action_bounds(self._robot)
@@ -289,7 +289,7 @@ def as_key(twist: np.ndarray, speed_mps: float) -> np.ndarray:
     return (signs * speed_mps).astype(np.float32)
 
 
-def _load_learner(policy: str) -> Any:
+def _load_learner(policy: str, robot: Embodiment) -> Any:
     """The policy that steers, or None for the expert itself."""
     if policy == EXPERT:
         return None
@@ -298,4 +298,10 @@ def _load_learner(policy: str) -> Any:
     from vla_sim.policies.loading import load_policy
 
     torch.set_num_threads(1)
-    return load_policy(policy)
+    loaded = load_policy(policy)
+    gives, reads = tuple(loaded.spec.action_names), tuple(loaded.spec.image_px)
+    if gives and gives != tuple(robot.action_names):
+        raise UserError(f"{policy} gives actions {list(gives)}, {robot.name} takes {list(robot.action_names)}")
+    if reads and reads != tuple(robot.camera.image_px):
+        raise UserError(f"{policy} reads {reads} pictures, the camera of {robot.name} gives {robot.camera.image_px}")
+    return loaded
