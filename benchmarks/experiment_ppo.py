@@ -1,0 +1,129 @@
+"""PPO against DAgger at equal wall time, from the same policy and in the same worlds.
+
+`python -m benchmarks.experiment_ppo --minutes 20 --out runs/experiment_ppo` lets each arm learn for so many minutes,
+drives all of them through held-out worlds (seeds from 100000) and writes result.json and result.md. Started again, it
+goes on. Let nothing else run on the machine: wall time is what is compared.
+
+start     the policy that both fine-tuning arms begin with
+features  PPO on its action head, encoder frozen (`vla_sim.ppo --kind features`)
+dagger    rounds of DAgger with a gate, encoder and head (`vla_sim.dagger`); the last round that ended in time counts
+state     PPO on ground truth from nothing (`vla_sim.ppo --kind state`): privileged, no rival of the others
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from vla_sim.data.writing import write_whole
+from vla_sim.learning.closed_loop import Exam, Successes
+from vla_sim.learning.gate import judge, rate
+from vla_sim.learning.seeds import REPORTING
+from vla_sim.policies.loading import find_folder
+from vla_sim.scenarios import load_suite
+
+ARMS = ("state", "features", "dagger")
+# More than any machine does in the time; the clock ends it.
+ENDLESS = 10**9
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m benchmarks.experiment_ppo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--minutes", type=float, default=20.0, help="of wall clock for each arm (default %(default)s)")
+    made.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), metavar="ARM", help="default: all")
+    made.add_argument("--policy", default="clip_mlp", help="to start from; its head sees one picture")
+    made.add_argument("--suite", default="core", help="to learn in and to drive (default %(default)s)")
+    made.add_argument("--episodes", type=int, default=34, help="held-out worlds of each scenario (default %(default)s)")
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--threads", type=int, default=2, help="of both: threads that learn, processes that drive")
+    made.add_argument("--out", type=Path, default=Path("runs/experiment_ppo"), metavar="DIR")
+    return made
+
+
+def main() -> None:
+    options = parser().parse_args()
+    scenarios = tuple(scenario.name for scenario in load_suite(options.suite))
+    exam = Exam(scenarios, range(REPORTING, REPORTING + options.episodes), instruction_set="eval")
+    policies = {"start": find_folder(options.policy)}
+    minutes = {"start": 0.0}
+    for arm in options.arms:
+        learn = learn_by_dagger if arm == "dagger" else learn_by_ppo
+        policies[arm], minutes[arm] = learn(arm, options)
+    driven = {
+        arm: exam.drive(policy, options.out / "drives" / arm, workers=options.threads)
+        for arm, policy in policies.items()
+    }
+    write_result(options, driven, minutes)
+
+
+def run(module: str, *arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", module, *arguments], check=True)
+
+
+def learn_by_ppo(arm: str, options: argparse.Namespace) -> tuple[Path, float]:
+    """Policy folder, and the minutes that learning took."""
+    out = options.out / arm
+    more = ["--policy", options.policy] if arm == "features" else []
+    run(
+        *("vla_sim.ppo", "--kind", arm, "--suite", options.suite, "--steps", str(ENDLESS), "--out", str(out), *more),
+        *("--minutes", str(options.minutes), "--seed", str(options.seed), "--threads", str(options.threads)),
+    )
+    return out / "policy", json.loads((out / "curve.json").read_text())[-1]["seconds"] / 60
+
+
+def learn_by_dagger(arm: str, options: argparse.Namespace) -> tuple[Path, float]:
+    """Policy folder of the last accepted round among those that ended in time, and the minutes of these rounds."""
+    out, clock = options.out / arm, options.out / "dagger_clock.json"
+    ended: list[dict[str, Any]] = json.loads(clock.read_text()) if clock.exists() else []
+    while not ended or ended[-1]["minutes"] < options.minutes:
+        begin = time.perf_counter()
+        run(
+            *("vla_sim.dagger", "--policy", options.policy, "--suite", options.suite, "--out", str(out)),
+            *("--rounds", str(len(ended) + 1), "--report-episodes", "0", "--seed", str(options.seed)),
+            *("--workers", str(options.threads)),
+        )
+        spent = (time.perf_counter() - begin) / 60 + (ended[-1]["minutes"] if ended else 0.0)
+        report = json.loads((out / "report.json").read_text())
+        ended.append({"minutes": spent, "policy": str(out / report["last_accepted"] / "policy" / report["driver"])})
+        write_whole(clock, json.dumps(ended, indent=1).encode())
+    in_time = [entry for entry in ended if entry["minutes"] <= options.minutes]
+    if not in_time:
+        print(f"no round of DAgger ended within {options.minutes:g} minutes: the policy it began with counts")
+        return find_folder(options.policy), 0.0
+    return Path(in_time[-1]["policy"]), in_time[-1]["minutes"]
+
+
+def write_result(options: argparse.Namespace, driven: dict[str, Successes], minutes: dict[str, float]) -> None:
+    """Each arm against the start, and PPO against DAgger, world by world."""
+    pairs = [(arm, "start") for arm in driven if arm not in ("start", "state")]
+    pairs += [("features", "dagger")] if {"features", "dagger"} <= set(driven) else []
+    verdicts = {pair: judge(driven[pair[0]], driven[pair[1]]).overall for pair in pairs}
+    rows = [
+        f"| {arm} | {minutes[arm]:.1f} | {rate(sum(found.values()), len(found))} |" for arm, found in driven.items()
+    ]
+    lines = ["| arm | minutes | success [95 %] |", "|---|---|---|", *rows, ""]
+    lines += [f"- {new} against {old}: {found.text()}" for (new, old), found in verdicts.items()]
+    document = {
+        "format": 1,
+        "options": {key: str(value) for key, value in vars(options).items()},
+        "seeds": [REPORTING, REPORTING + options.episodes - 1],
+        "minutes": minutes,
+        "successes": {arm: [sum(found.values()), len(found)] for arm, found in driven.items()},
+        "comparisons": {f"{new} against {old}": found.to_json() for (new, old), found in verdicts.items()},
+    }
+    write_whole(options.out / "result.json", (json.dumps(document, indent=1) + "\n").encode())
+    write_whole(options.out / "result.md", ("\n".join(lines) + "\n").encode())
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
