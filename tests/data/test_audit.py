@@ -327,3 +327,15 @@ def test_sentences_are_those_of_the_files(tmp_path, capsys):
     write_varied(tmp_path / "set", 12)
     _, _, found = audit(capsys, tmp_path / "set", "--pictures", 0)
     assert finding(found, "instruction_information")["figures"]["sentences"] == len(SENTENCES)
+
+
+def test_episodes_without_a_side_are_not_called_all_beside_others(tmp_path, capsys):
+    write_varied(tmp_path / "set", 8)
+    for number in range(100, 103):
+        path = write_drive(tmp_path / "set", number, actions=varied_actions(number), instruction="Go to the cup")
+        path.rename(path.with_name(f"run{number}.h5"))
+    _, _, found = audit(capsys, tmp_path / "set", "--pictures", 0)
+    assert set(found["clock"]) == {"left", "right", "unknown"}
+    page = (tmp_path / "audit/audit.html").read_text("utf-8")
+    assert "</i>unknown</li>" in page
+    assert "</i>all</li>" not in page

@@ -59,6 +59,11 @@ class Audit:
         return [f.title for f in self.findings if f.severity is level]
 
     @property
+    def clock_by_name(self) -> dict[str, list[float]]:
+        """`clock` with a word for the episodes without a side: "all" where no side is known, else "unknown"."""
+        return {side or ("unknown" if len(self.clock) > 1 else "all"): curve for side, curve in self.clock.items()}
+
+    @property
     def headline(self) -> str:
         """Verdict and first reason in one line."""
         first = self.reasons[:1] or [f"{len(self.table) if self.table else 0} demonstrations passed every check"]
@@ -86,7 +91,7 @@ class Audit:
                 for f in self.findings
             ],
             "broken": [{"name": b.name, "reason": b.reason} for b in self.broken],
-            "clock": {side or "all": [round(v, 4) for v in curve] for side, curve in self.clock.items()},
+            "clock": {name: [round(v, 4) for v in curve] for name, curve in self.clock_by_name.items()},
         }
 
 

@@ -130,7 +130,7 @@ PLOT_PX = (520, 170)
 
 def _clock_plot(audit: Audit) -> dict[str, Any] | None:
     """Curves of what the frame number tells."""
-    curves = {side or "all": curve for side, curve in audit.clock.items() if len(curve) > 1}
+    curves = {name: curve for name, curve in audit.clock_by_name.items() if len(curve) > 1}
     if not curves:
         return None
     width, height = PLOT_PX
