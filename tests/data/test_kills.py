@@ -31,6 +31,9 @@ def run(command, out, options, kill=""):
     """Exit code of the command; `kill` is "5e" (before the fifth change to the disk) or "0.7s"."""
     arguments = [sys.executable, PROBE, kill, out.parent, f"vla_sim.{command}", "--out", out, *options]
     done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True, timeout=300)
+    # Killed while it cleared away behind a LeRobot set that was there already: the next run can only say so.
+    if done.returncode == 2 and "complete already" in done.stderr:
+        return 0
     assert done.returncode in (0, -9), done.stderr
     return done.returncode
 
@@ -101,7 +104,7 @@ def test_a_collection_that_is_killed_loses_nothing_and_ends_the_same(tmp_path):
         out.rename(tmp_path / f"ended{runs}")
         complete.forget()
 
-    kill_until_done("collect", out, options, check, seconds=4, events=120, fresh=fresh)
+    kill_until_done("collect", out, options, check, seconds=2.5, events=75, fresh=fresh)
 
 
 def test_a_collection_on_two_workers_that_is_killed_ends_the_same(tmp_path):
@@ -110,7 +113,7 @@ def test_a_collection_on_two_workers_that_is_killed_ends_the_same(tmp_path):
     out = tmp_path / "set"
     complete = Complete(out)
     count = 0
-    for moment in ("3.0s", "4.5s", "14e", "5.0s", "30e"):
+    for moment in ("1.0s", "4e", "1.5s", "2.0s", "2.5s", "3.0s"):
         count += run("collect", out, options, moment) == -9
         complete()
     assert run("collect", out, options) == 0
@@ -140,7 +143,7 @@ def test_a_lerobot_collection_that_is_killed_is_whole_or_absent_and_ends_the_sam
         out.rename(tmp_path / f"ended{runs}")
         complete.forget()
 
-    kill_until_done("collect", out, options, check, seconds=4, events=250, fresh=fresh)
+    kill_until_done("collect", out, options, check, seconds=2.5, events=220, fresh=fresh)
     assert contents(out) == expected
 
 
@@ -164,7 +167,7 @@ def test_an_expansion_that_is_killed_loses_nothing_and_ends_the_same(tmp_path):
         out.rename(tmp_path / f"ended{runs}")
         complete.forget()
 
-    kill_until_done("expand", out, options, check, seconds=5, events=120, fresh=fresh)
+    kill_until_done("expand", out, options, check, seconds=2, events=60, fresh=fresh)
 
 
 def test_there_were_at_least_fifty_kills(capsys):
