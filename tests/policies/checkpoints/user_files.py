@@ -1,7 +1,7 @@
 """The configs and files that go with the original networks."""
 
 TEXTS = ["Pass the box on the left.", "Pass the box on the right.", "Navigate around the obstacle to the red cup"]
-PLACES, SIDE_PX = 24, 32
+PLACES, SIDE_PX = 48, 32
 
 
 CONFIGS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 
@@ -64,14 +65,18 @@ def content_hash(folder: PolicyFolder) -> str:
 
 
 def _sha256(path: Path) -> bytes:
+    found = path.stat()
+    return _digest(path, found.st_size, found.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(path: Path, size: int, changed_ns: int) -> bytes:
+    """Of a file of that size and time of change: gigabytes need not be read for each question about a policy."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        try:
-            return hashlib.file_digest(file, "sha256").digest()
-        except AttributeError:  # Python 3.10
-            digest = hashlib.sha256()
-            while block := file.read(2**20):
-                digest.update(block)
-            return digest.digest()
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.digest()
 
 
 def no_config(path: Path) -> PolicyError:

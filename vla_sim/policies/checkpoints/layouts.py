@@ -151,6 +151,21 @@ def canonical(name: str) -> str:
     return name
 
 
+def as_in_file(name: str, parts: Mapping[str, str]) -> str:
+    """What a weight that is missing would be called in a file.
+
+    Args:
+        name: canonical.
+        parts: what the file calls the parts that it has.
+    """
+    for theirs, ours in INNER:
+        if theirs not in ("clip_vision.vision_model.", "clip_text.text_model.") and name.startswith(ours):
+            name = theirs + name.removeprefix(ours)
+            break
+    first, dot, rest = name.partition(".")
+    return f"{parts.get(first, first)}{dot}{rest}"
+
+
 def decides_nothing(name: str) -> bool:
     """Whether a tensor is a buffer that no forward pass reads from the file."""
     return name.endswith(NOTHING)

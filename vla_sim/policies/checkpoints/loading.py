@@ -10,12 +10,12 @@ import torch
 
 from vla_sim.errors import UserError
 from vla_sim.policies.checkpoints.files import file_of, source_folder
-from vla_sim.policies.checkpoints.layouts import Layout, canonical, decides_nothing, recognise
+from vla_sim.policies.checkpoints.layouts import Layout, as_in_file, canonical, decides_nothing, recognise
 from vla_sim.policies.checkpoints.models import HINTS, NETWORKS, Network, Plan
 from vla_sim.policies.checkpoints.parts import Shapes
 from vla_sim.policies.checkpoints.reading import Contents, read_checkpoint
 from vla_sim.policies.checkpoints.report import LoadReport
-from vla_sim.policies.checkpoints.spec import CheckpointSpec
+from vla_sim.policies.checkpoints.spec import CheckpointSpec, OutputSpec
 from vla_sim.policies.folders import PolicyError, PolicyFolder
 from vla_sim.policies.vla.hub import CLIPConfig, CLIPModel, Kosmos2Config, Kosmos2Model, init
 from vla_sim.policies.vla.presets import load_pretrained
@@ -75,7 +75,18 @@ def canonical_state(contents: Contents) -> dict[str, torch.Tensor]:
 
 
 def _shapes(given: Mapping[str, torch.Tensor], contents: Contents) -> Shapes:
-    return Shapes({name: tuple(tensor.shape) for name, tensor in given.items()}, contents.path.name, HINTS)
+    sizes = {name: tuple(tensor.shape) for name, tensor in given.items()}
+    parts = _parts(contents)
+    return Shapes(sizes, contents.path.name, HINTS, lambda name: as_in_file(name, parts))
+
+
+def _parts(contents: Contents) -> dict[str, str]:
+    """Canonical first parts of names -> what the file calls them, wrappers included."""
+    parts = {}
+    for short, name in contents.names.items():
+        first = short.partition(".")[0]
+        parts[canonical(first)] = name.removesuffix(short) + first
+    return parts
 
 
 def _config(folder: PolicyFolder, name: str, spec: CheckpointSpec) -> Any:
@@ -100,9 +111,20 @@ def _config(folder: PolicyFolder, name: str, spec: CheckpointSpec) -> Any:
 def _built(folder: PolicyFolder, layout: Layout, plan: Plan) -> Network:
     try:
         with init.no_init_weights():
-            return NETWORKS[layout.name](plan)  # type: ignore[call-arg]
+            network = NETWORKS[layout.name](plan)  # type: ignore[call-arg]
+        _check_action(network, plan.spec.action)
+        return network
     except (ValueError, TypeError) as error:
         raise folder.error(f"{plan.shapes.file} (layout {layout.name}): {error}") from error
+
+
+def _check_action(network: Network, action: OutputSpec) -> None:
+    names = "classes" if action.classes else "outputs"
+    count = len(getattr(action, names))
+    if count != network.width:
+        raise ValueError(f"action.{names} has {count} entries, the network gives {network.width}")
+    if action.chunk_index >= network.steps:
+        raise ValueError(f"action.chunk_index must be below {network.steps}, got {action.chunk_index}")
 
 
 def _filled(
@@ -115,6 +137,7 @@ def _filled(
     configs: Mapping[str, Any],
 ) -> LoadReport:
     """Fill the network; what is missing is refused before anything is taken."""
+    parts = _parts(contents)
     theirs = {canonical(name): original for name, original in contents.names.items()}
     wanted = dict(network.state_dict())
     left_out = {name for name in given if name.startswith(spec.ignore or ("\0",))}
@@ -123,13 +146,13 @@ def _filled(
         state[SCORES] = state[EMBEDDINGS]  # Kosmos-2 ties the two
     whole = _whole_backbones(wanted, state)
     extra = {name for name in state if name not in wanted}
-    unused = {name for name in extra if BACKBONE_PARTS.get(name.partition(".")[0]) in layout.backbones}
-    unused |= {name for name in extra if not layout.reads_language and name.startswith("kosmos2.")}
+    unused = extra & _known(configs)
+    gone = [name for name in wanted if name not in state and _backbone(name) not in whole]
     report = LoadReport(
         file=contents.path.name,
         layout=layout.name,
         matched=tuple(sorted(theirs.get(name, name) for name in wanted if name in state)),
-        missing=tuple(sorted(name for name in wanted if name not in state and _backbone(name) not in whole)),
+        missing=tuple(sorted(as_in_file(name, parts) for name in gone)),
         unexpected=tuple(sorted(theirs[name] for name in extra - unused)),
         unused=tuple(sorted(theirs[name] for name in unused)),
         left_out=tuple(sorted(theirs[name] for name in left_out)),
@@ -155,6 +178,15 @@ def _whole_backbones(wanted: Mapping[str, Any], state: Mapping[str, Any]) -> lis
     needed = {_backbone(name) for name in wanted} - {""}
     there = {_backbone(name) for name in state}
     return sorted(needed - there)
+
+
+def _known(configs: Mapping[str, Any]) -> set[str]:
+    """Names of all weights that whole backbones have, whether a layout reads them or not."""
+    names = {SCORES} if "kosmos2" in configs else set()
+    for name, config in configs.items():
+        with torch.device("meta"), init.no_init_weights():
+            names |= {f"{name}.{key}" for key in KINDS[name][1](config).state_dict()}
+    return names
 
 
 def _from_source(

@@ -22,6 +22,7 @@ from vla_sim.policies.vla.rows import Rows
 
 State = tuple[torch.Tensor, ...]
 
+TANH_MLP = "linear relu linear relu linear relu linear"
 HINTS = {
     "lstm_projection": " (the original creates this layer at its first step: a file saved before has none, and one "
     "loaded without it is driven by random numbers)",
@@ -60,24 +61,40 @@ class Plan:
     configs: Mapping[str, Any]
     facts: Mapping[str, Any]
 
+    def layers(self, usual: int) -> int:
+        """Of the LSTM: as config.json says, else as the users' code has them."""
+        return self.spec.lstm_layers or usual
+
     def number(self, name: str, fact: str) -> int:
         """A whole number that the file or else the config says; both must agree.
 
+        Args:
+            name: in the config.
+            fact: in the file, perhaps inside another entry.
+
         Raises:
-            ValueError: neither does, or they differ.
+            ValueError: neither says it, or they differ.
         """
-        said, found = int(getattr(self.spec, name)), self.facts.get(fact)
-        if isinstance(found, int) and not isinstance(found, bool) and found > 0:
-            if said and said != found:
-                raise ValueError(f"{name} is {said}, but the file says {found}")
-            return found
-        if not said:
-            raise ValueError(f"{name} is missing: the file does not say it")
-        return said
+        said = int(getattr(self.spec, name))
+        found = {value for key, value in self.facts.items() if f".{key}".endswith(f".{fact}")}
+        found = {value for value in found if isinstance(value, int) and not isinstance(value, bool) and value > 0}
+        if said and found - {said}:
+            raise ValueError(f"{name} is {said}, but the file says {', '.join(map(str, sorted(found)))}")
+        if not said and len(found) != 1:
+            raise ValueError(f"{name} is missing in config.json: the file does not say it")
+        return said or found.pop()
 
 
 class Network(nn.Module, ABC):
-    """One layout's network."""
+    """One layout's network.
+
+    Attributes:
+        width: numbers (or scores of classes) of one output.
+        steps: consecutive outputs of one step.
+    """
+
+    width: int
+    steps: int = 1
 
     @abstractmethod
     def forward(self, seen: Seen, state: State) -> tuple[torch.Tensor, State]:
@@ -114,13 +131,14 @@ class MobileVla(Network):
         width = shapes.of("action_lstm.weight_ih_l0", 2)[1]
         same = width == vision.hidden_size and not shapes.has("image_projection")
         self.image_projection = nn.Identity() if same else shapes.linear("image_projection", vision.hidden_size)
-        self.action_lstm = shapes.lstm("action_lstm", width)
+        self.action_lstm = shapes.lstm("action_lstm", width, plan.layers(2))
         hidden = self.action_lstm.hidden_size
-        self.action_head = shapes.chain("action_head", hidden, nn.ReLU, open_end=True)
-        self.window = plan.number("window", "config.window_size")
-        self.chunk = plan.number("chunk", "config.chunk_size")
+        self.action_head = shapes.chain("action_head", hidden, "linear relu drop linear relu drop linear")
+        self.window = plan.number("window", "window_size")
+        self.chunk = plan.number("chunk", "chunk_size")
         if self.chunk > self.window:
             raise ValueError(f"chunk must be at most window {self.window}, got {self.chunk}")
+        self.width, self.steps = width_of(self.action_head), self.chunk
 
     def forward(self, seen: Seen, state: State) -> tuple[torch.Tensor, State]:
         """See `Network.forward`."""
@@ -168,15 +186,16 @@ class NormalisedHybrid(_Kosmos2Reader):
         none = plan.spec.normalisation == "none" and not shapes.has("clip_normalization")
         self.clip_normalization = nn.Identity() if none else normalisation(shapes, "clip_normalization", width, heads)
         fused = width + embeddings - self.cut
-        self.feature_fusion = shapes.chain("feature_fusion", fused, nn.ReLU, open_end=False)
+        self.feature_fusion = shapes.chain("feature_fusion", fused, "linear norm relu drop")
         self.kosmos2_projection: nn.Module = nn.Identity()
         if text.embed_dim != width or shapes.has("kosmos2_projection"):
             self.kosmos2.text_model.lm_head = nn.Linear(text.embed_dim, text.vocab_size, bias=False)
             self.kosmos2_projection = shapes.linear("kosmos2_projection", text.vocab_size)
         both = width_of(self.feature_fusion) + width
         self.lstm_projection = shapes.linear("lstm_projection", both)
-        self.lstm = shapes.lstm("lstm", self.lstm_projection.out_features)
-        self.action_head = shapes.chain("action_head", self.lstm.hidden_size, nn.ReLU, open_end=True)
+        self.lstm = shapes.lstm("lstm", self.lstm_projection.out_features, plan.layers(2))
+        self.action_head = shapes.chain("action_head", self.lstm.hidden_size, "linear relu drop linear")
+        self.width = width_of(self.action_head)
 
     def encode_text(self, tokens: Rows) -> Rows:
         """CLIP's text embedding; Kosmos-2 reads the picture first, so its tokens stay as they are."""
@@ -224,9 +243,10 @@ class TokenHybrid(_Kosmos2Reader):
                 f"this file cannot drive: Kosmos-2 gives {text.embed_dim} numbers, the fusion takes {width}, and the "
                 "original brings them together with a layer that it draws at random at every step and never saves"
             )
-        self.feature_fusion = shapes.chain("feature_fusion", 2 * width, nn.GELU, open_end=False)
-        self.lstm = shapes.lstm("lstm", width_of(self.feature_fusion))
-        self.action_head = shapes.chain("action_head", self.lstm.hidden_size, nn.GELU, open_end=True)
+        self.feature_fusion = shapes.chain("feature_fusion", 2 * width, "linear norm gelu drop")
+        self.lstm = shapes.lstm("lstm", width_of(self.feature_fusion), plan.layers(2))
+        self.action_head = shapes.chain("action_head", self.lstm.hidden_size, "linear norm gelu drop linear")
+        self.width = width_of(self.action_head)
 
     def forward(self, seen: Seen, state: State) -> tuple[torch.Tensor, State]:
         """See `Network.forward`."""
@@ -253,8 +273,9 @@ class ClipMlp(Network):
         self.clip_vision, self.clip_text = clip.vision_model, clip.text_model
         config = plan.configs["clip"]
         inputs = config.vision_config.hidden_size + config.text_config.hidden_size
-        self.fusion = plan.shapes.chain("fusion", inputs, nn.ReLU, open_end=False)
-        self.action_head = plan.shapes.chain("action_head", width_of(self.fusion), nn.ReLU, open_end=True)
+        self.fusion = plan.shapes.chain("fusion", inputs, "linear relu drop")
+        self.action_head = plan.shapes.chain("action_head", width_of(self.fusion), "linear relu drop linear")
+        self.width = width_of(self.action_head)
 
     def encode_text(self, tokens: Rows) -> Rows:
         """CLIP's pooled text; padding lies behind the end token, where nothing looks."""
@@ -294,7 +315,7 @@ class RoboVlms(Network):
         shapes.expect("action_token", shapes.of("action_token", 1)[0], width)
         self.action_token = nn.Parameter(torch.zeros(width))
         self.act_head = nn.Module()
-        rnn = shapes.lstm("act_head.rnn", width)
+        rnn = shapes.lstm("act_head.rnn", width, plan.layers(4))
         self.act_head.rnn = rnn
         self.width = len(spec.action.outputs)
         if shapes.has("act_head.logits"):
@@ -303,12 +324,13 @@ class RoboVlms(Network):
             if not self.width:
                 raise ValueError("action.classes is missing: this network picks classes, say what each one drives")
         else:
-            mlp = shapes.chain("act_head.velocities.mlp", rnn.hidden_size, nn.ReLU, open_end=True)
+            mlp = shapes.chain("act_head.velocities.mlp", rnn.hidden_size, TANH_MLP)
             self.act_head.velocities, width = _TanhHead(mlp), width_of(mlp)
             if spec.action.classes:
                 raise ValueError("action.classes must be left out: this network gives numbers, not classes")
         if width % self.width:
             raise ValueError(f"the network gives {width} numbers, no multiple of the {self.width} that action says")
+        self.steps = width // self.width
         self.window = plan.number("window", "window_size")
 
     def initial_state(self, lanes: int) -> State:

@@ -24,10 +24,17 @@ class Shapes:
         sizes: of every weight.
         file: for messages.
         hints: names of layers -> what to say where they are missing.
+        say: what a weight is called in the file.
     """
 
-    def __init__(self, sizes: Mapping[str, Size], file: str, hints: Mapping[str, str] | None = None) -> None:
-        self.sizes, self.file, self.hints = sizes, file, hints or {}
+    def __init__(
+        self,
+        sizes: Mapping[str, Size],
+        file: str,
+        hints: Mapping[str, str] | None = None,
+        say: Callable[[str], str] = str,
+    ) -> None:
+        self.sizes, self.file, self.hints, self.say = sizes, file, hints or {}, say
 
     def has(self, prefix: str) -> bool:
         """Whether a part is there at all."""
@@ -40,8 +47,8 @@ class Shapes:
             PolicyError: it is missing or has another number of dimensions.
         """
         if name not in self.sizes:
-            hint = next((f": {why}" for part, why in self.hints.items() if name.startswith(part)), "")
-            raise PolicyError(f"{self.file} lacks {name}, which would be random{hint}. Nothing was loaded")
+            hint = next((why for part, why in self.hints.items() if name.startswith(part)), "")
+            raise PolicyError(f"{self.file} lacks {self.say(name)}, which would be random{hint}. Nothing was loaded")
         if len(self.sizes[name]) != dimensions:
             raise PolicyError(f"{self.file}: {name} must have {dimensions} dimensions, it has {self.sizes[name]}")
         return self.sizes[name]
@@ -55,51 +62,34 @@ class Shapes:
         """A linear layer; checked against what comes in."""
         outputs, found = self.of(f"{name}.weight", 2)
         self.expect(name, found, inputs)
-        return nn.Linear(inputs, outputs, bias=f"{name}.bias" in self.sizes)
+        return nn.Linear(inputs, outputs)
 
-    def lstm(self, name: str, inputs: int) -> nn.LSTM:
-        """An LSTM of as many layers as there are."""
+    def lstm(self, name: str, inputs: int, layers: int) -> nn.LSTM:
+        """An LSTM; how many layers it has must be known, for a file that lacks the last ones looks whole."""
         four, found = self.of(f"{name}.weight_ih_l0", 2)
         self.expect(name, found, inputs)
-        layers = 1
-        while f"{name}.weight_ih_l{layers}" in self.sizes:
-            layers += 1
-        if four % 4 or f"{name}.weight_ih_l0_reverse" in self.sizes:
-            raise PolicyError(f"{self.file}: {name} is no LSTM that runs forward: weight_ih_l0 has {(four, found)}")
+        if four % 4:
+            raise PolicyError(f"{self.file}: {name} is no LSTM: weight_ih_l0 has {(four, found)}")
         return nn.LSTM(inputs, four // 4, layers, batch_first=True)
 
-    def chain(self, name: str, inputs: int, activation: Callable[[], nn.Module], *, open_end: bool) -> nn.Sequential:
-        """Numbered linear layers and layer norms, an activation after each group of them.
+    def chain(self, name: str, inputs: int, pattern: str) -> nn.Sequential:
+        """Numbered layers, as in an `nn.Sequential`.
 
         Args:
             name: of the `nn.Sequential`.
             inputs: numbers that come in.
-            activation: makes one; dropout, which follows it, does nothing while driving.
-            open_end: whether the last layer is the output, with no activation behind it.
+            pattern: its layers: "linear", "norm", "relu", "gelu", and "drop", which does nothing while driving.
         """
-        places = sorted(int(n.split(".")[-2]) for n in self.sizes if _numbered(n, name))
-        if not places:
-            self.of(f"{name}.0.weight", 2)
-        layers: list[nn.Module] = [nn.Identity() for _ in range(places[-1] + 1)]
-        width = inputs
-        for place in places:
-            size = self.sizes[f"{name}.{place}.weight"]
-            if len(size) == 2:
-                layers[place] = self.linear(f"{name}.{place}", width)
-                width = size[0]
+        layers: list[nn.Module] = []
+        for place, kind in enumerate(pattern.split()):
+            if kind == "linear":
+                layers.append(self.linear(f"{name}.{place}", inputs))
+                inputs = self.sizes[f"{name}.{place}.weight"][0]
+            elif kind == "norm":
+                layers.append(nn.LayerNorm(inputs))
             else:
-                self.expect(f"{name}.{place}", self.of(f"{name}.{place}.weight", 1)[0], width)
-                layers[place] = nn.LayerNorm(width)
-            if place + 1 not in places and place != places[-1]:
-                layers[place + 1] = activation()
-        if not open_end:
-            layers.append(activation())
+                layers.append({"relu": nn.ReLU, "gelu": nn.GELU, "drop": nn.Identity}[kind]())
         return nn.Sequential(*layers)
-
-
-def _numbered(name: str, chain: str) -> bool:
-    rest = name.removeprefix(f"{chain}.").split(".")
-    return name.startswith(f"{chain}.") and len(rest) == 2 and rest[0].isdigit() and rest[1] == "weight"
 
 
 def width_of(chain: nn.Sequential) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vla_sim.errors import UserError
 from vla_sim.policies.base import Policy, PolicySpec
 from vla_sim.policies.checkpoints.files import source_folder
 from vla_sim.policies.checkpoints.loading import Loaded, load_checkpoint
@@ -102,9 +103,21 @@ class CheckpointPolicy(Policy):
             said = self.loaded.spec.prompt.replace("{instruction}", text.strip())
             tokens: Rows = {}
             for name, tokenizer in self._tokenizers.items():
-                tokens[f"{name}.ids"], tokens[f"{name}.mask"] = tokenizer.read([said])
+                ids, mask = tokenizer.read([said])
+                self._check_length(name, said, mask)
+                tokens[f"{name}.ids"], tokens[f"{name}.mask"] = ids, mask
             self._texts[text] = self.loaded.network.encode_text(tokens)
         return self._texts[text]
+
+    def _check_length(self, name: str, said: str, mask: torch.Tensor) -> None:
+        """Refuse to cut a text in silence where more would fit: its end often says which side."""
+        places = mask.shape[1]
+        most = int(self.loaded.configs[name].text_config.max_position_embeddings)
+        if bool(mask.all()) and not (name == "clip" and places >= most):
+            raise UserError(
+                f"the text {said!r} fills all {places} places and may have lost its end: raise context_length in "
+                f"config.json (the most is {most})"
+            )
 
 
 def prepared(images: np.ndarray, side_px: int, kind: str) -> torch.Tensor:

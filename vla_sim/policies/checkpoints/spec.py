@@ -26,7 +26,17 @@ CHANNELS = ("rgb", "bgr")
 NORMALISATIONS = ("found", "none")
 KEYS = (
     *("file", "layout", "action", "pictures", "channels", "prompt", "backbones", "download", "context_length"),
-    *("attention_heads", "window", "chunk", "normalisation", "prompt_ids", "ignore", "image_px", "first_step_zero"),
+    *(
+        "attention_heads",
+        "lstm_layers",
+        "window",
+        "chunk",
+        "normalisation",
+        "prompt_ids",
+        "ignore",
+        "image_px",
+        "first_step_zero",
+    ),
 )
 
 
@@ -89,6 +99,7 @@ class CheckpointSpec:
         download: ask the hub for what is not there.
         context_length: tokens of a text.
         attention_heads: of the resampler and the adaptive normalisation; no shape tells it.
+        lstm_layers: of the LSTM; 0: as in the users' code, 4 for robovlms and else 2.
         window, chunk: steps that the network sees and gives, where the file does not say; 0: it must say.
         normalisation: "found", or "none" for a hybrid that was trained without.
         prompt_ids: see `vla_sim.policies.vla.specs.PromptIds`.
@@ -106,6 +117,7 @@ class CheckpointSpec:
     download: bool = False
     context_length: int = 64
     attention_heads: int = 8
+    lstm_layers: int = 0
     window: int = 0
     chunk: int = 0
     normalisation: str = "found"
@@ -125,7 +137,7 @@ class CheckpointSpec:
         for name in ("context_length", "attention_heads"):
             if not _whole(getattr(self, name), 1):
                 raise ValueError(f"{name} must be a positive whole number, got {getattr(self, name)!r}")
-        for name in ("window", "chunk"):
+        for name in ("lstm_layers", "window", "chunk"):
             if not _whole(getattr(self, name), 0):
                 raise ValueError(f"{name} must be a whole number, got {getattr(self, name)!r}")
         for name in ("download", "first_step_zero"):

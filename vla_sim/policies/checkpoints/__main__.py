@@ -1,0 +1,50 @@
+"""`python -m vla_sim.policies.checkpoints FILE`: what a checkpoint holds, and a `config.json` with which it drives."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vla_sim.cli import run_command
+
+EPILOG = """A config.json beside the file is tried: the report says which weights matched. Without one, a proposal is
+printed (--write puts it there): check its units, pictures and colours against your training before you trust a result.
+Nothing in the file is executed. See docs/checkpoints.md."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser("python -m vla_sim.policies.checkpoints", description=__doc__, epilog=EPILOG)
+    parser.add_argument("file", type=Path, help="a .pt, .pth or .ckpt file")
+    parser.add_argument("--write", action="store_true", help="write config.json beside the file")
+    return run_command(_run, parser, arguments)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from vla_sim.policies.checkpoints.files import SUFFIXES, folder_of, is_checkpoint
+    from vla_sim.policies.folders import PolicyError
+
+    path: Path = options.file
+    if not path.is_file() or path.suffix.lower() not in SUFFIXES:
+        raise PolicyError(f"{path} is no {', '.join(SUFFIXES)} file")
+    if is_checkpoint(path) and not options.write:
+        from vla_sim.policies.checkpoints.loading import load_checkpoint
+
+        print(load_checkpoint(folder_of(path)).report.text)
+        return 0
+    from vla_sim.policies.checkpoints.proposing import proposed_config, write_config
+
+    layout, config = proposed_config(path)
+    print(f"{path.name}: layout {layout.name} ({layout.description})")
+    if options.write:
+        print(f"wrote {write_config(path, config)}: check it, then drive with --policy {path}")
+    else:
+        print(json.dumps(config, ensure_ascii=False, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
