@@ -40,7 +40,7 @@ def _serve(connection: Connection, bench: _Bench) -> None:
 
 
 class _Bench:
-    """The rollouts of this process, one per policy and number of lanes."""
+    """The rollouts of this process: of one policy, one for each number of lanes."""
 
     def __init__(self, connection: Connection, plan: Plan) -> None:
         self._connection = connection
@@ -76,6 +76,7 @@ class _Bench:
             from vla_sim.evaluation.rollout import Rollout
             from vla_sim.policies.loading import load_policy, policy_hash
 
+            self._drop_all_but(unit.policy)
             _one_thread()
             _spare_the_collector()
             policy = load_policy(unit.policy)
@@ -83,6 +84,11 @@ class _Bench:
                 self._plan, policy, policy_hash(unit.policy), lanes=unit.lanes, on_step=self._sign_of_life
             )
         return self._rollouts[key]
+
+    def _drop_all_but(self, policy: str) -> None:
+        """Units come policy by policy: to keep all of twenty policies took five gigabytes."""
+        for key in [key for key in self._rollouts if key[0] != policy]:
+            self._rollouts.pop(key).close()
 
     def _forget(self, unit: Unit) -> None:
         """A policy that raised may be in any state: load it afresh next time."""
