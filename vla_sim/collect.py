@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -151,6 +150,7 @@ def _collect_lerobot(
     from vla_sim.data.lerobot_video import check_size
     from vla_sim.data.seed_folder import SeedRecording
     from vla_sim.data.store import EpisodeStore
+    from vla_sim.data.writing import discard_folder
     from vla_sim.learning.filling import fill
 
     robot = setup.robot()
@@ -183,7 +183,7 @@ def _collect_lerobot(
         add_in_turn()
         fill(store, jobs, setup, shape, workers=options.workers, on_entry=on_entry)
     progress.end(options.out)
-    _discard(aside)
+    discard_folder(aside)
     return 0
 
 
@@ -191,31 +191,21 @@ def _already_there(out: Path, aside: Path, plan: dict[str, object], episodes: in
     """What a run leaves that was killed after its data set had appeared is cleared away; anything else is refused."""
     from vla_sim.data.lerobot import clear_finished
     from vla_sim.data.store import MANIFEST_FILE, EpisodeStore
+    from vla_sim.data.writing import discard_folder
     from vla_sim.errors import UserError
 
     taken = UserError(f"{out} is complete already, or holds other files; choose a new folder")
-    shutil.rmtree(_gone(aside), ignore_errors=True)
     if not (aside / MANIFEST_FILE).exists():
         clear_finished(out)
+        discard_folder(aside)
         raise taken
     with EpisodeStore(aside, plan) as store:
         if len(store.entries) != episodes:
             raise taken
         clear_finished(out)
-        _discard(aside)
+        discard_folder(aside)
     print(f"{out}: {episodes} episodes were complete already")
     return 0
-
-
-def _discard(folder: Path) -> None:
-    """Remove a folder that is whole at one moment and gone at the next."""
-    shutil.rmtree(_gone(folder), ignore_errors=True)
-    folder.rename(_gone(folder))
-    shutil.rmtree(_gone(folder))
-
-
-def _gone(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.gone")
 
 
 if __name__ == "__main__":

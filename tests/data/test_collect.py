@@ -187,10 +187,8 @@ def test_a_lerobot_set_is_never_overwritten(tmp_path, capsys):
 
 
 def test_a_run_killed_after_its_set_appeared_is_tidied_up(tmp_path, monkeypatch, capsys):
-    import vla_sim.collect as command
-
     with monkeypatch.context() as patch:
-        patch.setattr(command, "_discard", lambda folder: None)
+        patch.setattr("vla_sim.data.writing.discard_folder", lambda folder: None)
         assert collect(tmp_path / "set", "--format", "lerobot", "--images", episodes=2) == 0
     before = contents(tmp_path / "set")
     assert (tmp_path / ".set.episodes").exists()

@@ -45,7 +45,7 @@ from vla_sim.data.lerobot_format import (
 )
 from vla_sim.data.lerobot_stats import as_lists, image_stats, pooled_stats, vector_stats
 from vla_sim.data.lerobot_video import CODEC, CRF, GOP, PIXELS, PRESET, join_films, need_av, write_film
-from vla_sim.data.writing import FolderLock, clear_errors, sync_folder
+from vla_sim.data.writing import FolderLock, clear_errors, discard_folder, sync_folder
 from vla_sim.errors import UserError
 from vla_sim.types import Outcome
 
@@ -290,7 +290,7 @@ class LeRobotWriter:
             self.root.parent.mkdir(parents=True, exist_ok=True)
             whole.replace(self.root)
             sync_folder(self.root.parent)
-        shutil.rmtree(self._part)
+        discard_folder(self._part)
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
@@ -414,8 +414,8 @@ class LeRobotWriter:
 def clear_finished(root: Path) -> None:
     """Clear away the parts of a data set whose writer died after it had appeared whole under `root`."""
     part = root.resolve().with_name(f".{root.name}.part")
-    if root.exists() and (part / "finished").exists():
-        shutil.rmtree(part)
+    if root.exists() and ((part / "finished").exists() or not part.exists()):
+        discard_folder(part)
 
 
 def _table(columns: Mapping[str, np.ndarray], images: np.ndarray, held: int, features: Features) -> Any:

@@ -76,6 +76,15 @@ def sweep_aside(folder: Path) -> None:
             left.unlink(missing_ok=True)
 
 
+def discard_folder(folder: Path) -> None:
+    """Remove a folder that is whole at one moment and gone at the next, and what a killed removal left of one."""
+    gone = folder.with_name(f"{folder.name}.gone")
+    shutil.rmtree(gone, ignore_errors=True)
+    if folder.exists():
+        folder.rename(gone)
+        shutil.rmtree(gone)
+
+
 def append_line(file: IO[bytes], text: str) -> None:
     """Add one line to an open file and see it on the disk; a line that does not fit is taken back.
 
