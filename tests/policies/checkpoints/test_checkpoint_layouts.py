@@ -76,7 +76,7 @@ def test_outputs_are_those_of_the_original(name, sizes, original, written, plain
         fresh = original(name, **sizes)
         wanted = plain(name, fresh, observations, lane)[:, 0]
         np.testing.assert_allclose(ours[:, lane], wanted, atol=1e-5)
-    assert np.ptp(ours, axis=0).max() > 1e-4, "the picture changes nothing: the comparison says nothing"
+    assert np.ptp(ours[0], axis=0).max() > 2e-4, "what is seen and said changes nothing: the comparison says nothing"
 
 
 def test_the_selector_drops_tokens_in_these_tests(original, written, observe, drive, monkeypatch):

@@ -66,7 +66,7 @@ def test_lanes_do_not_touch_each_other_and_reset_forgets(name, original, written
 def test_the_report_says_truly_whether_the_instruction_counts(name, original, written, observe, drive):
     policy = load_policy(str(written(name, original(name))))
     left, right = (drive(policy, [observe(texts=[text])]) for text in TEXTS[:2])
-    assert (np.abs(left - right).max() > 1e-6) == policy.report.reads_language == (name in READS)
+    assert (np.abs(left - right).max() > 1e-4) == policy.report.reads_language == (name in READS)
 
 
 def test_a_report_says_what_became_of_each_weight(original, written):
@@ -167,7 +167,7 @@ def test_a_text_is_never_cut_in_silence(name, original, written, observe, drive,
     folders = {part: f"../short/{part}" for part in CONFIGS[name]["pictures"]}
     policy = load_policy(str(written(name, original(name), backbones=folders, context_length=9)))
     with pytest.raises(UserError, match="may have lost its end: raise context_length"):
-        drive(policy, [observe()])
+        drive(policy, [observe(texts=[" ".join(TEXTS)])])
 
 
 def test_units_order_sign_and_limits_are_as_config_says(original, written, observe, drive):
