@@ -126,6 +126,21 @@ def test_epochs_are_three_different_policies(policies):
     assert not np.array_equal(actions[1], actions[2])
 
 
+def test_learning_on_leaves_earlier_epochs_as_they_were(data, out, tmp_path):
+    shutil.copytree(out, tmp_path / "out")
+    rows = RowTraining(read_rounds(data), tmp_path / "out", scale=2e-3)
+
+    def weights():
+        names = ("mobile_vla_epoch_1", "mobile_vla_epoch_2", "mobile_vla")
+        return [(rows.policy(name) / "model.safetensors").read_bytes() for name in names]
+
+    before = weights()
+    rows.train("mobile_vla", more=0.5)
+    after = weights()
+    assert after[:2] == before[:2]
+    assert after[2] != before[2]
+
+
 def test_a_head_refuses_another_backbone_than_its_own(policies):
     config = policies / "backbone_clip" / "config.json"
     config.write_text(config.read_text().replace('"steps": 1', '"steps": 2'))

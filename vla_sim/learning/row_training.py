@@ -11,7 +11,7 @@ from vla_sim.learning.config import TrainConfig
 from vla_sim.learning.feature_cache import Cached, FeatureSampler, cached
 from vla_sim.learning.heads import HeadTrainer
 from vla_sim.learning.rows import FUSION, row
-from vla_sim.policies.folders import PolicyFolder
+from vla_sim.policies.folders import CONFIG, PolicyFolder
 
 if TYPE_CHECKING:
     from vla_sim.policies.vla.model import VlaModel
@@ -63,8 +63,10 @@ class RowTraining:
         done = 0
         for epoch, share in sorted(spec.epochs.items(), key=lambda item: item[1]):
             target = round(steps * share)
-            trainer.run(epoch, steps=target - done, log=log)
-            self._export(trainer, epoch, f"{spec.description.partition(', after')[0]}, after {epoch[-7:]}")
+            if trainer.step < target or not (self.policy(epoch) / CONFIG).is_file():
+                trainer.run(epoch, steps=target - done, log=log)
+                number = epoch.rpartition("_")[2]
+                self._export(trainer, epoch, f"{spec.description.partition(', after')[0]}, after epoch {number}")
             done = target
         trainer.run("learn", steps=steps - done, decay=True, log=log)
         if more:
