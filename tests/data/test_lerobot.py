@@ -225,6 +225,29 @@ def test_a_kill_at_any_moment_loses_at_most_the_episode_in_hand(tmp_path):
         assert len(read.images) == 6
 
 
+def test_a_kill_while_the_parts_are_cleared_away_leaves_the_set_and_nothing_to_go_on_with(tmp_path, monkeypatch):
+    """Half-removed parts were once taken for an unfinished set without settings."""
+
+    real = shutil.rmtree
+
+    def killed(folder, **options):
+        if folder.exists() and folder.name.endswith(".gone"):
+            (folder / "settings.json").unlink()
+            raise KeyboardInterrupt
+        real(folder, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            written(tmp_path / "set", video=False)
+    assert len(LeRobotReader(tmp_path / "set")) > 0
+    (tmp_path / "set").rename(tmp_path / "other")
+    with LeRobotWriter(tmp_path / "set", 5, "serbot", video=False, resume=True) as writer:
+        assert len(writer) == 0
+        writer.add(episode(0))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "set"]
+
+
 def test_two_writers_cannot_share_a_folder(tmp_path):
     with LeRobotWriter(tmp_path / "set", 5, "serbot") as first:
         first.add(episode(0))
