@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vla_sim.errors import UserError, suggest
+from vla_sim.errors import UserError
+from vla_sim.policies.checkpoints import files as checkpoints
 from vla_sim.policies.folders import CONFIG, WEIGHTS, PolicyFolder
-from vla_sim.policies.loading import PARTS, find_folder, load_policy, policy_hash, policy_names
+from vla_sim.policies.loading import check_policy, load_policy, policy_folder, policy_names
 
 EVERYONE = "all"
 # A policy with two backbones has two vocabularies.
@@ -56,7 +57,7 @@ def chosen_policies(names: Sequence[str], embodiment: str) -> tuple[list[str], d
     left_out: dict[str, str] = {}
     for name in names:
         if name != EVERYONE:
-            _check(name)
+            check_policy(name)
             chosen[name] = None
             continue
         for known in policy_names():
@@ -66,13 +67,6 @@ def chosen_policies(names: Sequence[str], embodiment: str) -> tuple[list[str], d
             else:
                 chosen[known] = None
     return list(chosen), {name: reason for name, reason in left_out.items() if name not in chosen}
-
-
-def _check(name: str) -> None:
-    """Refuse what is no policy, before anything is driven."""
-    policy_hash(name)
-    if ":" not in name and PolicyFolder.read(find_folder(name)).kind in PARTS:
-        raise UserError(f"{name} is a part of other policies, not a policy; {suggest(name, policy_names())}")
 
 
 def _why_not(name: str, embodiment: str) -> str:
@@ -96,7 +90,7 @@ def contender(name: str) -> Contender:
     """What is known about a policy without loading it."""
     if ":" in name:
         return Contender(name, CUSTOM, name, None, None, {})
-    folder = PolicyFolder.read(find_folder(name))
+    folder = policy_folder(name)
     parts = {part.name: (_parameters(part), _size(part)) for part in needed_folders(folder).values()}
     parameters = sum(count for count, _ in parts.values())
     return Contender(
@@ -121,6 +115,8 @@ def _parameters(folder: PolicyFolder) -> int:
     """How many numbers in the weights' file are parameters; read from its head, no weight is loaded."""
     from safetensors import SafetensorError, safe_open
 
+    if folder.kind == checkpoints.KIND:
+        return _parameters_of_checkpoint(folder)
     path = folder.path / WEIGHTS
     if not path.is_file():
         return 0
@@ -133,6 +129,16 @@ def _parameters(folder: PolicyFolder) -> int:
     return sum(math.prod(shape) for name, shape in shapes.items() if not name.endswith(NO_PARAMETERS))
 
 
+def _parameters_of_checkpoint(folder: PolicyFolder) -> int:
+    """As far as they are in the file; backbones that are kept elsewhere do not count."""
+    from vla_sim.policies.checkpoints.reading import read_checkpoint
+
+    state = read_checkpoint(checkpoints.file_of(folder)).state
+    return sum(t.numel() for name, t in state.items() if t.is_floating_point() and not name.endswith(NO_PARAMETERS))
+
+
 def _size(folder: PolicyFolder) -> int:
+    if folder.kind == checkpoints.KIND:
+        return sum(path.stat().st_size for path in (folder.path / CONFIG, checkpoints.file_of(folder)))
     paths = [folder.path / CONFIG, folder.path / WEIGHTS, *folder.path.glob(TOKENIZERS)]
     return sum(path.stat().st_size for path in paths if path.is_file())

@@ -46,7 +46,7 @@ def load_policy(name: str) -> Policy:
     """
     if _is_class(name):
         return _made(_named_class(name), name)
-    return load_folder(_found(name))
+    return load_folder(policy_folder(name))
 
 
 def load_folder(folder: PolicyFolder) -> Policy:
@@ -67,7 +67,7 @@ def policy_hash(name: str) -> str:
     """
     if _is_class(name):
         return _digest([name.partition(":")[2], _source_hash(name)])
-    return folder_hash(_found(name))
+    return folder_hash(policy_folder(name))
 
 
 def check_policy(name: str) -> None:
@@ -123,7 +123,7 @@ def find_folder(name: str) -> Path:
     raise PolicyError(f"unknown policy {name!r}; {suggest(name, policy_names())}")
 
 
-def _found(name: str) -> PolicyFolder:
+def policy_folder(name: str) -> PolicyFolder:
     """The folder of a named policy; a checkpoint's file stands for its folder with that file in it."""
     path = Path(name).expanduser()
     return checkpoints.folder_of(path) if checkpoints.is_checkpoint(path) else PolicyFolder.read(find_folder(name))

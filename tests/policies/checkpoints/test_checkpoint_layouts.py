@@ -89,3 +89,14 @@ def test_the_selector_drops_tokens_in_these_tests(original, written, observe, dr
     for name in ("NormalisedHybrid", "TokenHybrid"):
         drive(load_policy(str(written(name, original(name), folder=name))), [observe(2)])
     assert {len(tokens) for tokens in kept} != {40}
+
+
+def test_the_benchmark_counts_what_is_in_the_file(original, written):
+    from vla_sim.evaluation.contenders import LEARNED, contender
+
+    network = original("ClipMlp")
+    path = written("ClipMlp", network)
+    found = contender(str(path))
+    assert found.kind == LEARNED
+    assert found.parameters == sum(parameter.numel() for parameter in network.parameters())
+    assert found.size_bytes > 4 * found.parameters
