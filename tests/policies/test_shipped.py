@@ -1,0 +1,150 @@
+"""Properties of every policy folder that is shipped, whatever it holds."""
+
+import functools
+import importlib.util
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from vla_sim.catalog import content_folder
+from vla_sim.policies.folders import PolicyFolder
+from vla_sim.policies.loading import load_policy, policy_names
+
+STEPS = 5
+# Members of one ensemble are tested with it: an ensemble of three rows needs all of them.
+NEED_VLA = importlib.util.find_spec("transformers") is None
+TEXTS = ("Go to the box, pass it on the left side.", "Go to the box, pass it on the right side.")
+
+
+def kind(name):
+    return PolicyFolder.read(content_folder("policies") / name).kind
+
+
+def needs_vla(name):
+    folder = PolicyFolder.read(content_folder("policies") / name)
+    return folder.kind == "vla" or any(needs_vla(other) for other in folder.needs())
+
+
+def learns(name):
+    return kind(name) in ("clip", "vla", "ensemble")
+
+
+NAMES = [name for name in policy_names() if not (NEED_VLA and needs_vla(name))]
+LEARNED = [name for name in NAMES if learns(name)]
+SEEING = [name for name in NAMES if kind(name) not in ("expert",)]
+
+
+@functools.cache
+def shots():
+    """Pictures (STEPS, 8, 224, 224, 3): eight worlds with a box ahead, five steps of driving straight ahead."""
+    from vla_sim.envs.vector import NavigateVectorEnv
+
+    env = NavigateVectorEnv(8, scenario="two_obstacles_left", embodiment="serbot")
+    seen = [env.reset(seed=50_000)[0]["image"].copy()]
+    for _ in range(STEPS - 1):
+        seen.append(env.step(np.tile(np.float32([[0.2, 0.0]]), (8, 1)))[0]["image"].copy())
+    env.close()
+    return np.stack(seen)
+
+
+def driven(policy, lanes=slice(None), texts=TEXTS, seeds=None):
+    """Actions (STEPS, N, A) over the shots of some lanes; lanes alternate between the texts."""
+    pictures = shots()[:, lanes]
+    count = pictures.shape[1]
+    numbers = np.arange(8)[lanes]
+    policy.reset(np.ones(count, dtype=bool), numbers if seeds is None else seeds)
+    said = [texts[number % len(texts)] for number in numbers]
+    state = np.zeros((count, 4), dtype=np.float32)
+    return np.stack([policy.act({"image": p, "instruction": said, "state": state}) for p in pictures])
+
+
+@functools.cache
+def loaded(name):
+    return load_policy(name)
+
+
+@pytest.mark.parametrize("name", SEEING)
+def test_actions_fit_the_spec(name):
+    policy = loaded(name)
+    actions = driven(policy)
+    assert actions.dtype == np.float32
+    assert actions.shape == (STEPS, 8, len(policy.spec.action_names))
+    assert np.isfinite(actions).all()
+    assert set(policy.spec.action_names) <= {"vx", "vy", "wz"}
+    assert not policy.spec.image_px or tuple(policy.spec.image_px) == (224, 224)
+    assert policy.spec.description
+
+
+@pytest.mark.parametrize("name", SEEING)
+def test_the_same_again_after_reset(name):
+    policy = loaded(name)
+    np.testing.assert_array_equal(driven(policy), driven(policy))
+
+
+@pytest.mark.parametrize("name", SEEING)
+def test_another_load_gives_the_same(name):
+    np.testing.assert_array_equal(driven(load_policy(name)), driven(loaded(name)))
+
+
+@pytest.mark.parametrize("name", SEEING)
+def test_one_lane_is_as_in_a_batch_of_eight(name):
+    policy = loaded(name)
+    together = driven(policy)
+    for lane in (0, 5):
+        alone = driven(policy, slice(lane, lane + 1))
+        np.testing.assert_allclose(alone[:, 0], together[:, lane], atol=2e-5)
+
+
+@pytest.mark.parametrize("name", SEEING)
+def test_reset_of_some_lanes_leaves_the_others(name):
+    policy = loaded(name)
+    whole = driven(policy)
+    pictures, state = shots(), np.zeros((8, 4), dtype=np.float32)
+    said = [TEXTS[lane % 2] for lane in range(8)]
+    policy.reset(np.ones(8, dtype=bool), np.arange(8))
+    for step in range(2):
+        policy.act({"image": pictures[step], "instruction": said, "state": state})
+    again = np.arange(8) < 4
+    policy.reset(again, np.arange(8))
+    # The first four begin anew with the first picture, the others go on with their third.
+    mixed = np.where(again[:, None, None, None], pictures[0], pictures[2])
+    actions = policy.act({"image": mixed, "instruction": said, "state": state})
+    np.testing.assert_allclose(actions[:4], whole[0, :4], atol=2e-5)
+    np.testing.assert_allclose(actions[4:], whole[2, 4:], atol=2e-5)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_swapped_instructions_change_the_side(name):
+    policy = loaded(name)
+    left, right = (driven(policy, texts=(text,)) for text in TEXTS)
+    vy = policy.spec.action_names.index("vy")
+    assert (left[..., vy] - right[..., vy]).mean() > 0.02, "m/s more to the left when told to pass on the left"
+
+
+def test_all_load_where_there_is_no_network():
+    code = (
+        "import socket\n"
+        "def refuse(*_, **__): raise OSError('no network here')\n"
+        "socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse\n"
+        "from vla_sim.policies.loading import load_policy\n"
+        f"print([load_policy(name).spec.description != '' for name in {NAMES!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.lower()) == [True] * len(NAMES)
+
+
+def test_all_shipped_policies_together_stay_below_forty_megabytes():
+    size = sum(path.stat().st_size for path in content_folder("policies").rglob("*") if path.is_file())
+    assert size < 40e6
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_learned_policies_have_a_card_with_data_command_figures_and_limits(name):
+    card = (content_folder("policies") / name / "README.md").read_text("utf-8").lower()
+    for part in ("python -m vla_sim.", "seed", "success", "limits"):
+        assert part in card, part
+    json.loads((content_folder("policies") / name / "config.json").read_text("utf-8"))
