@@ -5,7 +5,7 @@ RUN = $(VENV)/bin/python
 READY = $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: demo test check bench format install weights clean
+.PHONY: demo test test-slow check bench format install weights clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -24,7 +24,11 @@ demo: $(READY)
 	@echo "open runs/demo/report.html and the videos in runs/demo/videos"
 
 test: $(READY)
-	$(RUN) -m pytest
+	$(RUN) -m pytest -m "not slow"
+
+# Random kills, full-size models, short trainings (about a quarter of an hour).
+test-slow: $(READY)
+	$(RUN) -m pytest -m slow
 
 check: $(READY)
 	$(RUN) -m ruff format --check .
