@@ -13,6 +13,7 @@ import shlex
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,11 @@ class EpisodeRecord:
 
     def to_json(self) -> str:
         """One line without line break; keys in a fixed order, numbers exact, never NaN or Infinity."""
+        return self._line
+
+    @cached_property
+    def _line(self) -> str:
+        """Written twice, as it comes and once more in order at the end of a run; spelled out once."""
         return _dump({"format": FORMAT, **{f.name: _plain(getattr(self, f.name)) for f in fields(self)}})
 
     def deterministic_json(self) -> str:

@@ -126,12 +126,12 @@ def _leave_nothing(out: Path) -> None:
 
 def _import_what_comes_after() -> None:
     """What summary and report load when they are first used."""
-    import jinja2
     import scipy.special
 
-    from vla_sim.evaluation import report
+    from vla_sim.evaluation.report import template
 
-    del jinja2, scipy, report
+    template()
+    del scipy
 
 
 class _writable:
