@@ -75,7 +75,7 @@ def _run(options: argparse.Namespace) -> int:
     from vla_sim.errors import UserError
     from vla_sim.learning.augmentation.filling import Setup, jobs_of
     from vla_sim.learning.augmentation.sheet import check_sheet
-    from vla_sim.learning.driving import check_counts
+    from vla_sim.learning.driving import check_counts, readable
 
     check_counts(options, "copies")
     if options.seed < 0:
@@ -84,7 +84,7 @@ def _run(options: argparse.Namespace) -> int:
         check_sheet(options.sheet)
     recipes = _recipes(options)
     folder = SeedFolder(options.source, SeedReading(channel_order=options.channel_order))
-    recordings = _good(folder, skip=options.skip_bad)
+    recordings = _named_once(folder, readable(folder, skip=options.skip_bad))
     if options.out.resolve() == options.source.resolve() or options.source.resolve() in options.out.resolve().parents:
         raise UserError(f"--out {options.out} must not lie in the folder of the recordings")
     originals = len(recordings) if options.with_originals else 0
@@ -116,23 +116,13 @@ def _recipes(options: argparse.Namespace) -> list[Recipe]:
     return recipes
 
 
-def _good(folder: SeedFolder, *, skip: bool) -> list[SeedRecording]:
-    """The recordings that can be read; pictures are not looked at."""
+def _named_once(folder: SeedFolder, recordings: list[SeedRecording]) -> list[SeedRecording]:
     from vla_sim.errors import UserError
 
-    problems = folder.problems()
-    for _, text in problems:
-        print(f"left out: {text}" if skip else text, file=sys.stderr)
-    if problems and not skip:
-        raise UserError(f"{len(problems)} of {len(folder)} recordings cannot be read; --skip-bad leaves them out")
-    bad = {path for path, _ in problems}
-    good = [recording for recording in folder if recording.path not in bad]
-    if not good:
-        raise UserError(f"{folder.path}: no recording can be read")
-    twice = [name for name, count in Counter(recording.name for recording in good).items() if count > 1]
+    twice = [name for name, count in Counter(recording.name for recording in recordings).items() if count > 1]
     if twice:
         raise UserError(f"{folder.path}: two recordings are named {twice[0]}; their copies would have one name")
-    return good
+    return recordings
 
 
 def _plan(options: argparse.Namespace, recordings: Sequence[SeedRecording], jobs: Sequence[Job]) -> dict[str, Any]:

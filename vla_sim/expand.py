@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vla_sim.cli import run_command
-from vla_sim.learning.driving import Progress, add_choice, add_drive_options, check_counts, setup_of
+from vla_sim.learning.driving import Progress, add_choice, add_drive_options, check_counts, readable, setup_of
 
 if TYPE_CHECKING:
     from vla_sim.data.episode import Plain
-    from vla_sim.data.seed_folder import SeedFolder, SeedRecording
+    from vla_sim.data.seed_folder import SeedRecording
     from vla_sim.data.store import Entry, EpisodeStore
     from vla_sim.learning.expansion import ExpansionPlan
     from vla_sim.learning.filling import FileShape
@@ -84,7 +84,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.out is None and not options.plan:
         raise UserError("name a folder for the new set with --out, or look at the plan only with --plan")
     folder = SeedFolder(options.source, SeedReading(channel_order=options.channel_order))
-    recordings = _good(folder, skip=options.skip_bad)
+    recordings = readable(folder, skip=options.skip_bad)
     setup = setup_of(options)
     plan = make_plan(
         recordings,
@@ -102,22 +102,6 @@ def _run(options: argparse.Namespace) -> int:
     shape = _shape_like(recordings, options.frames)
     _fill(options, recordings, plan, setup, shape)
     return 0
-
-
-def _good(folder: SeedFolder, *, skip: bool) -> list[SeedRecording]:
-    """The recordings that can be read; pictures are not looked at."""
-    from vla_sim.errors import UserError
-
-    problems = folder.problems()
-    for _, text in problems:
-        print(f"left out: {text}" if skip else text, file=sys.stderr)
-    if problems and not skip:
-        raise UserError(f"{len(problems)} of {len(folder)} recordings cannot be read; --skip-bad leaves them out")
-    bad = {path for path, _ in problems}
-    good = [recording for recording in folder if recording.path not in bad]
-    if not good:
-        raise UserError(f"{folder.path}: no recording can be read")
-    return good
 
 
 def _usual_size(recordings: Sequence[SeedRecording]) -> tuple[int, int]:

@@ -131,7 +131,7 @@ def _command(out, *options, episodes=60, workers=1):
 def test_an_interrupted_run_says_so_and_ends_as_an_undisturbed_one(tmp_path, workers):
     out = tmp_path / "set"
     running = subprocess.Popen(
-        _command(out, workers=workers), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        _command(out, workers=workers, episodes=150), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     while running.poll() is None and len(list(out.glob("*.h5"))) < 3:
         time.sleep(0.01)
@@ -140,9 +140,9 @@ def test_an_interrupted_run_says_so_and_ends_as_an_undisturbed_one(tmp_path, wor
     assert running.returncode == 130, said
     assert said.strip().splitlines()[-1] == "python -m vla_sim.collect: interrupted"
     kept = read_manifest(out).entries
-    assert 2 <= len(kept) < 60
-    assert collect(out, episodes=60) == 0
-    assert collect(tmp_path / "undisturbed", episodes=60) == 0
+    assert 2 <= len(kept) < 150
+    assert collect(out, episodes=150) == 0
+    assert collect(tmp_path / "undisturbed", episodes=150) == 0
     assert contents(out) == contents(tmp_path / "undisturbed")
 
 

@@ -1,4 +1,4 @@
-"""What the commands `collect` and `expand` share: options of the drives, and the line that says how far they are."""
+"""What `collect`, `expand` and `augment` share: options, recordings that can be read, the line that says how far."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vla_sim.errors import UserError, suggest
 
 if TYPE_CHECKING:
+    from vla_sim.data.seed_folder import SeedFolder, SeedRecording
     from vla_sim.data.store import Entry, EpisodeStore
     from vla_sim.learning.recording import RecordingSetup
 
@@ -75,11 +76,29 @@ def check_counts(options: argparse.Namespace, *names: str) -> None:
     Raises:
         UserError: names the option.
     """
-    if options.frames < 0:
+    if getattr(options, "frames", 0) < 0:
         raise UserError(f"--frames must not be negative, got {options.frames}")
     for name in (*names, "workers"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(options, name)}")
+
+
+def readable(folder: SeedFolder, *, skip: bool) -> list[SeedRecording]:
+    """The recordings of a folder that can be read; pictures are not looked at. The others are named on stderr.
+
+    Raises:
+        UserError: there are others and they are not to be skipped, or none is left.
+    """
+    problems = folder.problems()
+    for _, text in problems:
+        print(f"left out: {text}" if skip else text, file=sys.stderr)
+    if problems and not skip:
+        raise UserError(f"{len(problems)} of {len(folder)} recordings cannot be read; --skip-bad leaves them out")
+    bad = {path for path, _ in problems}
+    good = [recording for recording in folder if recording.path not in bad]
+    if not good:
+        raise UserError(f"{folder.path}: no recording can be read")
+    return good
 
 
 def setup_of(options: argparse.Namespace) -> RecordingSetup:

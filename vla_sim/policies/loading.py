@@ -33,6 +33,8 @@ TYPES = {
 }
 # Types whose behaviour is their code: the hash covers it.
 CODE_TYPES = ("hold", "random", "replay", "expert")
+# What the extra `vla` brings.
+EXTRA_MODULES = ("transformers", "huggingface_hub")
 # Types that are only a part of policies.
 PARTS = ("clip_backbone", "vla_backbone")
 
@@ -193,6 +195,12 @@ def _import(name: str) -> Any:
         return getattr(importlib.import_module(module), cls)
     except AttributeError as error:
         raise PolicyError(f"{module} has no {cls!r}") from error
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRA_MODULES:
+            raise
+        raise PolicyError(
+            f"this policy needs {error.name}: pip install 'vla-sim[vla]', on CPython 3.11 or newer"
+        ) from error
 
 
 def _made(cls: Any, name: str) -> Policy:
