@@ -127,17 +127,27 @@ def _command(out, *options, episodes=60, workers=1):
     return [sys.executable, *command]
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_an_interrupted_run_says_so_and_ends_as_an_undisturbed_one(tmp_path, workers):
-    out = tmp_path / "set"
-    running = subprocess.Popen(
-        _command(out, workers=workers, episodes=150), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def _interrupted(out, workers):
+    """Exit code and stderr of a run that is interrupted after its third file."""
+    command = _command(out, workers=workers, episodes=150)
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while running.poll() is None and len(list(out.glob("*.h5"))) < 3:
         time.sleep(0.01)
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
-    assert running.returncode == 130, said
+    _, said = running.communicate(timeout=120)
+    return running.returncode, said
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_an_interrupted_run_says_so_and_ends_as_an_undisturbed_one(tmp_path, workers):
+    out = tmp_path / "set"
+    for _ in range(3):
+        code, said = _interrupted(out, workers)
+        # Python drops an interrupt that comes while it calls back for a dead weak reference: then nothing was stopped.
+        if "Exception ignored" not in said or code != 0:
+            break
+        shutil.rmtree(out)
+    assert code == 130, said
     assert said.strip().splitlines()[-1] == "python -m vla_sim.collect: interrupted"
     kept = read_manifest(out).entries
     assert 2 <= len(kept) < 150
