@@ -13,6 +13,7 @@ COMMANDS = {
     "benchmark": "rank policies by driving, beside their offline error",
     "clone": "train a policy on a mixture of demonstrations",
     "collect": "record drives of the expert as a data set",
+    "convert": "turn recordings into a LeRobot data set, or back",
     "dagger": "let a policy drive, label, learn, and keep what wins",
     "expand": "add simulated drives to real recordings",
     "ppo": "learn by trial and reward, with Stable-Baselines3",

@@ -45,6 +45,7 @@ from vla_sim.data.lerobot_format import (
 )
 from vla_sim.data.lerobot_stats import as_lists, image_stats, pooled_stats, vector_stats
 from vla_sim.data.lerobot_video import CODEC, CRF, GOP, PIXELS, PRESET, join_films, need_av, write_film
+from vla_sim.data.store import differing
 from vla_sim.data.writing import FolderLock, clear_errors, discard_folder, sync_folder
 from vla_sim.errors import UserError
 from vla_sim.types import Outcome
@@ -87,6 +88,7 @@ class LeRobotWriter:
         video: bool = True,
         *,
         resume: bool = False,
+        plan: Mapping[str, Any] | None = None,
         states: bool | None = None,
         outcomes: bool | None = None,
         data_file_mb: float = DATA_FILE_MB,
@@ -101,6 +103,8 @@ class LeRobotWriter:
             robot_type: name of the robot, kept in the data set.
             video: H.264 films; otherwise PNG pictures inside the tables.
             resume: go on with what an interrupted writer left.
+            plan: what the set is made from, as plain JSON values; an unfinished set of another plan is not gone on
+                with.
             states: whether `observation.state` is written; by default as the first episode has it.
             outcomes: whether `next.success` and `next.truncated` are written; by default if the first has an outcome.
             data_file_mb: size of tables above which a new file is begun.
@@ -117,6 +121,7 @@ class LeRobotWriter:
         self.root = Path(root).resolve()
         self._part = self.root.with_name(f".{self.root.name}.part")
         self._settings: dict[str, Any] = {"fps": int(fps), "robot_type": robot_type, "video": video}
+        self._plan = json.loads(json.dumps(dict(plan or {})))
         self._states, self._outcomes = states, outcomes
         self._limits = data_file_mb * MB, video_file_mb * MB
         self._features: Features = {}
@@ -213,7 +218,7 @@ class LeRobotWriter:
         path = self._part / SETTINGS_FILE
         if not self._facts:
             aside = path.with_suffix(".new")
-            aside.write_text(json.dumps({**self._settings, "features": features}), encoding="utf-8")
+            aside.write_text(json.dumps({**self._settings, "plan": self._plan, "features": features}), encoding="utf-8")
             aside.replace(path)
 
     def _write_episode(self, folder: Path, episode: Episode, features: Features, held: int) -> dict[str, Any]:
@@ -405,6 +410,11 @@ class LeRobotWriter:
         for name, value in self._settings.items():
             if kept[name] != value:
                 raise UserError(f"{self._part} was begun with {name} {kept[name]!r}, it cannot go on with {value!r}")
+        changed = differing(kept.get("plan", {}), self._plan)
+        if changed:
+            raise UserError(
+                f"{self._part} was begun with another plan: {changed}; repeat that plan or delete the folder"
+            )
         self._features = kept["features"]
         self._states, self._outcomes = STATE in self._features, SUCCESS in self._features
         for folder in folders:

@@ -254,6 +254,14 @@ class SeedRecording:
             return said
         return self.labels.instruction(self.reading.language)
 
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended, where it says so; the proposed group `metadata` knows success only."""
+        said = self.facts.ours.get("outcome")
+        if said:
+            return Outcome(said)
+        return Outcome.SUCCESS if self.facts.metadata.get("success") in (True, 1, "True", "true") else None
+
     @functools.cached_property
     def looks_like(self) -> Order:
         """Channel order by the colours of a few of its pictures."""
@@ -295,7 +303,7 @@ class SeedRecording:
         if len(sizes) > 1:
             raise UserError(f"{self.path}: its pictures differ in size: {sorted(sizes)}")
         images = np.stack(pictures)
-        steps, ours, outcome = self.steps, self.facts.ours, self.facts.ours.get("outcome")
+        steps, ours = self.steps, self.facts.ours
         try:
             return Episode(
                 name=self.name,
@@ -308,7 +316,7 @@ class SeedRecording:
                 states=steps.states,
                 state_names=steps.state_names,
                 events=steps.events,
-                outcome=Outcome(outcome) if outcome else self._judged(),
+                outcome=self.outcome,
                 provenance=self.provenance(),
             )
         except ValueError as error:
@@ -341,10 +349,6 @@ class SeedRecording:
     def _provenance_said(self) -> dict[str, Any]:
         said = self.facts.ours.get("provenance", {})
         return dict(said) if isinstance(said, dict) else {}
-
-    def _judged(self) -> Outcome | None:
-        """Of the proposed group `metadata`, which knows success only."""
-        return Outcome.SUCCESS if self.facts.metadata.get("success") in (True, 1, "True", "true") else None
 
     def _pictures(self, every: slice = slice(None), *, final: bool = True) -> Iterator[np.ndarray]:
         if self.is_hdf5:

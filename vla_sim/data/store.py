@@ -175,10 +175,10 @@ class EpisodeStore:
         manifest = read_manifest(self.folder)
         if not strangers and not manifest.entries:
             return {}  # a run that came to nothing binds nobody to its plan
-        differing = _differing(manifest.plan, self._plan)
-        if differing:
+        changed = differing(manifest.plan, self._plan)
+        if changed:
             raise UserError(
-                f"{self.folder}: was begun with another plan: {differing}; repeat that plan or choose another folder"
+                f"{self.folder}: was begun with another plan: {changed}; repeat that plan or choose another folder"
             )
         return {index: entry for index, entry in manifest.entries.items() if self._is_whole(entry, verify)}
 
@@ -194,7 +194,7 @@ class EpisodeStore:
             return path.open("ab")
 
 
-def _differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The first differing keys of two plans in words; "" when they are equal."""
     parts = [
         f"{key} was {_shown(was.get(key))} and is now {_shown(now.get(key))}"
