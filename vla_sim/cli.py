@@ -31,3 +31,11 @@ def run_command(
         return INTERRUPTED
     except BrokenPipeError:
         return INTERRUPTED
+    except OSError as error:
+        from vla_sim.data.writing import FULL_DISK
+
+        if error.errno not in FULL_DISK:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"{parser.prog}: {place}no space left on the disk; what was complete is kept", file=sys.stderr)
+        return BAD_INPUT

@@ -1,4 +1,6 @@
 import json
+import resource
+import signal
 
 import numpy as np
 import pytest
@@ -106,6 +108,24 @@ def test_a_run_killed_in_the_middle_of_a_stage_ends_with_the_same_weights(tmp_pa
     assert resumed.step == 3
     resumed.run("clone", steps=6, decay=True)
     assert torch.equal(weights(resumed), weights(straight))
+
+
+def test_a_full_disk_is_said_in_one_sentence_and_leaves_the_checkpoint_before(tmp_path):
+    made = trainer(tmp_path)
+    made.run("clone", steps=1)
+    before = made.checkpoint.read_bytes()
+    made.step = 7
+    was = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) - 1, was[1]))
+        with pytest.raises(UserError, match="no space left on the disk"):
+            made.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, was)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert made.checkpoint.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
 
 
 def test_same_seed_gives_same_weights_and_another_seed_others(tmp_path):

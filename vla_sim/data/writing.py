@@ -19,7 +19,7 @@ from vla_sim.errors import UserError
 
 LOCK_FILE = ".lock"
 ASIDE_SUFFIX = ".part"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -163,7 +163,7 @@ def clear_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL_DISK:
             raise UserError(
                 f"{path}: no space left on the disk; what was complete is kept, start again later"
             ) from error

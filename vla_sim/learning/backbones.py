@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vla_sim.learning.batches import Sequences
 from vla_sim.learning.config import TrainConfig
 from vla_sim.learning.grounding import GroundingTrainer
+from vla_sim.learning.weights import write_weights
 from vla_sim.policies.folders import CONFIG, FORMAT, TOKENIZER, WEIGHTS
 
 if TYPE_CHECKING:
@@ -79,11 +80,7 @@ def row_tokenizer(parts: Sequence[Sequences]) -> InstructionTokenizer:
 
 def _export(model: Any, tokenizer: InstructionTokenizer, folder: Path, training: Mapping[str, Any]) -> None:
     """Weights under their names in `VlaModel`; the config last, so that a folder with one is complete."""
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().contiguous() for name, tensor in model.backbone.state_dict().items()}
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    write_weights(folder / WEIGHTS, model.backbone.state_dict())
     tokenizer.save(folder / TOKENIZER)
     kind = model.config.backbone
     config = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vla_sim.data.writing import write_whole
 from vla_sim.learning.batches import Sequences
 from vla_sim.policies.folders import CONFIG, FORMAT, WEIGHTS
 
@@ -114,7 +115,7 @@ def write_ensemble(
         gate: see `fitted_gate`.
         training: facts, for people.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     folder.mkdir(parents=True, exist_ok=True)
     config: dict[str, Any] = {"format": FORMAT, "type": "ensemble", "description": description}
@@ -122,7 +123,7 @@ def write_ensemble(
     if gate is None:
         config["weights"] = [round(float(weight), 4) for weight in weights]
     else:
-        save_file({name: np.ascontiguousarray(tensor) for name, tensor in gate.items()}, folder / WEIGHTS)
+        write_whole(folder / WEIGHTS, save({name: np.ascontiguousarray(tensor) for name, tensor in gate.items()}))
     if training:
         config["training"] = training
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vla_sim.learning.cards import write_card
+from vla_sim.learning.weights import write_weights
 from vla_sim.policies.folders import CONFIG, FORMAT, TOKENIZER, WEIGHTS, PolicyFolder
 
 if TYPE_CHECKING:
@@ -86,9 +87,6 @@ def export_policies(
 def _write(folder: Path, config: Mapping[str, Any], module: nn.Module | None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if module is not None:
-        from safetensors.torch import save_file
-
-        tensors = {name: tensor.detach().contiguous() for name, tensor in module.state_dict().items()}
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        write_weights(folder / WEIGHTS, module.state_dict())
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     return folder

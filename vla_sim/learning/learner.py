@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ import numpy as np
 
 from vla_sim.errors import UserError
 from vla_sim.learning.config import TrainConfig
+from vla_sim.learning.weights import write_weights
 from vla_sim.memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -185,8 +185,6 @@ class Learner(ABC):
 
     def save(self) -> None:
         """Write the checkpoint; a kill at any time leaves the old or the new one."""
-        from safetensors.torch import save_file
-
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"average.{name}": tensor for name, tensor in self._average.items()}
         for index, state in self._optimiser.state_dict()["state"].items():
@@ -199,11 +197,7 @@ class Learner(ABC):
             "config": dataclasses.asdict(self.config),
             "rng": self._rng.bit_generator.state,
         }
-        self.out_dir.mkdir(parents=True, exist_ok=True)
-        partial = self.checkpoint.with_suffix(".partial")
-        contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-        save_file(contiguous, partial, metadata={"progress": json.dumps(progress)})
-        os.replace(partial, self.checkpoint)
+        write_weights(self.checkpoint, tensors, {"progress": json.dumps(progress)})
 
     def load(self) -> None:
         """Go on from the checkpoint in `out_dir`.

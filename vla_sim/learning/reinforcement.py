@@ -25,6 +25,7 @@ from vla_sim.data.writing import sweep_aside, whole_folder, write_whole
 from vla_sim.envs.rl import FeatureVecEnv, LeftHandedVecEnv, PrivilegedVecEnv
 from vla_sim.errors import UserError, suggest
 from vla_sim.learning.seeds import LEARNING
+from vla_sim.learning.weights import write_weights
 from vla_sim.policies.clip import MlpHead
 from vla_sim.policies.clip_policy import ClipPolicy
 from vla_sim.policies.folders import CONFIG, FORMAT, WEIGHTS, PolicyFolder
@@ -443,10 +444,7 @@ def _copy_layers(model: PPO, into: list[Any]) -> None:
 
 def write_policy(folder: Path, config: Mapping[str, Any], head: torch.nn.Module) -> None:
     """Fill a policy folder: config, weights, card."""
-    from safetensors.torch import save_file
-
-    tensors = {name: tensor.detach().contiguous() for name, tensor in head.state_dict().items()}
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    write_weights(folder / WEIGHTS, head.state_dict())
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     (folder / "README.md").write_text(_card(config), "utf-8")
 
