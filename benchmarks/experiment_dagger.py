@@ -8,7 +8,8 @@ repeat   control of bc200: the same 72, repeated to as many pictures, as many st
 bc200    the 72 expanded to 200 by `vla_sim.expand`
 augment  the 200 with mirroring, shifts, colours and garbled words; its control is bc200: same pictures, same steps
 dagger   augment, then rounds of DAgger with a gate
-control  augment, then as many steps, with as many pictures of plain demonstrations in the same worlds instead
+longer   augment, then as many rounds and steps with the same gate, and nothing new to learn from
+control  the same, with as many pictures of plain demonstrations in the worlds of DAgger's rounds
 """
 
 from __future__ import annotations
@@ -119,6 +120,7 @@ class Chain:
             "bc200": lambda: self._clone("bc200", self._expanded(), PLAIN),
             "augment": lambda: self._clone("augment", self._expanded(), {}),
             "dagger": lambda: self._rounds("dagger"),
+            "longer": lambda: self._rounds("longer"),
             "control": lambda: self._rounds("control"),
         }
         for name in ARMS:
@@ -217,20 +219,20 @@ class Chain:
         return folder, {**facts, "frames_seen": _frames_seen(folder)}
 
     def _rounds(self, name: str) -> tuple[Path, dict[str, Any]]:
-        """DAgger, or the same with the expert alone at the wheel until there are as many pictures."""
+        """DAgger, the same with nothing new, or with the expert alone at the wheel until there are as many pictures."""
         from vla_sim.learning.aggregation import Schedule
         from vla_sim.learning.rounds import START, Rounds, RoundsPlan
 
-        sizes, dagger = self.sizes, name == "dagger"
+        sizes, control = self.sizes, name == "control"
         plan = RoundsPlan(
             policy=str(self.out / "augment" / "policy" / DRIVER),
             rounds=sizes.rounds,
             scenarios=self.core if sizes.rounds_in == "core" else HOME,
             # The expert's drives are shorter: more of them make as many pictures.
-            episodes=sizes.round_episodes * (1 if dagger else 8),
+            episodes=sizes.round_episodes * {"dagger": 1, "longer": 0, "control": 8}[name],
             stride=sizes.round_episodes * 8,
-            frames=() if dagger else tuple(self._gathered("dagger")),
-            schedule=Schedule.parse(sizes.beta if dagger else "constant:1"),
+            frames=tuple(self._gathered("dagger")) if control else (),
+            schedule=Schedule.parse("constant:1" if control else sizes.beta),
             steps=sizes.round_steps,
             check_every=sizes.round_steps,
             choosing=1,

@@ -12,17 +12,28 @@ from vla_sim.data.writing import write_whole
 from vla_sim.evaluation.statistics import wilson
 from vla_sim.learning.gate import Comparison, rate
 
-ARMS = ("bc72", "repeat", "bc200", "augment", "dagger", "control")
+ARMS = ("bc72", "repeat", "bc200", "augment", "dagger", "longer", "control")
+CONTROLS = ("repeat", "longer", "control")
 TITLES = {
     "bc72": "cloning of 72 seed-like recordings",
     "repeat": "the 72, repeated",
     "bc200": "cloning of 200, expanded",
     "augment": "+ augmentation",
     "dagger": "+ DAgger rounds",
+    "longer": "+ as many steps, nothing new",
     "control": "+ plain demonstrations",
 }
-# Each step with the one before and with its control: equal steps, equal number of pictures.
-STEPS = (("bc200", "bc72", "repeat"), ("augment", "bc200", "bc200"), ("dagger", "augment", "control"))
+# What each step is compared with. Controls have as many steps, and have seen as many pictures.
+STEPS: dict[str, dict[str, str]] = {
+    "bc200": {"bc72": "the step before", "repeat": "its control"},
+    "augment": {"bc200": "the step before and its control"},
+    "dagger": {
+        "augment": "the step before",
+        "bc200": "the 200 episodes alone",
+        "longer": "control: only more training",
+        "control": "control: plain demonstrations in the same worlds",
+    },
+}
 SUITES = {"core": "suite core", "home": "worlds like the recordings"}
 WANTED_POINTS, WANTED_RATE = 0.10, 0.95
 
@@ -82,14 +93,13 @@ def _summary(documents: Documents, suite: str) -> dict[str, Any]:
         }
     steps = {
         new: {
-            what: {
-                "against": old,
+            old: {
                 **_compare(documents, new, old, suite).to_json(),
                 "by_seed": {seed: _compare(documents, new, old, suite, seed).to_json() for seed in seeds},
             }
-            for what, old in (("before", before), ("control", control))
+            for old in olds
         }
-        for new, before, control in STEPS
+        for new, olds in STEPS.items()
     }
     return {"arms": arms, "steps": steps}
 
@@ -99,13 +109,16 @@ def _mean(values: Sequence[bool]) -> float:
 
 
 def _demand(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Whether DAgger helps by what was asked for: 10 points over its control, or 95 %, the interval clear of zero."""
+    """Whether DAgger helps: by 10 points over each control, and to 95 %, with the paired intervals clear of zero."""
     found = {}
     for suite, values in summary["suites"].items():
-        control = values["steps"]["dagger"]["control"]
-        enough = control["difference"] >= WANTED_POINTS or values["arms"]["dagger"]["rate"] >= WANTED_RATE
-        found[suite] = {"enough": enough, "clear": control["difference_ci95"][0] > 0}
-        found[suite]["met"] = found[suite]["enough"] and found[suite]["clear"]
+        steps = values["steps"]["dagger"]
+        over = {
+            old: steps[old]["difference"] >= WANTED_POINTS and steps[old]["difference_ci95"][0] > 0
+            for old in ("longer", "control")
+        }
+        reached = values["arms"]["dagger"]["rate"] >= WANTED_RATE and steps["bc200"]["difference_ci95"][0] > 0
+        found[suite] = {"over": over, "reached": reached}
     return found
 
 
@@ -129,11 +142,13 @@ def _markdown(documents: Documents, summary: Mapping[str, Any]) -> str:
         values = summary["suites"][suite]
         lines += ["", f"## {title[0].upper()}{title[1:]}", "", *_arm_table(documents, values), "", *_step_table(values)]
         demand = summary["demand"][suite]
-        lines += [
-            "",
-            f"DAgger over its control by {100 * WANTED_POINTS:.0f} points, or at least {WANTED_RATE:.0%}, the interval "
-            f"clear of zero: **{'yes' if demand['met'] else 'no'}**.",
-        ]
+        answers = {
+            f"{100 * WANTED_POINTS:.0f} points over only more training": demand["over"]["longer"],
+            f"{100 * WANTED_POINTS:.0f} points over plain demonstrations": demand["over"]["control"],
+            f"lifts the 200 episodes to at least {WANTED_RATE:.0%}": demand["reached"],
+        }
+        told = "; ".join(f"{question}: **{'yes' if met else 'no'}**" for question, met in answers.items())
+        lines += ["", f"DAgger, each with the paired interval clear of zero: {told}."]
     lines += ["", *_gate_table(documents)]
     return "\n".join(lines) + "\n"
 
@@ -153,13 +168,11 @@ def _arm_table(documents: Documents, values: Mapping[str, Any]) -> list[str]:
 def _step_table(values: Mapping[str, Any]) -> list[str]:
     lines = ["| step | against | paired difference | p | by training seed |", "|---|---|---|---|---|"]
     for new, found in values["steps"].items():
-        for what in ("before", "control"):
-            row = found[what]
+        for old, row in found.items():
             low, high = row["difference_ci95"]
             spread = ", ".join(f"{100 * seed['difference']:+.1f}" for seed in row["by_seed"].values())
-            role = "the step before" if what == "before" else "its control"
             lines.append(
-                f"| {new} | {row['against']}, {role} | {100 * row['difference']:+.1f} points "
+                f"| {new} | {old}, {STEPS[new][old]} | {100 * row['difference']:+.1f} points "
                 f"[{100 * low:+.1f}, {100 * high:+.1f}] | {row['p_value']:.2g} | {spread} |"
             )
     return lines
@@ -190,7 +203,7 @@ def _plot(summary: Mapping[str, Any], path: Path) -> None:
         for place, arm in enumerate(ARMS):
             row = summary["suites"][suite]["arms"][arm]
             low, high = row["ci95"]
-            control = arm in ("repeat", "control")
+            control = arm in CONTROLS
             lengths = [[100 * (row["rate"] - low)], [100 * (high - row["rate"])]]
             axes.bar(place, 100 * row["rate"], color="#b8b8b8" if control else "#3b6fb6", width=0.7)
             axes.errorbar(place, 100 * row["rate"], lengths, color="black", capsize=3)
@@ -199,7 +212,7 @@ def _plot(summary: Mapping[str, Any], path: Path) -> None:
             )
             axes.annotate(f"{100 * row['rate']:.0f} %", (place + 0.06, 100 * high + 1), fontsize=8)
         axes.set_title(title)
-        axes.set_xticks(range(len(ARMS)), [f"{a}\n(control)" if a in ("repeat", "control") else a for a in ARMS])
+        axes.set_xticks(range(len(ARMS)), [f"{a}\n(control)" if a in CONTROLS else a for a in ARMS])
         axes.tick_params(axis="x", labelsize=8)
         axes.set_ylim(0, 108)
     panels[0].set_ylabel("closed-loop success in %, 95 % interval")

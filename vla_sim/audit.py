@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from vla_sim.data.audit.examine import EMPTY, UNFIT, examine
     from vla_sim.data.audit.recorded import EVALUATION
-    from vla_sim.data.audit.sources import open_folder
+    from vla_sim.data.audit.sources import comparable, open_folder
     from vla_sim.errors import UserError
 
     if options.pictures < 0:
@@ -66,7 +66,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.evaluation:
         sets += open_folder(options.evaluation, EVALUATION)
     show = _progress if sys.stderr.isatty() else None
-    audit = examine(sets, with_pictures=options.pictures > 0, most_pictures=max(1, options.pictures), on_progress=show)
+    audit = examine(
+        comparable(sets), with_pictures=options.pictures > 0, most_pictures=max(1, options.pictures), on_progress=show
+    )
     if show:
         print("\r\033[K", end="", file=sys.stderr)
     print(text_of(audit))

@@ -145,7 +145,7 @@ def _collect_lerobot(
     jobs: Sequence[RecordingJob],
 ) -> int:
     """Episodes are kept aside as HDF5 until their turn comes: the data set has them in order."""
-    from vla_sim.data.lerobot import LeRobotWriter, lowest_fps
+    from vla_sim.data.lerobot import LeRobotWriter, is_finished, lowest_fps
     from vla_sim.data.lerobot_format import repeats
     from vla_sim.data.lerobot_video import check_size
     from vla_sim.data.seed_folder import SeedRecording
@@ -160,12 +160,14 @@ def _collect_lerobot(
         check_size(*robot.camera.image_px)
     aside = options.out.with_name(f".{options.out.name}.episodes")
     plan = {**plan, "fps": fps, "video": not options.images}
-    if options.out.exists() and any(options.out.iterdir()):
-        return _already_there(options.out, aside, plan, len(jobs))
+    if is_finished(options.out, plan):
+        discard_folder(aside)
+        print(f"{options.out}: {len(jobs)} episodes were complete already")
+        return 0
     aside.parent.mkdir(parents=True, exist_ok=True)
     with (
         EpisodeStore(aside, plan) as store,
-        LeRobotWriter(options.out, fps, robot.name, not options.images, resume=True) as writer,
+        LeRobotWriter(options.out, fps, robot.name, not options.images, resume=True, plan=plan) as writer,
     ):
         progress = Progress(jobs, store, setup)
         written = len(writer)
@@ -184,27 +186,6 @@ def _collect_lerobot(
         fill(store, jobs, setup, shape, workers=options.workers, on_entry=on_entry)
     progress.end(options.out)
     discard_folder(aside)
-    return 0
-
-
-def _already_there(out: Path, aside: Path, plan: dict[str, object], episodes: int) -> int:
-    """What a run leaves that was killed after its data set had appeared is cleared away; anything else is refused."""
-    from vla_sim.data.lerobot import clear_finished
-    from vla_sim.data.store import MANIFEST_FILE, EpisodeStore
-    from vla_sim.data.writing import discard_folder
-    from vla_sim.errors import UserError
-
-    taken = UserError(f"{out} is complete already, or holds other files; choose a new folder")
-    if not (aside / MANIFEST_FILE).exists():
-        clear_finished(out)
-        discard_folder(aside)
-        raise taken
-    with EpisodeStore(aside, plan) as store:
-        if len(store.entries) != episodes:
-            raise taken
-        clear_finished(out)
-        discard_folder(aside)
-    print(f"{out}: {episodes} episodes were complete already")
     return 0
 
 

@@ -184,8 +184,11 @@ def _refuse_others(options: argparse.Namespace, source_format: str) -> None:
 
 
 def _to_lerobot(options: argparse.Namespace, source: _Source, plan: dict[str, Any]) -> int:
-    from vla_sim.data.lerobot import LeRobotWriter, lowest_fps
+    from vla_sim.data.lerobot import LeRobotWriter, is_finished, lowest_fps
 
+    if is_finished(options.out, plan):
+        print("it was complete already")
+        return source.count
     first = source.load(0)
     fps = lowest_fps(first.step_s) if options.fps is None else options.fps
     robot = options.robot or source.robot or "serbot"

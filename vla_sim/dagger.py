@@ -52,7 +52,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seed", type=int, default=0, help="number of the run: of worlds, batches and mixing")
     made.add_argument("--workers", type=int, default=2, help="processes that drive, and threads that learn")
     steering = made.add_argument_group("who steers")
-    steering.add_argument("--episodes", type=int, default=200, help="of each round (default %(default)s)")
+    steering.add_argument(
+        "--episodes",
+        type=int,
+        default=200,
+        help="of each round; 0: none, a control that only trains longer (default %(default)s)",
+    )
     steering.add_argument(
         "--beta",
         default="exponential:0.5",

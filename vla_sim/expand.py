@@ -17,7 +17,7 @@ from vla_sim.learning.driving import Progress, add_choice, add_drive_options, ch
 if TYPE_CHECKING:
     from vla_sim.data.episode import Plain
     from vla_sim.data.seed_folder import SeedRecording
-    from vla_sim.data.store import Entry, EpisodeStore
+    from vla_sim.data.store import Entry
     from vla_sim.learning.expansion import ExpansionPlan
     from vla_sim.learning.filling import FileShape
 
@@ -148,12 +148,6 @@ def _fill(
         fill(store, plan.jobs, setup, shape, workers=options.workers, on_entry=progress)
         store.finish()
         progress.end(options.out)
-        _say_kept(store)
-
-
-def _say_kept(store: EpisodeStore) -> None:
-    kept = sum(not entry.facts.get("simulated") or "source" in entry.facts for entry in store.entries.values())
-    print(f"{kept} recordings kept, {len(store.entries) - kept} drives added")
 
 
 def _keep(recording: SeedRecording, index: int, options: argparse.Namespace, sha256: str) -> Entry:

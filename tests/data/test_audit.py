@@ -12,6 +12,7 @@ from seed_files import ACTIONS
 from seed_like import LEFT, RIGHT, SENTENCES, room, varied_actions, write_drive, write_repeated, write_varied
 
 from vla_sim.audit import main
+from vla_sim.convert import main as convert
 from vla_sim.data.lerobot import LeRobotWriter
 
 UNFIT, FINE, BAD_INPUT = 1, 0, 2
@@ -51,6 +52,17 @@ def test_a_set_without_faults_is_fine(tmp_path, capsys):
     assert found["verdict"]["level"] == "no fault found"
     assert found["verdict"]["reasons"] == []
     assert found["episodes"] == 40
+
+
+def test_sets_of_both_formats_are_compared_with_one_another(tmp_path, capsys):
+    write_varied(tmp_path / "sets" / "recorded", 12)
+    converted = ["--from", tmp_path / "sets" / "recorded", "--out", tmp_path / "sets" / "lerobot"]
+    assert convert([*map(str, converted), "--format", "lerobot", "--images"]) == 0
+    capsys.readouterr()
+    _, _, found = audit(capsys, tmp_path / "sets", "--pictures", 0)
+    assert found["episodes"] == 24
+    assert finding(found, "corrupt")["severity"] == "good"
+    assert finding(found, "duplicate_sequences")["severity"] != "good"
 
 
 def test_findings_are_ranked_the_worst_first_and_the_page_shows_them(tmp_path, capsys):
@@ -122,12 +134,13 @@ def test_damaged_recordings_are_named_with_their_fault_and_the_others_audited(tm
     write_varied(tmp_path / "set", 12)
     victim = sorted((tmp_path / "set").iterdir())[5]
     damage(victim)
-    code, _, found = audit(capsys, tmp_path / "set", "--pictures", 0)
+    code, lines, found = audit(capsys, tmp_path / "set", "--pictures", 0)
     assert code == FINE
     assert found["episodes"] == 11
     assert [b["name"] for b in found["broken"]] == [victim.stem]
     assert "Traceback" not in found["broken"][0]["reason"]
     assert finding(found, "corrupt")["title"] == "1 of 12 episodes cannot be read or used"
+    assert any("->" in line and f"{victim.stem}: " in line for line in lines)
 
 
 def test_a_recording_that_is_being_written_is_said_to_be_locked(tmp_path, capsys):

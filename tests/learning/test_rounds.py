@@ -115,6 +115,18 @@ def test_without_demonstrations_the_expert_gives_some_first(policy, tmp_path, pr
     assert manifest(tmp_path, 1)["seeds"] == [4, 7]
 
 
+def test_rounds_of_no_episodes_learn_on_from_the_demonstrations_alone(policy, tmp_path, pretend):
+    pretend(10, 30)
+    run = rounds(policy, tmp_path, rounds=1, episodes=0)
+    (entry,) = run.run()
+    assert entry["accepted"]
+    config = json.loads((run.policy_of("round_01") / "clip_lstm" / "config.json").read_text())
+    assert (config["training"]["episodes"], config["training"]["steps"]) == (8, 4)
+    assert not (tmp_path / "data").exists()
+    with pytest.raises(UserError, match="nothing to learn from"):
+        Rounds(plan(policy, episodes=0), tmp_path / "none", [], {}, CONFIG, say=lambda line: None).run()
+
+
 def test_a_run_that_is_complete_does_nothing_more(policy, tmp_path, pretend):
     pretend(10, 30, 31, 40)
     entries = rounds(policy, tmp_path).run()

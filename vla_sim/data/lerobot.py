@@ -2,6 +2,6 @@
 
 from vla_sim.data.lerobot_format import lowest_fps
 from vla_sim.data.lerobot_reader import LeRobotReader, LeRobotRecording
-from vla_sim.data.lerobot_writer import LeRobotWriter, clear_finished
+from vla_sim.data.lerobot_writer import LeRobotWriter, is_finished
 
-__all__ = ["LeRobotReader", "LeRobotRecording", "LeRobotWriter", "clear_finished", "lowest_fps"]
+__all__ = ["LeRobotReader", "LeRobotRecording", "LeRobotWriter", "is_finished", "lowest_fps"]

@@ -22,6 +22,8 @@ EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.par
 INFO_PATH, STATS_PATH, TASKS_PATH = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
 # Ours, ignored by LeRobot: one JSON line an episode with what the format has no place for.
 FACTS_PATH = "meta/vla_sim.jsonl"
+# Ours too: what the set was made from.
+PLAN_PATH = "meta/vla_sim_plan.json"
 
 CAMERA = "observation.image"
 STATE, ACTION, EXPERT = "observation.state", "action", "expert_action"

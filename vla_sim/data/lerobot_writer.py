@@ -32,6 +32,7 @@ from vla_sim.data.lerobot_format import (
     EXPERT,
     FACTS_PATH,
     INFO_PATH,
+    PLAN_PATH,
     STATE,
     STATS_PATH,
     SUCCESS,
@@ -366,6 +367,10 @@ class LeRobotWriter:
         lines = [{"episode_index": i} | {k: f[k] for k in kept} for i, f in enumerate(self._facts)]
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         (whole / FACTS_PATH).write_text(text, encoding="utf-8")
+        if self._plan:
+            (whole / PLAN_PATH).write_text(
+                json.dumps(self._plan, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
 
     def _info(self) -> dict[str, Any]:
         return {
@@ -426,6 +431,28 @@ def clear_finished(root: Path) -> None:
     part = root.resolve().with_name(f".{root.name}.part")
     if root.exists() and ((part / "finished").exists() or not part.exists()):
         discard_folder(part)
+
+
+def is_finished(root: Path, plan: Mapping[str, Any]) -> bool:
+    """Whether a whole data set of this plan lies under `root`; what a killed writer left beside it is cleared away.
+
+    Raises:
+        UserError: something else lies there.
+    """
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    clear_finished(root)
+    path = root / PLAN_PATH
+    if not path.is_file():
+        raise UserError(f"{root} holds other files; choose a new or empty folder")
+    try:
+        was = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    changed = differing(was, json.loads(json.dumps(plan)))
+    if changed:
+        raise UserError(f"{root} was made by another plan: {changed}; repeat that plan or choose another folder")
+    return True
 
 
 def _table(columns: Mapping[str, np.ndarray], images: np.ndarray, held: int, features: Features) -> Any:

@@ -196,12 +196,20 @@ class EpisodeStore:
 
 def differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The first differing keys of two plans in words; "" when they are equal."""
-    parts = [
-        f"{key} was {_shown(was.get(key))} and is now {_shown(now.get(key))}"
-        for key in dict.fromkeys([*was, *now])
-        if was.get(key) != now.get(key)
-    ]
+    one, other = _flat(was), _flat(now)
+    keys = [key for key in dict.fromkeys([*one, *other]) if one.get(key) != other.get(key)]
+    # Hashes tell people nothing, unless there is nothing else to tell.
+    keys.sort(key=lambda key: "hash" in key or "sha256" in key)
+    parts = [f"{key} was {_shown(one.get(key))} and is now {_shown(other.get(key))}" for key in keys]
     return "; ".join(parts[:3])
+
+
+def _flat(plan: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Its values by dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in plan.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
 
 
 def _shown(value: Any) -> str:

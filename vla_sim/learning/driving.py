@@ -141,7 +141,9 @@ class Progress:
         outcomes = [str(entry.facts.get("outcome", "")) for entry in self._store.entries.values()]
         driven = [outcome for outcome in outcomes if outcome]
         shares = ", ".join(f"{driven.count(name)} {name}" for name in dict.fromkeys(sorted(driven)))
-        print(f"{self._line()}\n{out}: {len(outcomes)} episodes, {shares}")
+        kept = len(outcomes) - len(driven)
+        counts = f"{kept} recordings kept, {len(driven)} drives added: " if kept else ""
+        print(f"{self._line()}\n{out}: {len(outcomes)} episodes, {counts}{shares or 'none'}")
 
     def _line(self) -> str:
         taken_s = time.perf_counter() - self._begin

@@ -39,7 +39,7 @@ class RoundsPlan:
         policy: name or folder that it starts from.
         rounds: how many.
         scenarios: driven in turns.
-        episodes: gathered in each round.
+        episodes: gathered in each round; 0: none, which is the control that only trains longer.
         schedule, mixing, noise: who steers; see `vla_sim.learning.aggregation`.
         steps, check_every, patience: of the learning of each round.
         choosing, comparing: seeds per scenario by which states of a training, and then rounds, are compared.
@@ -72,14 +72,15 @@ class RoundsPlan:
     embodiment: str = "serbot"
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "episodes"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name, least in (("rounds", 1), ("episodes", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if not 0 < self.level < 1:
             raise UserError(f"level must lie between 0 and 1, got {self.level}")
         if not 0 < self.gathered_share <= 1:
             raise UserError(f"gathered share must lie in 0..1 and not be 0, got {self.gathered_share}")
-        self.worlds(self.rounds)
+        if self.episodes:
+            self.worlds(self.rounds)
 
     def worlds(self, number: int) -> range:
         """Seeds of a round; round 0 are demonstrations."""
@@ -142,6 +143,8 @@ class Rounds:
         """
         self.driver = driver = self._start()
         if not self._demonstrations:
+            if not self.plan.episodes:
+                raise UserError("nothing to learn from: without demonstrations, rounds must gather some episodes")
             self._demonstrate()
         accepted = START
         entries: list[dict[str, Any]] = []
@@ -213,8 +216,10 @@ class Rounds:
             return found
         teacher = self.policy_of(accepted) / driver
         beta = self.plan.schedule.beta(number, self.plan.rounds)
-        gathering = self._gathering(number, name, beta, teacher)
-        fresh = gather(gathering, self.out / "data" / name, workers=self._workers, say=self._say)
+        fresh: list[Sequences] = []
+        if self.plan.episodes:
+            gathering = self._gathering(number, name, beta, teacher)
+            fresh = gather(gathering, self.out / "data" / name, workers=self._workers, say=self._say)
         self._learn(number, accepted, driver, [*self._gathered_before(entries), *fresh])
         verdict = self._judge(name, accepted, driver)
         entry = {
@@ -233,6 +238,8 @@ class Rounds:
     def _gathered_before(self, entries: Sequence[dict[str, Any]]) -> list[Sequences]:
         from vla_sim.learning.aggregation import read_parts
 
+        if not self.plan.episodes:
+            return []
         kept = [entry["round"] for entry in entries if entry["accepted"] or self.plan.keep_dropped]
         return [part for name in kept for part in read_parts(self.out / "data" / name)]
 
@@ -248,9 +255,9 @@ class Rounds:
         fit(trainer, fitting, workers=self._workers, say=lambda line: self._say(f"  {line}"))
 
     def _sampler(self, config: TrainConfig, gathered: Sequence[Sequences]) -> Sampler:
-        share, total = self.plan.gathered_share, sum(self._weights.values())
+        share, total = self.plan.gathered_share if gathered else 0.0, sum(self._weights.values())
         weights = {group: (1 - share) * weight / total for group, weight in self._weights.items()}
-        sampler = Sampler(config, {**weights, GATHERED: share})
+        sampler = Sampler(config, {**weights, **({GATHERED: share} if gathered else {})})
         for part in self._demonstrations:
             sampler.add(part)
         for part in gathered:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from vla_sim.data.audit import balance, information, leakage, pictures, sequences
-from vla_sim.data.audit.findings import Finding, Severity, ranked, some
+from vla_sim.data.audit.findings import SHOWN, Finding, Severity, ranked, some
 from vla_sim.data.audit.pictures import Look
 from vla_sim.data.audit.recorded import Broken, Recorded, RecordedSet
 from vla_sim.data.audit.table import ActionTable
@@ -194,10 +194,16 @@ def _corrupt(broken: list[Broken], readable: int) -> list[Finding]:
             "corrupt",
             Severity.CRITICAL if share >= BROKEN_CRITICAL else Severity.WARNING,
             f"{len(broken)} of {len(broken) + readable} episodes cannot be read or used",
-            text="; ".join(f"{b.name}: {b.reason}" for b in broken[:3]),
-            advice="Record them again or leave them out; the others were audited.",
+            text="; ".join(f"{b.name}: {b.reason}" for b in broken[:SHOWN]),
+            advice=f"{_reasons(broken)}. Record them again or leave them out; the others were audited.",
             weight=share,
             figures={"broken": len(broken), "readable": readable},
             episodes=some([b.name for b in broken]),
         )
     ]
+
+
+def _reasons(broken: Sequence[Broken], most: int = 2) -> str:
+    """The first episodes with what is wrong with each."""
+    told = "; ".join(f"{one.name}: {one.reason}" for one in broken[:most])
+    return told + (f"; and {len(broken) - most} more" if len(broken) > most else "")

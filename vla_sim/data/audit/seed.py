@@ -21,27 +21,29 @@ def split_of(parts: tuple[str, ...], otherwise: str) -> str:
     return EVALUATION if any(part.lower() in EVALUATION_FOLDERS for part in parts) else otherwise
 
 
-def seed_recordings(folder: Path, split: str) -> Iterator[Recorded | Broken]:
+def seed_recordings(folder: Path, split: str, *, twists: bool = False) -> Iterator[Recorded | Broken]:
     """All recordings below a folder, and those that cannot be read with the reason.
 
     Args:
         folder: searched with what is below it.
         split: of recordings in whose path no folder names one.
+        twists: actions in m/s and rad/s instead of labels as stored.
     """
     for recording in SeedFolder(folder, SeedReading(unknown_names=True, instruction="file")):
         try:
-            yield _FromSeed(recording, split_of(recording.path.relative_to(folder).parts[:-1], split))
+            yield _FromSeed(recording, split_of(recording.path.relative_to(folder).parts[:-1], split), twists)
         except UserError as error:
             yield Broken(recording.name, str(error))
 
 
 class _FromSeed:
-    """A seed recording as the audit sees it; actions are labels as stored (1.15 is a full move)."""
+    """A seed recording as the audit sees it; actions are labels as stored (1.15 is a full move), or twists."""
 
-    def __init__(self, recording: SeedRecording, split: str) -> None:
+    def __init__(self, recording: SeedRecording, split: str, twists: bool) -> None:
         self._recording = recording
         self.name, self.instruction, self.events = recording.name, recording.instruction, recording.events
-        self.actions, self.action_names = recording.steps.actions, recording.columns
+        self.actions = recording.actions() if twists else recording.steps.actions
+        self.action_names = recording.action_names if twists else recording.columns
         self._order = str(recording.facts.ours.get("channel_order", ""))
         said = recording.facts.ours.get("provenance", {})
         known = labels_of(said if isinstance(said, dict) else {})

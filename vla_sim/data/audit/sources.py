@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -129,12 +129,25 @@ def _splits(reader: LeRobotReader, otherwise: str) -> list[str]:
 
 @dataclass(frozen=True)
 class SeedSet:
-    """A folder of the seed robot's HDF5 recordings."""
+    """A folder of the seed robot's HDF5 recordings.
+
+    Attributes:
+        source: the folder.
+        split: of recordings whose folders name none.
+        twists: actions in m/s and rad/s instead of labels as stored.
+    """
 
     source: Path
     split: str = TRAIN
     kind: str = "seed recordings"
+    twists: bool = False
 
     def __iter__(self) -> Iterator[Recorded | Broken]:
         """See `RecordedSet`."""
-        return seed_recordings(self.source, self.split)
+        return seed_recordings(self.source, self.split, twists=self.twists)
+
+
+def comparable(sets: Sequence[RecordedSet]) -> list[RecordedSet]:
+    """The sets; beside LeRobot sets, whose actions are twists, recordings give twists too instead of labels."""
+    mixed = any(isinstance(one, LeRobotSet) for one in sets)
+    return [replace(one, twists=True) if mixed and isinstance(one, SeedSet) else one for one in sets]
