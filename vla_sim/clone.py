@@ -23,7 +23,8 @@ EPILOG = """A source is a folder of recordings (HDF5), a LeRobot data set, or si
 vla_sim.train or vla_sim.dagger). The weight says how often it is drawn, whatever its size.
 Every --check-every steps the policy drives through worlds of its own (seeds 92000 to 95999, never those of training
 or of evaluations); the best state is kept. Validation loss is recorded beside it.
-The folder OUT gets policy/, best.json, training.jsonl and tensorboard/. Interrupted, it goes on when started again.
+The folder OUT gets policy/ (clip_lstm and clip_mlp on one encoder, and their ensemble), best.json, training.jsonl and
+tensorboard/. Interrupted, it goes on when started again.
 
 examples:
   python -m vla_sim.clone --source real=recordings:0.5 synthetic=data/expanded:0.5 --suite seed --out runs/clone
@@ -41,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--source", nargs="+", required=True, metavar="[NAME=]DIR[:WEIGHT]", help="demonstrations, mixed by weight"
     )
+    made.add_argument("--skip-bad", action="store_true", help="leave recordings out that cannot be read")
     made.add_argument(
         "--policy", default="clip_lstm", help="which is wanted: clip_lstm, clip_mlp or ensemble (default %(default)s)"
     )
@@ -71,16 +73,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    import torch
-
     from vla_sim.data.writing import FolderLock
     from vla_sim.learning.closed_loop import fit
+    from vla_sim.learning.mixtures import parse_sources
     from vla_sim.learning.warm_start import check_driver
 
-    torch.set_num_threads(options.workers)
     options.out = options.out.resolve()
     check_driver(options.policy)
+    parse_sources(options.source)  # what is misspelled is said before anything heavy is loaded
     plan = _fit_plan(options)
+    import torch
+
+    torch.set_num_threads(options.workers)
     with FolderLock(options.out):
         sources, begun = _sources(options)
         learned, checked = zip(
@@ -126,7 +130,8 @@ def _sources(options: argparse.Namespace) -> tuple[list[Source], Beginning]:
     spec = load_embodiment(options.embodiment)
     begun = begin_with(options.start, seed=options.seed) if options.start else begin_afresh(spec, seed=options.seed)
     shape = Shape(begun.model.config.image_px, begun.action_names, spec.control_s, options.keep_still)
-    return [open_source(s, shape, options.out / "sources" / s.name) for s in parse_sources(options.source)], begun
+    specs, skip = parse_sources(options.source), options.skip_bad
+    return [open_source(s, shape, options.out / "sources" / s.name, skip_bad=skip) for s in specs], begun
 
 
 def _trainer(options: argparse.Namespace, begun: Beginning, sources: Sequence[Source]) -> Trainer:

@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="[NAME=]DIR[:WEIGHT]",
         help="demonstrations to keep learning from (default: as many drives of the expert as a round has)",
     )
+    made.add_argument("--skip-bad", action="store_true", help="leave recordings out that cannot be read")
     made.add_argument("--suite", nargs="+", default=[], metavar="NAME", help="suites to drive (default: core)")
     made.add_argument("--scenario", nargs="+", default=[], metavar="NAME", help="scenarios to drive")
     made.add_argument("--embodiment", default="serbot")
@@ -87,13 +88,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from vla_sim.data.writing import FolderLock
+    from vla_sim.learning.mixtures import parse_sources
+
+    options.out = options.out.resolve()
+    parse_sources(options.sources)  # what is misspelled is said before anything heavy is loaded
+    plan = _plan(options)
     import torch
 
-    from vla_sim.data.writing import FolderLock
-
     torch.set_num_threads(options.workers)
-    options.out = options.out.resolve()
-    plan = _plan(options)
     with FolderLock(options.out):
         rounds = _rounds(options, plan)
         entries = rounds.run()
@@ -136,12 +139,12 @@ def _rounds(options: argparse.Namespace, plan: RoundsPlan) -> Rounds:
     from vla_sim.learning.rounds import Rounds
     from vla_sim.learning.warm_start import begin_with
 
-    config = _config(options)
+    config, begun = _config(options), begin_with(plan.policy)
     _check_plan(options, plan, config)
-    begun = begin_with(plan.policy)
     shape = Shape(begun.model.config.image_px, begun.action_names, load_embodiment(plan.embodiment).control_s)
     specs = parse_sources(options.sources)
-    sources = [open_source(spec, shape, options.out / "sources" / spec.name) for spec in specs]
+    skip = options.skip_bad
+    sources = [open_source(spec, shape, options.out / "sources" / spec.name, skip_bad=skip) for spec in specs]
     parts = [part for source in sources for part in source.named()]
     weights = mixture_weights(sources) if sources else {}
     return Rounds(plan, options.out, parts, weights, config, workers=options.workers)
@@ -178,21 +181,22 @@ def _report(options: argparse.Namespace, plan: RoundsPlan, rounds: Rounds, entri
     accepted = [entry["round"] for entry in entries if entry["accepted"]]
     last = accepted[-1] if accepted else START
     document: dict[str, Any] = {"format": 1, "rounds": entries, "last_accepted": last, "driver": rounds.driver}
-    if options.report_episodes:
+    if options.report_episodes and accepted:
         seeds = range(REPORTING, REPORTING + options.report_episodes)
         exam = Exam(plan.scenarios, seeds, plan.embodiment, instruction_set="eval")
         driven = {
             name: exam.drive(
                 rounds.policy_of(name) / rounds.driver, options.out / name / "report", workers=options.workers
             )
-            for name in dict.fromkeys([START, last])
+            for name in (START, last)
         }
         verdict = judge(driven[last], driven[START], level=plan.level)
         document["report"] = {"seeds": [seeds[0], seeds[-1]], **verdict.to_json()}
         print(f"held-out worlds, {last} against {START}: {verdict.overall.text()}")
     policy = _keep_last(options.out, rounds.policy_of(last), last) / rounds.driver
     write_whole(options.out / "report.json", (json.dumps(document, indent=1) + "\n").encode())
-    print(f"{len(accepted)} of {len(entries)} rounds accepted; the policy is {policy}")
+    kept = "" if accepted else " (as it began)"
+    print(f"{len(accepted)} of {len(entries)} rounds accepted; the policy is {policy}{kept}")
 
 
 def _keep_last(out: Path, policies: Path, name: str) -> Path:

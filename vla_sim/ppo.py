@@ -50,7 +50,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seed", type=int, default=0, help="number of the run (default %(default)s)")
     made.add_argument("--threads", type=int, default=1, help="of torch (default %(default)s; more seldom pays)")
     ends = made.add_argument_group("how long; whatever comes first")
-    ends.add_argument("--steps", type=int, default=1_000_000, help="control steps in all (default %(default)s)")
+    ends.add_argument(
+        "--steps", type=int, default=1_000_000, help="control steps in all, rounded up to rollouts (%(default)s)"
+    )
     ends.add_argument("--minutes", type=float, default=math.inf, help="of wall clock in all (default: no limit)")
     tuning = made.add_argument_group("learning (defaults depend on the kind)")
     tuning.add_argument("--lanes", type=int, help="worlds side by side (16; features 8)")
@@ -81,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
     import torch
 
     from vla_sim.data.writing import FolderLock
-    from vla_sim.learning.reinforcement import Reinforcement
+    from vla_sim.learning.reinforcement import Reinforcement, line
 
     _check(options)
     torch.set_num_threads(options.threads)
@@ -90,6 +92,8 @@ def _run(options: argparse.Namespace) -> int:
     with FolderLock(options.out), Reinforcement(plan, options.out) as run:
         run.train(options.steps, options.minutes, _say)
         folder = run.export()
+        if run.curve:
+            _say(line(run.curve[-1]))
         _say(f"{run.model.num_timesteps:,} steps in {run.seconds / 60:.1f} min; the policy is {folder}")
         if options.publish:
             _publish(options.out, folder, options.publish / f"ppo_{plan.kind}")

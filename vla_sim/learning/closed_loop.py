@@ -162,8 +162,9 @@ class Look:
 
     def line(self) -> str:
         """For people."""
-        losses = "".join(f", {name} {value:.4f}" for name, value in self.losses.items())
-        return f"step {self.step}: success {self.success:.1%} ({self.successes} of {self.episodes}){losses}"
+        losses = ", ".join(f"{name} {value:.3g}" for name, value in self.losses.items())
+        validation = f"; validation: {losses}" if losses else ""
+        return f"step {self.step}: success {self.success:.1%} ({self.successes} of {self.episodes}){validation}"
 
 
 def fit(

@@ -59,6 +59,8 @@ class SourceSpec:
         name, equals, place = text.partition("=")
         if not equals:
             name, place = "", text
+        elif not name:
+            raise UserError(f"source {text!r}: its name is empty (write NAME=DIR:WEIGHT)")
         place, weight = _split_weight(place)
         folder = Path(place)
         if not folder.is_dir():
@@ -187,13 +189,16 @@ def mixture_weights(sources: Iterable[Source]) -> dict[str, float]:
     return {group: weight / total for group, weight in weights.items()}
 
 
-def open_source(spec: SourceSpec, shape: Shape, cache: Path, *, say: Callable[[str], None] = print) -> Source:
+def open_source(
+    spec: SourceSpec, shape: Shape, cache: Path, *, skip_bad: bool = False, say: Callable[[str], None] = print
+) -> Source:
     """The episodes of a source.
 
     Args:
         spec: where it lies.
         shape: what the network needs.
         cache: folder for its shrunk pictures.
+        skip_bad: leave recordings out that cannot be read, and name them on stderr.
         say: told what it holds.
 
     Raises:
@@ -203,7 +208,7 @@ def open_source(spec: SourceSpec, shape: Shape, cache: Path, *, say: Callable[[s
     if rounds:
         source = Source(spec, [_checked_round(read_round(folder), folder, shape) for folder in rounds])
     else:
-        source = _converted(spec, shape, cache)
+        source = _converted(spec, shape, cache, skip_bad)
     note = f", {source.left_out} still first frames left out" if source.left_out else ""
     say(f"{spec.name}: {source.episodes} episodes, {source.frames} steps from {spec.folder}{note}")
     return source
@@ -220,8 +225,12 @@ def _checked_round(part: Sequences, folder: Path, shape: Shape) -> Sequences:
     return part
 
 
-def read_episodes(folder: Path) -> Iterator[Episode]:
+def read_episodes(folder: Path, *, skip_bad: bool = False) -> Iterator[Episode]:
     """Episodes of a folder of recordings or of a LeRobot data set, one at a time.
+
+    Args:
+        folder: of either.
+        skip_bad: leave recordings out that cannot be read.
 
     Raises:
         UserError: it is neither, or one cannot be read.
@@ -232,12 +241,13 @@ def read_episodes(folder: Path) -> Iterator[Episode]:
         yield from LeRobotReader(folder)
     else:
         from vla_sim.data.seed_folder import SeedFolder
+        from vla_sim.learning.driving import readable
 
-        for recording in SeedFolder(folder):
+        for recording in readable(SeedFolder(folder), skip=skip_bad):
             yield recording.load()
 
 
-def _converted(spec: SourceSpec, shape: Shape, cache: Path) -> Source:
+def _converted(spec: SourceSpec, shape: Shape, cache: Path, skip_bad: bool) -> Source:
     """A source whose pictures are shrunk into the cache first, unless they are there."""
     index = cache / INDEX
     key = {"folder": str(spec.folder.resolve()), "shape": json.loads(json.dumps(vars(shape)))}
@@ -246,17 +256,17 @@ def _converted(spec: SourceSpec, shape: Shape, cache: Path) -> Source:
         if {name: known.get(name) for name in key} != key:
             raise UserError(f"{cache}: was made from {known.get('folder')} otherwise; choose another folder")
     else:
-        left_out = _fill_cache(spec, shape, cache)
+        left_out = _fill_cache(spec, shape, cache, skip_bad)
         write_whole(index, (json.dumps({**key, "left_out": left_out}, indent=1) + "\n").encode())
         known = {"left_out": left_out}
     return Source(spec, [read_round(path.parent) for path in sorted(cache.glob(f"part_*/{FACTS}"))], known["left_out"])
 
 
-def _fill_cache(spec: SourceSpec, shape: Shape, cache: Path) -> int:
+def _fill_cache(spec: SourceSpec, shape: Shape, cache: Path, skip_bad: bool) -> int:
     cache.mkdir(parents=True, exist_ok=True)
     sweep_aside(cache)
     left_out = 0
-    for number, episodes in enumerate(_in_parts(read_episodes(spec.folder))):
+    for number, episodes in enumerate(_in_parts(read_episodes(spec.folder, skip_bad=skip_bad))):
         fitted = [fitted_episode(episode, shape) for episode in episodes]
         left_out += sum(still for _, still in fitted)
         target = cache / f"part_{number:03}"

@@ -207,9 +207,9 @@ class Reinforcement:
         self.plan, self.out = plan, out
         self.curve: list[dict[str, float]] = []
         self.seconds = 0.0
+        self._start = Start.of(plan.policy) if plan.kind == FEATURES else None
         self._check_plan()
         sweep_aside(out)
-        self._start = Start.of(plan.policy) if plan.kind == FEATURES else None
         self.env = VecNormalize(
             VecMonitor(make_env(plan, self._start)),
             norm_obs=plan.kind == STATE,

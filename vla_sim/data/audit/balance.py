@@ -112,7 +112,7 @@ def scenarios(table: ActionTable) -> Finding | None:
     severity = Severity.WARNING if uneven else Severity.NOTE if few else Severity.GOOD
     title = f"{len(counts)} scenarios of {least} to {most} episodes"
     if least == most:
-        title = f"{len(counts)} scenarios of {most} episodes each"
+        title = f"{len(counts)} scenarios of {most} episode{'s' if most != 1 else ''} each"
     if len(counts) == 1:
         title = f"one scenario: {common} ({most} episodes)"
     elif uneven:

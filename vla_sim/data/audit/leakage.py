@@ -77,7 +77,7 @@ def _shared_seeds(table: ActionTable, train: np.ndarray, evaluation: np.ndarray)
         len(judged),
         "were simulated from a seed that is in training",
         "no seed is in both splits",
-        "Use seeds from 100000 on for evaluation only.",
+        "Collect both parts with seeds of their own (--seed0), or judge by vla_sim.eval in worlds that no data holds.",
     )
 
 

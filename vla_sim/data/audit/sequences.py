@@ -45,8 +45,9 @@ def duplicates(table: ActionTable) -> tuple[Finding, list[np.ndarray]]:
         severity = Severity.WARNING
     elif distinct < len(table):
         severity = Severity.NOTE
+    other = "other" if len(judged) > 1 else ""
     repeated = " and ".join(
-        f"{same} of {total} {side + ' ' if side else ''}demonstrations"
+        f"{same} of {total} {(side or other) + ' ' if side or other else ''}demonstrations"
         for side, (same, total) in sorted(judged.items(), key=lambda item: -item[1][0] / item[1][1])
         if same / total >= DUPLICATES_WARNING and same > 1
     )
