@@ -212,7 +212,7 @@ def _plot(summary: Mapping[str, Any], path: Path) -> None:
             )
             axes.annotate(f"{100 * row['rate']:.0f} %", (place + 0.06, 100 * high + 1), fontsize=8)
         axes.set_title(title)
-        axes.set_xticks(range(len(ARMS)), [f"{a}\n(control)" if a in CONTROLS else a for a in ARMS])
+        axes.set_xticks(range(len(ARMS)), [f"{a}\n(control)" if a in CONTROLS[:-1] else a for a in ARMS])
         axes.tick_params(axis="x", labelsize=8)
         axes.set_ylim(0, 108)
     panels[0].set_ylabel("closed-loop success in %, 95 % interval")

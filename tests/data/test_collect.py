@@ -141,12 +141,7 @@ def _interrupted(out, workers):
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_interrupted_run_says_so_and_ends_as_an_undisturbed_one(tmp_path, workers):
     out = tmp_path / "set"
-    for _ in range(3):
-        code, said = _interrupted(out, workers)
-        # Python drops an interrupt that comes while it calls back for a dead weak reference: then nothing was stopped.
-        if "Exception ignored" not in said or code != 0:
-            break
-        shutil.rmtree(out)
+    code, said = _interrupted(out, workers)
     assert code == 130, said
     assert said.strip().splitlines()[-1] == "python -m vla_sim.collect: interrupted"
     kept = read_manifest(out).entries
