@@ -58,7 +58,7 @@ class Sizes:
         gate: worlds of each scenario.
         worlds: held-out worlds in all of a suite, spread over its scenarios.
         batch_episodes: of a step.
-        rounds_in: where the rounds, the gate and the control drive: "core" or "home".
+        rounds_in: where the rounds, the gate and the controls drive: "core", or "home" for worlds like the recordings.
         beta: the expert's share of DAgger's rounds, see `vla_sim.dagger`. The textbook's choice without parameters is
             none at all once there are demonstrations.
     """
@@ -72,7 +72,7 @@ class Sizes:
     gate: int = 40
     worlds: int = 200
     batch_episodes: int = 16
-    rounds_in: str = "core"
+    rounds_in: str = "home"
     beta: str = "constant:0"
 
     def scaled(self, scale: float) -> Sizes:
@@ -282,7 +282,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="training seeds (default 0 1 2)")
     made.add_argument("--scale", type=float, default=1.0, help="factor on steps, rounds and worlds, for a try")
     made.add_argument("--workers", type=int, default=3, help="training seeds at a time, one thread each")
-    made.add_argument("--rounds-in", choices=("core", "home"), default="core", help="worlds of rounds and control")
+    made.add_argument(
+        "--rounds-in",
+        choices=("core", "home"),
+        default="home",
+        help="worlds of rounds and control (default %(default)s)",
+    )
     made.add_argument(
         "--beta", default="constant:0", help="the expert's share of DAgger's rounds (default %(default)s)"
     )
