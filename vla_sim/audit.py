@@ -56,12 +56,16 @@ def _run(options: argparse.Namespace) -> int:
     from vla_sim.data.audit.examine import EMPTY, UNFIT, examine
     from vla_sim.data.audit.recorded import EVALUATION
     from vla_sim.data.audit.sources import comparable, open_folder
+    from vla_sim.data.writing import clear_errors
     from vla_sim.errors import UserError
 
     if options.pictures < 0:
         raise UserError(f"--pictures must not be negative, got {options.pictures}")
-    if options.out and options.out.is_file():
-        raise UserError(f"--out {options.out} is a file, not a folder")
+    if options.out:
+        if options.out.is_file():
+            raise UserError(f"--out {options.out} is a file, not a folder")
+        with clear_errors(options.out):  # before the work, not after it
+            options.out.mkdir(parents=True, exist_ok=True)
     sets = open_folder(options.folder)
     if options.evaluation:
         sets += open_folder(options.evaluation, EVALUATION)

@@ -49,13 +49,13 @@ class ExpansionPlan:
         before: recordings by cell.
         added: cell of each simulated drive.
         jobs: the drives.
-        impossible: cells that the simulator's scenarios do not cover.
+        possible: cells that drives can be added to.
     """
 
     before: Counter[Cell]
     added: tuple[Cell, ...]
     jobs: tuple[RecordingJob, ...]
-    impossible: tuple[Cell, ...]
+    possible: tuple[Cell, ...]
 
     @property
     def after(self) -> Counter[Cell]:
@@ -65,11 +65,11 @@ class ExpansionPlan:
     def table(self) -> str:
         """Cells and totals before and after, for people."""
         before, after = self.before, self.after
-        cells = sorted({*after, *self.impossible}, key=_order)
+        cells = sorted({*after, *self.possible}, key=_order)
         width = max(len(str(cell)) for cell in (*cells, "scenario and distance"))
         lines = [f"{'scenario and distance':{width}}  before  after"]
         for cell in cells:
-            note = "  no such simulated world" if cell in self.impossible else ""
+            note = "" if cell in self.possible else "  no such simulated world"
             lines.append(f"{cell!s:{width}}  {before[cell]:6}  {after[cell]:5}{note}")
         for what in ("side", "distance"):
             names = dict.fromkeys(getattr(cell, what) for cell in cells)
@@ -104,14 +104,13 @@ def make_plan(recordings: Iterable[SeedRecording], *, target: int, seed0: int, r
     before = Counter(cell_of(recording) for recording in recordings)
     grid = _grid(before)
     worlds = _Worlds(seed0, robot_radius_m)
-    impossible = tuple(cell for cell in grid if not worlds.possible(cell))
-    open_cells = [cell for cell in grid if cell not in impossible]
+    possible = tuple(cell for cell in grid if worlds.possible(cell))
     missing = target - before.total()
-    if missing > 0 and not open_cells:
+    if missing > 0 and not possible:
         raise UserError("none of the recordings' scenarios can be simulated: " + ", ".join(map(str, before)))
-    added = tuple(_emptiest_first(before, open_cells, max(0, missing)))
+    added = tuple(_emptiest_first(before, possible, max(0, missing)))
     jobs = tuple(worlds.job(before.total() + number, cell) for number, cell in enumerate(added))
-    return ExpansionPlan(before, added, jobs, impossible)
+    return ExpansionPlan(before, added, jobs, possible)
 
 
 def _grid(before: Counter[Cell]) -> list[Cell]:
