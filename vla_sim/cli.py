@@ -24,7 +24,7 @@ def run_command(
 ) -> int:
     """Parse, run, and return the exit code."""
     options = parser.parse_args(arguments)
-    from vla_sim.errors import UserError
+    from vla_sim.errors import FULL_DISK, UserError
 
     try:
         with _sure_interrupts():
@@ -38,8 +38,6 @@ def run_command(
     except BrokenPipeError:
         return INTERRUPTED
     except OSError as error:
-        from vla_sim.data.writing import FULL_DISK
-
         if error.errno not in FULL_DISK:
             raise
         place = f"{error.filename}: " if error.filename else ""

@@ -7,7 +7,6 @@ ever sees half of it. What a killed process left aside is swept away by the next
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,11 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from vla_sim.errors import UserError
+from vla_sim.errors import FULL_DISK, UserError
 
 LOCK_FILE = ".lock"
 ASIDE_SUFFIX = ".part"
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_whole(path: Path, content: bytes) -> None:
