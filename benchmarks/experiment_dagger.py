@@ -275,11 +275,22 @@ def _frames_seen(policies: Path) -> int:
     return int(config["training"]["images_seen"])
 
 
+def read_document(folder: Path, arm: str) -> dict[str, Any]:
+    """The record of an arm, with the language of each sentence that it was told."""
+    document: dict[str, Any] = json.loads((folder / f"{arm}.json").read_text("utf-8"))
+    document["languages"] = {}
+    for suite in document["results"]:
+        lines = (folder / "drives" / f"{arm}_{suite}" / "episodes.jsonl").read_text("utf-8").splitlines()
+        episodes = [json.loads(line) for line in lines]
+        document["languages"][suite] = {(e["scenario"], e["seed"]): e["language"] for e in episodes}
+    return document
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--out", type=Path, default=Path("runs/experiment"), metavar="DIR")
-    made.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="training seeds (default 0 1 2)")
+    made.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], choices=range(3), help="training seeds (all)")
     made.add_argument("--scale", type=float, default=1.0, help="factor on steps, rounds and worlds, for a try")
     made.add_argument("--workers", type=int, default=3, help="training seeds at a time, one thread each")
     made.add_argument(
@@ -309,11 +320,7 @@ def main() -> None:
         return
     begin = time.perf_counter()
     _run_chains(options)
-    documents = [
-        json.loads((options.out / f"seed_{seed}" / f"{arm}.json").read_text("utf-8"))
-        for seed in options.seeds
-        for arm in ARMS
-    ]
+    documents = [read_document(options.out / f"seed_{seed}", arm) for seed in options.seeds for arm in ARMS]
     print(write_report(documents, vars(sizes), options.out, options.docs))
     print(f"{(time.perf_counter() - begin) / 60:.1f} minutes")
 

@@ -62,24 +62,31 @@ def write_report(documents: Documents, sizes: Mapping[str, Any], out: Path, docs
     return text
 
 
-def _successes(documents: Documents, arm: str, suite: str, seed: int | None = None) -> dict[tuple[int, str, int], bool]:
-    """(training seed, scenario, world): success."""
+def _successes(
+    documents: Documents, arm: str, suite: str, seed: int | None = None, language: str = ""
+) -> dict[tuple[int, str, int], bool]:
+    """(training seed, scenario, world): success; of sentences in one language, where one is asked for."""
     return {
         (document["seed"], scenario, world): success
         for document in documents
         if document["arm"] == arm and seed in (None, document["seed"])
         for scenario, world, success in document["results"][suite]
+        if not language or document["languages"][suite][scenario, world] == language
     }
 
 
-def _compare(documents: Documents, new: str, old: str, suite: str) -> dict[str, Any]:
-    """The paired difference. All trainings drive the same worlds, so worlds are resampled with all their trainings."""
-    one, other = (_successes(documents, arm, suite) for arm in (new, old))
-    worlds: dict[tuple[str, int], list[float]] = {}
+def _compare(documents: Documents, new: str, old: str, suite: str, language: str = "") -> dict[str, Any]:
+    """The paired difference.
+
+    All trainings drive the same worlds, and scenarios place things alike from one seed: seeds are resampled with all
+    that was driven in them.
+    """
+    one, other = (_successes(documents, arm, suite, language=language) for arm in (new, old))
+    worlds: dict[int, list[float]] = {}
     by_seed: dict[int, list[float]] = {}
     for (seed, scenario, world), success in one.items():
         difference = float(success) - float(other[seed, scenario, world])
-        worlds.setdefault((scenario, world), []).append(difference)
+        worlds.setdefault(world, []).append(difference)
         by_seed.setdefault(seed, []).append(difference)
     groups = list(worlds.values())
     found = cluster_bootstrap(groups, np.random.default_rng(0), resamples=RESAMPLES)
@@ -119,7 +126,22 @@ def _summary(documents: Documents, suite: str) -> dict[str, Any]:
             },
         }
     steps = {new: {old: _compare(documents, new, old, suite) for old in olds} for new, olds in STEPS.items()}
-    return {"arms": arms, "steps": steps}
+    return {"arms": arms, "steps": steps, "languages": _languages(documents, suite)}
+
+
+def _languages(documents: Documents, suite: str) -> dict[str, Any]:
+    """Rates by the language of the sentence, and what DAgger wins in each; empty where records do not say it."""
+    if any("languages" not in document for document in documents):
+        return {}
+    found: dict[str, Any] = {}
+    for language in sorted({name for document in documents for name in document["languages"][suite].values()}):
+        rows = {arm: _successes(documents, arm, suite, language=language) for arm in ARMS}
+        found[language] = {
+            "worlds": len(rows["dagger"]),
+            "successes": {arm: sum(row.values()) for arm, row in rows.items()},
+            "dagger": {old: _compare(documents, "dagger", old, suite, language) for old in STEPS["dagger"]},
+        }
+    return found
 
 
 def _mean(values: Sequence[bool]) -> float:
@@ -152,9 +174,9 @@ def _markdown(documents: Documents, summary: Mapping[str, Any]) -> str:
         f"{sizes['steps']} steps of cloning, then {sizes['rounds']} rounds of {sizes['round_steps']} steps",
         f"in {WORLDS[sizes['rounds_in']]}, the expert's share of DAgger's drives being {sizes['beta']}.",
         "Held-out worlds (seeds from 100000 on) and held-out phrasings; all trainings drive the same worlds. Intervals",
-        "of rates are Wilson's, those of paired differences resample worlds with all their trainings, and p flips the",
-        f"signs of worlds ({RESAMPLES} draws each). They are about worlds, with the trainings at hand: how far these",
-        f"differ stands beside them, and three are few. Clear of zero means both the interval and p below {LEVEL:g}.",
+        "of rates are Wilson's, those of paired differences resample seeds of worlds with all that drove in them, and",
+        f"p flips the signs of seeds ({RESAMPLES} draws each). They are about worlds, with the trainings at hand: how",
+        f"far these differ stands beside them, and three are few. Clear of zero: the interval, and p below {LEVEL:g}.",
         "",
         "![success of each arm](experiment.png)",
     ]
@@ -162,6 +184,8 @@ def _markdown(documents: Documents, summary: Mapping[str, Any]) -> str:
     for suite, title in sorted(SUITES.items(), key=lambda item: item[0] != sizes["rounds_in"]):
         values = summary["suites"][suite]
         lines += ["", f"## {title[0].upper()}{title[1:]}", "", *_arm_table(documents, values), "", *_step_table(values)]
+        if values["languages"]:
+            lines += ["", *_language_table(values["languages"])]
         lines += ["", *_demand_table(summary["demand"][suite])]
     lines += ["", *_gate_table(documents)]
     return "\n".join(lines) + "\n"
@@ -193,6 +217,24 @@ def _step_table(values: Mapping[str, Any]) -> list[str]:
                 f"| {new} | {old}, {STEPS[new][old]} | {100 * row['difference']:+.1f} points "
                 f"[{100 * low:+.1f}, {100 * high:+.1f}] | {row['p_value']:.2g} | {spread} |"
             )
+    return lines
+
+
+def _language_table(languages: Mapping[str, Any]) -> list[str]:
+    """Success by the language of the sentence. Recordings and expansion are English; the rounds bring both."""
+    lines = ["| arm | " + " | ".join(f"success, language {name}" for name in languages) + " |"]
+    lines.append("|---|" + "---|" * len(languages))
+    for arm in ARMS:
+        cells = [rate(found["successes"][arm], found["worlds"]) for found in languages.values()]
+        lines.append(f"| {arm} | " + " | ".join(cells) + " |")
+    for old in STEPS["dagger"]:
+        rows = [found["dagger"][old] for found in languages.values()]
+        cells = [
+            f"{100 * row['difference']:+.1f} [{100 * row['difference_ci95'][0]:+.1f}, "
+            f"{100 * row['difference_ci95'][1]:+.1f}], p {row['p_value']:.2g}"
+            for row in rows
+        ]
+        lines.append(f"| dagger over {old} | " + " | ".join(cells) + " |")
     return lines
 
 

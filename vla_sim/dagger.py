@@ -166,8 +166,10 @@ def _check_plan(options: argparse.Namespace, plan: RoundsPlan, config: TrainConf
 
     from vla_sim.learning.closed_loop import keep_plan
 
+    # A linear schedule depends on how many rounds there are.
+    free = [] if plan.schedule.kind == "linear" else ["rounds"]
     facts = {"sources": options.sources, "learning": dataclasses.asdict(config)}
-    keep_plan(options.out, {**plan.to_json(), **facts}, free=["rounds"])
+    keep_plan(options.out, {**plan.to_json(), **facts}, free=free)
 
 
 def _report(options: argparse.Namespace, plan: RoundsPlan, rounds: Rounds, entries: list[dict[str, Any]]) -> None:

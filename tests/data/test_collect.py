@@ -186,7 +186,7 @@ def test_a_lerobot_set_is_never_overwritten(tmp_path, capsys):
     before = contents(tmp_path / "set")
     capsys.readouterr()
     assert collect(tmp_path / "set", "--format", "lerobot", "--images", episodes=3) == 2
-    assert "choose a new folder" in one_line(capsys)
+    assert "choose another folder" in one_line(capsys)
     assert contents(tmp_path / "set") == before
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
@@ -263,9 +263,9 @@ def test_nothing_to_drive_is_said(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--noise", "0.5"], "setup was"),
+        (["--noise", "0.5"], "setup.noise was"),
         (["--episodes", "6"], "jobs was 5 and is now 6"),
-        (["--layout", "nested"], "shape was"),
+        (["--layout", "nested"], "shape.style.layout was"),
     ],
 )
 def test_another_plan_in_the_same_folder_is_refused(five, tmp_path, capsys, options, says):

@@ -215,7 +215,7 @@ def test_recordings_that_changed_are_another_plan(source, tmp_path, capsys):
     write_drive(source, 0, actions=varied_actions(5))
     before = contents(tmp_path / "set")
     assert expand(source, tmp_path / "set", "--copy") == 2
-    assert "another plan: recordings was" in one_line(capsys)
+    assert "another plan: recordings." in one_line(capsys)
     assert contents(tmp_path / "set") == before
 
 

@@ -189,11 +189,29 @@ def test_an_interrupted_reading_goes_on(recordings, tmp_path, monkeypatch):
         patched.setattr(mixtures, "save_round", save_two)
         with pytest.raises(KeyboardInterrupt):
             open_source(SourceSpec("real", recordings), SHAPE, tmp_path / "cache", say=print)
-    assert sorted(p.name for p in (tmp_path / "cache").iterdir()) == ["part_000", "part_001"]
+    assert sorted(p.name for p in (tmp_path / "cache").glob("part_*")) == ["part_000", "part_001"]
     resumed = open_source(SourceSpec("real", recordings), SHAPE, tmp_path / "cache", say=print)
     for one, other in zip(whole.parts, resumed.parts, strict=True):
         assert np.array_equal(one.actions, other.actions)
         assert one.texts == other.texts
+
+
+def test_parts_of_a_killed_run_are_not_mixed_with_episodes_that_came_later(recordings, tmp_path, monkeypatch):
+    monkeypatch.setattr(mixtures, "PART_EPISODES", 2)
+    cache = tmp_path / "cache"
+    spec = SourceSpec("real", recordings)
+    open_source(spec, SHAPE, cache, say=print)
+    (cache / mixtures.INDEX).unlink()  # as a killed run leaves it
+    first = sorted(recordings.glob("*.h5"))[0]
+    first.unlink()
+    changed = open_source(spec, SHAPE, cache, say=print)
+    anew = open_source(spec, SHAPE, tmp_path / "anew", say=print)
+    assert (changed.episodes, anew.episodes) == (4, 4)
+    for one, other in zip(changed.parts, anew.parts, strict=True):
+        assert np.array_equal(one.images, other.images)
+    (recordings / first.name).write_bytes(sorted(recordings.glob("*.h5"))[0].read_bytes())
+    with pytest.raises(UserError, match="or that has changed"):
+        open_source(spec, SHAPE, cache, say=print)
 
 
 def test_a_cache_of_another_folder_is_refused(recordings, tmp_path):

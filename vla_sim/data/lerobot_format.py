@@ -54,6 +54,11 @@ def repeats(step_s: float, fps: int) -> int:
     frames = step_s * fps
     if round(frames) < 1 or abs(frames - round(frames)) > WHOLE * max(1.0, frames):
         lowest = lowest_fps(step_s)
+        if abs(step_s * lowest - round(step_s * lowest)) > WHOLE * max(1.0, step_s * lowest):
+            raise UserError(
+                f"steps of {step_s:g} s are not a whole number of frames at any rate that LeRobot can hold; recordings "
+                "at their own speed (not those of the augmentation speed) can be written"
+            )
         raise UserError(
             f"steps of {step_s:g} s are not a whole number of frames at {fps} fps; use {lowest} or {2 * lowest} fps"
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from vla_sim.learning.recorded import FACTS, read_round, save_round
 PART_EPISODES = 64
 # What cameras give; the network's own size is shrunk from that, as it is when it drives.
 CAMERA_PX = 224
-INDEX = "index.json"
+INDEX, BEGUN = "index.json", "begun.json"
 
 
 @dataclass(frozen=True)
@@ -249,17 +250,34 @@ def read_episodes(folder: Path, *, skip_bad: bool = False) -> Iterator[Episode]:
 
 def _converted(spec: SourceSpec, shape: Shape, cache: Path, skip_bad: bool) -> Source:
     """A source whose pictures are shrunk into the cache first, unless they are there."""
+    from vla_sim.data.store import content_hash
+
     index = cache / INDEX
-    key = {"folder": str(spec.folder.resolve()), "shape": json.loads(json.dumps(vars(shape)))}
+    key = {
+        "folder": str(spec.folder.resolve()),
+        "sha256": content_hash(spec.folder),
+        "shape": json.loads(json.dumps(vars(shape))),
+    }
     if index.exists():
         known = json.loads(index.read_text("utf-8"))
         if {name: known.get(name) for name in key} != key:
-            raise UserError(f"{cache}: was made from {known.get('folder')} otherwise; choose another folder")
+            raise UserError(
+                f"{cache}: was made from {known.get('folder')} otherwise, or that has changed; choose another folder"
+            )
     else:
+        _begin_cache(cache, key)
         left_out = _fill_cache(spec, shape, cache, skip_bad)
         write_whole(index, (json.dumps({**key, "left_out": left_out}, indent=1) + "\n").encode())
         known = {"left_out": left_out}
     return Source(spec, [read_round(path.parent) for path in sorted(cache.glob(f"part_*/{FACTS}"))], known["left_out"])
+
+
+def _begin_cache(cache: Path, key: Mapping[str, Any]) -> None:
+    """Keep the parts that a killed run made of the same episodes, and no others."""
+    begun = cache / BEGUN
+    if not (begun.exists() and json.loads(begun.read_text("utf-8")) == key):
+        shutil.rmtree(cache, ignore_errors=True)
+        write_whole(begun, json.dumps(key).encode())
 
 
 def _fill_cache(spec: SourceSpec, shape: Shape, cache: Path, skip_bad: bool) -> int:

@@ -239,8 +239,11 @@ class Reinforcement:
         if left > 0 and self.seconds < 60 * minutes:
             try:
                 self.model.learn(left, _Watch(self, 60 * minutes, say, save_s), reset_num_timesteps=False)
-            finally:
+            except KeyboardInterrupt:
                 self.save()
+                raise
+            # After any other fault the last good checkpoint stays.
+            self.save()
 
     def save(self) -> None:
         """Write a checkpoint and the curve."""
