@@ -8,8 +8,8 @@ repeat   control of bc200: the same 72, repeated to as many pictures, as many st
 bc200    the 72 expanded to 200 by `vla_sim.expand`
 augment  the 200 with mirroring, shifts, colours and garbled words; its control is bc200: same pictures, same steps
 dagger   augment, then rounds of DAgger with a gate
-longer   augment, then as many rounds and steps with the same gate, and nothing new to learn from
-control  the same, with as many pictures of plain demonstrations in the worlds of DAgger's rounds
+longer   augment, then as many steps as all rounds together, and nothing new to learn from; no gate holds it back
+control  augment, then as many rounds with the same gate, of as many pictures of plain demonstrations in their worlds
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.experiment_dagger_report import ARMS, write_report
 from vla_sim.data.writing import FolderLock, write_whole
@@ -34,6 +34,9 @@ from vla_sim.learning.mixtures import Shape, SourceSpec, open_source
 from vla_sim.learning.seeds import CHOOSING, REPORTING
 from vla_sim.scenarios import load_suite
 
+if TYPE_CHECKING:
+    from vla_sim.learning.warm_start import Beginning
+
 # Half the channels of the shipped network: twice as fast, and 200 episodes do not need more.
 SIZES: dict[str, Any] = {"channels": (16, 32, 48), "fused_channels": 64}
 PLAIN: dict[str, Any] = {"mirror": 0.0, "jitter": 0.0, "shift_px": 0, "vary_words": 0.0}
@@ -42,6 +45,8 @@ KINDS = ("1box_vert", "1box_hori", "2box_vert", "2box_hori")
 # The worlds that the recordings are from, without distances.
 HOME = tuple(f"{kind}_{side}" for kind in KINDS for side in SIDES)
 SEED_STRIDE = 30_000
+# Lower than that of cloning: what is trained on is already good.
+ROUNDS_RATE = 7e-4
 # Worlds of the recordings, of the expansion, of the rounds: from the first seed of a training seed on.
 RECORDED, EXPANDED = 25_000, 26_000
 DRIVER = "clip_lstm"
@@ -61,6 +66,8 @@ class Sizes:
         rounds_in: where the rounds, the gate and the controls drive: "core", or "home" for worlds like the recordings.
         beta: the expert's share of DAgger's rounds, see `vla_sim.dagger`. The textbook's choice without parameters is
             none at all once there are demonstrations.
+        language: of the recordings and of what expands them: "en", "ko", or "both". Rounds, control and held-out worlds
+            always bring both, so with one language alone they teach the other.
     """
 
     recordings: int = 72
@@ -74,6 +81,12 @@ class Sizes:
     batch_episodes: int = 16
     rounds_in: str = "home"
     beta: str = "constant:0"
+    language: str = "both"
+
+    @property
+    def spoken(self) -> str | None:
+        """The one language of the recordings, if it is one."""
+        return None if self.language == "both" else self.language
 
     def scaled(self, scale: float) -> Sizes:
         """For a try: fewer steps, rounds and worlds; the recordings stay."""
@@ -120,7 +133,7 @@ class Chain:
             "bc200": lambda: self._clone("bc200", self._expanded(), PLAIN),
             "augment": lambda: self._clone("augment", self._expanded(), {}),
             "dagger": lambda: self._rounds("dagger"),
-            "longer": lambda: self._rounds("longer"),
+            "longer": self._longer,
             "control": lambda: self._rounds("control"),
         }
         for name in ARMS:
@@ -163,7 +176,8 @@ class Chain:
             RecordingJob(i, layouts[i % len(layouts)], self.first + RECORDED + i % len(layouts))
             for i in range(self.sizes.recordings)
         ]
-        setup, shape = RecordingSetup(keys=True, language="en"), FileShape(SeedStyle(channel_order="bgr"), True)
+        setup = RecordingSetup(keys=True, language=self.sizes.spoken)
+        shape = FileShape(SeedStyle(channel_order="bgr"), True)
         with EpisodeStore(folder, {"kind": "recordings", **plan_of(setup, shape, jobs)}) as store:
             fill(store, jobs, setup, shape, workers=1)
             store.finish()
@@ -182,7 +196,9 @@ class Chain:
 
         self._recorded()
         folder = self.out / "expanded"
-        arguments = f"--target-episodes {self.sizes.expanded} --seed0 {self.first + EXPANDED} --keys --language en"
+        arguments = f"--target-episodes {self.sizes.expanded} --seed0 {self.first + EXPANDED} --keys"
+        if self.sizes.spoken:
+            arguments += f" --language {self.sizes.spoken}"
         places = ["--from", str(self.out / "recordings"), "--out", str(folder)]
         if not (folder / "done").exists():
             if expand.main([*places, *arguments.split(), "--workers", "1"]):
@@ -202,24 +218,40 @@ class Chain:
         return TrainConfig(batch_episodes=self.sizes.batch_episodes, where_weight=0.0, seed=self.seed, **changes)
 
     def _clone(self, name: str, parts: list[Sequences], changes: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
-        from vla_sim.learning.behaviour_cloning import Trainer
         from vla_sim.learning.warm_start import begin_afresh
 
         begun = begin_afresh(self.robot, seed=self.seed, **SIZES)
-        config = self._config(**changes)
+        return self._fitted(name, begun, parts, self._config(**changes), self.sizes.steps)
+
+    def _longer(self) -> tuple[Path, dict[str, Any]]:
+        """The clone, trained on in one stretch."""
+        from vla_sim.learning.warm_start import begin_with
+
+        begun = begin_with(str(self.out / "augment" / "policy" / DRIVER))
+        config = replace(self._config(learning_rate=ROUNDS_RATE), seed=self.seed * 1000 + 1)
+        folder, facts = self._fitted(
+            "longer", begun, self._expanded(), config, self.sizes.rounds * self.sizes.round_steps
+        )
+        return folder, {**facts, "frames": 0}
+
+    def _fitted(
+        self, name: str, begun: Beginning, parts: list[Sequences], config: TrainConfig, steps: int
+    ) -> tuple[Path, dict[str, Any]]:
+        from vla_sim.learning.behaviour_cloning import Trainer
+
         trainer = Trainer(begun.model, begun.tokenizer, config, self.out / name)
         trainer.source = Sampler(config, {group: 1.0 for part in parts for group in part.groups})
         for part in parts:
             trainer.add(part)
         # One look at the end: all arms take all their steps.
         exam = Exam(HOME[:2], CHOOSING[:2])
-        folder = fit(trainer, FitPlan(self.sizes.steps, self.sizes.steps, 0, exam, DRIVER), say=_nothing, curves=False)
+        folder = fit(trainer, FitPlan(steps, steps, 0, exam, DRIVER), say=_nothing, curves=False)
         frames = sum(int(part.mask.sum()) for part in parts)
-        facts = {"steps": self.sizes.steps, "episodes": trainer.source.episodes, "frames": frames}
+        facts = {"steps": steps, "episodes": trainer.source.episodes, "frames": frames}
         return folder, {**facts, "frames_seen": _frames_seen(folder)}
 
     def _rounds(self, name: str) -> tuple[Path, dict[str, Any]]:
-        """DAgger, the same with nothing new, or with the expert alone at the wheel until there are as many pictures."""
+        """DAgger, or the same with the expert alone at the wheel until there are as many pictures."""
         from vla_sim.learning.aggregation import Schedule
         from vla_sim.learning.rounds import START, Rounds, RoundsPlan
 
@@ -229,7 +261,7 @@ class Chain:
             rounds=sizes.rounds,
             scenarios=self.core if sizes.rounds_in == "core" else HOME,
             # The expert's drives are shorter: more of them make as many pictures.
-            episodes=sizes.round_episodes * {"dagger": 1, "longer": 0, "control": 8}[name],
+            episodes=sizes.round_episodes * (8 if control else 1),
             stride=sizes.round_episodes * 8,
             frames=tuple(self._gathered("dagger")) if control else (),
             schedule=Schedule.parse("constant:1" if control else sizes.beta),
@@ -241,7 +273,7 @@ class Chain:
         )
         parts = self._expanded()
         weights = {group: 1.0 for part in parts for group in part.groups}
-        config = self._config(learning_rate=7e-4)
+        config = self._config(learning_rate=ROUNDS_RATE)
         rounds = Rounds(plan, self.out / name, parts, weights, config, say=self._say)
         entries = rounds.run()
         accepted = [entry["round"] for entry in entries if entry["accepted"]]
@@ -302,6 +334,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--beta", default="constant:0", help="the expert's share of DAgger's rounds (default %(default)s)"
     )
+    made.add_argument(
+        "--language", choices=("both", "en", "ko"), default="both", help="of recordings and expansion (default both)"
+    )
     made.add_argument("--docs", type=Path, metavar="DIR", help="also put table and plot there, e.g. docs")
     made.add_argument("--only", type=int, help=argparse.SUPPRESS)
     return made
@@ -310,7 +345,9 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     options = parser().parse_args()
     options.out = options.out.resolve()
-    sizes = replace(Sizes(), rounds_in=options.rounds_in, beta=options.beta).scaled(options.scale)
+    sizes = replace(Sizes(), rounds_in=options.rounds_in, beta=options.beta, language=options.language).scaled(
+        options.scale
+    )
     if options.only is not None:
         import torch
 
@@ -334,7 +371,7 @@ def _run_chains(options: argparse.Namespace) -> None:
     try:
         while waiting or running:
             while waiting and len(running) < options.workers:
-                chosen = ["--rounds-in", options.rounds_in, "--beta", options.beta]
+                chosen = ["--rounds-in", options.rounds_in, "--beta", options.beta, "--language", options.language]
                 arguments = [*chosen, "--scale", str(options.scale), "--only", str(waiting.pop(0))]
                 running.append(subprocess.Popen([*command, *arguments], env=one_thread))
             failed = [process for process in running if process.poll() not in (None, 0)]

@@ -168,11 +168,12 @@ def _markdown(documents: Documents, summary: Mapping[str, Any]) -> str:
     lines = [
         "# Does DAgger help, or only more training?",
         "",
-        f"Made by `python -m benchmarks.experiment_dagger --rounds-in {sizes['rounds_in']}`; what each arm is stands "
-        "in its docstring.",
+        f"Made by `python -m benchmarks.experiment_dagger --rounds-in {sizes['rounds_in']} "
+        f"--language {sizes['language']}`; what each arm is stands in its docstring.",
         f"{len(seeds)} training seeds, each with recordings, weights and batches of its own; "
         f"{sizes['steps']} steps of cloning, then {sizes['rounds']} rounds of {sizes['round_steps']} steps",
-        f"in {WORLDS[sizes['rounds_in']]}, the expert's share of DAgger's drives being {sizes['beta']}.",
+        f"in {WORLDS[sizes['rounds_in']]}, the expert's share of DAgger's drives being {sizes['beta']}. Language of",
+        f"recordings and expansion: {sizes['language']}; of rounds, control and held-out worlds: both.",
         "Held-out worlds (seeds from 100000 on) and held-out phrasings; all trainings drive the same worlds. Intervals",
         "of rates are Wilson's, those of paired differences resample seeds of worlds with all that drove in them, and",
         f"p flips the signs of seeds ({RESAMPLES} draws each). They are about worlds, with the trainings at hand: how",
@@ -221,7 +222,7 @@ def _step_table(values: Mapping[str, Any]) -> list[str]:
 
 
 def _language_table(languages: Mapping[str, Any]) -> list[str]:
-    """Success by the language of the sentence. Recordings and expansion are English; the rounds bring both."""
+    """Success by the language of the sentence. Rounds bring both languages, recordings those they were made in."""
     lines = ["| arm | " + " | ".join(f"success, language {name}" for name in languages) + " |"]
     lines.append("|---|" + "---|" * len(languages))
     for arm in ARMS:

@@ -75,11 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from vla_sim.data.writing import FolderLock
     from vla_sim.learning.closed_loop import fit
+    from vla_sim.learning.driving import check_counts
     from vla_sim.learning.mixtures import parse_sources
     from vla_sim.learning.warm_start import check_driver
 
     options.out = options.out.resolve()
     check_driver(options.policy)
+    check_counts(options, "steps", "batch_episodes")
     parse_sources(options.source)  # what is misspelled is said before anything heavy is loaded
     plan = _fit_plan(options)
     import torch

@@ -89,9 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from vla_sim.data.writing import FolderLock
+    from vla_sim.learning.driving import check_counts
     from vla_sim.learning.mixtures import parse_sources
 
     options.out = options.out.resolve()
+    check_counts(options, "rounds", "steps", "batch_episodes")
     parse_sources(options.sources)  # what is misspelled is said before anything heavy is loaded
     plan = _plan(options)
     import torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -58,17 +59,17 @@ def _finding(code: str, shared: Sequence[str], total: int, what: str, fine: str,
     )
 
 
-def _seed(recorded: Recorded) -> tuple[str, str] | None:
+def _world(recorded: Recorded) -> tuple[str, str] | None:
+    """Scenario and seed; the world of a seed is the same under both sides, so these are left out."""
     seed = recorded.labels.get("seed")
-    return None if seed is None else (str(recorded.labels.get("scenario", "")), str(seed))
+    words = str(recorded.labels.get("scenario", "")).split("_")
+    return None if seed is None else ("_".join(w for w in words if w not in ("left", "right")), str(seed))
 
 
 def _shared_seeds(table: ActionTable, train: np.ndarray, evaluation: np.ndarray) -> Finding:
-    known = {_seed(table.recorded[i]) for i in train} - {None}
-    # The world of a seed is the same under both sides, so the seed alone counts.
-    numbers = {key[1] for key in known if key}
-    judged = [table.recorded[i] for i in evaluation if _seed(table.recorded[i])]
-    shared = [r.name for r in judged if str(r.labels["seed"]) in numbers]
+    known = {_world(table.recorded[i]) for i in train} - {None}
+    judged = [table.recorded[i] for i in evaluation if _world(table.recorded[i])]
+    shared = [r.name for r in judged if _world(r) in known]
     if not judged:
         return Finding("leaked_seeds", Severity.NOTE, "evaluation episodes carry no seeds", weight=0.1)
     return _finding(
@@ -76,7 +77,7 @@ def _shared_seeds(table: ActionTable, train: np.ndarray, evaluation: np.ndarray)
         shared,
         len(judged),
         "were simulated from a seed that is in training",
-        "no seed is in both splits",
+        "no world is in both splits",
         "Collect both parts with seeds of their own (--seed0), or judge by vla_sim.eval in worlds that no data holds.",
     )
 
@@ -98,12 +99,14 @@ def _shared_sequences(table: ActionTable, train: np.ndarray, evaluation: np.ndar
         f"no action sequence is in both splits ({len(near)} evaluation episodes are nearly equal to one)",
         "Split by scene or recording day, not by episode.",
     )
-    return Finding(
-        **{
-            **vars(finding),
-            "figures": {**finding.figures, "identical": share_known, "nearly": len(near)},
-        }
-    )
+    known = (share_known + len(near)) / len(evaluation)
+    severity, title, advice = finding.severity, finding.title, finding.advice
+    if severity is Severity.GOOD and known >= LEAK_CRITICAL:
+        severity, advice = Severity.WARNING, "Split by scene or recording day, not by episode."
+        title = f"{share_known + len(near)} of {len(evaluation)} evaluation episodes nearly repeat one of training"
+    figures = {**finding.figures, "identical": share_known, "nearly": len(near)}
+    weight = max(finding.weight, known)
+    return replace(finding, severity=severity, title=title, advice=advice, figures=figures, weight=weight)
 
 
 def _shared_pictures(looks: Sequence[Look]) -> list[Finding]:
@@ -124,7 +127,7 @@ def _shared_pictures(looks: Sequence[Look]) -> list[Finding]:
             shared,
             len(evaluation),
             "begin with a picture that is (nearly) in training",
-            "no first picture is in both splits",
+            f"no first picture is in both splits ({len(train)} and {len(evaluation)} looked at)",
             "Split by scene or recording day, not by episode.",
         )
     ]

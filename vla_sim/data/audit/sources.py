@@ -88,10 +88,11 @@ class _FromLeRobot:
         self.name, self.instruction = recording.name, recording.instruction
         self.actions, self.action_names = actions, names
         self.events = tuple(recording.facts["events"]) if recording.facts.get("events") else None
-        known = {"split": split, "channel_order": RGB}
+        said = recording.facts.get("provenance", {})
+        known = {"split": split_of((str(said.get("split", "")),), split), "channel_order": RGB}
         if recording.outcome:
             known["outcome"] = recording.outcome.value
-        self.labels: Mapping[str, str] = {**known, **labels_of(recording.facts.get("provenance", {}))}
+        self.labels: Mapping[str, str] = {**labels_of(said), **known}
 
     def image(self, t: int) -> np.ndarray:
         """See `Recorded`."""
