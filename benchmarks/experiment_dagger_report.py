@@ -252,7 +252,7 @@ def _gate_table(documents: Documents) -> list[str]:
     lines = ["## Gates", "", "| arm | training seed | round | beta | verdict |", "|---|---|---|---|---|"]
     for document in documents:
         for entry in document.get("gate", ()):
-            one = Comparison(**{key: entry["overall"][key] for key in ("worlds", "new", "old", "only_new", "only_old")})
+            one = Comparison.from_json(entry["overall"])
             verdict = "accepted" if entry["accepted"] else "dropped"
             worse = f"; worse in {', '.join(entry['forgotten'])}" if entry["forgotten"] else ""
             lines.append(

@@ -80,6 +80,25 @@ def test_barnard_without_contrast_is_one():
     assert stats.barnard(0, 5, 0, 0) == 1.0
 
 
+@pytest.mark.parametrize(("b", "c"), [(0, 0), (1, 0), (8, 0), (5, 3), (40, 22), (300, 240)])
+def test_flipping_the_signs_of_single_pairs_is_mcnemars_test(b, c):
+    assert stats.sign_flip_exact([1] * b + [-1] * c + [0, 0]) == pytest.approx(stats.mcnemar_exact(b, c), rel=1e-9)
+
+
+def test_flipping_the_signs_of_groups_counts_groups():
+    # Of the eight ways to sign 5, 2 and 1, two reach 8; four reach 6.
+    assert stats.sign_flip_exact([5, 2, 1]) == pytest.approx(2 / 8)
+    assert stats.sign_flip_exact([5, 2, -1]) == pytest.approx(4 / 8)
+
+
+def test_the_design_effect_of_equal_members_is_the_size_of_the_group():
+    rng = np.random.default_rng(0)
+    values = rng.integers(-1, 2, 2000).astype(float)
+    assert stats.design_effect([[v] * 4 for v in values]) == pytest.approx(4)
+    assert stats.design_effect([[v] for v in values]) == pytest.approx(1)
+    assert stats.design_effect([[0.0, 0.0], [0.0]]) == 1
+
+
 def test_paired_difference_is_antisymmetric_and_inside_minus_one_to_one():
     forth, back = stats.paired_difference(8, 1, 50), stats.paired_difference(1, 8, 50)
     assert (forth.low, forth.high) == (pytest.approx(-back.high), pytest.approx(-back.low))

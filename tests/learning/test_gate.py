@@ -10,8 +10,8 @@ NAMES = ("obstacle_left", "obstacle_right", "reach_goal")
 
 
 def driven(**wins):
-    """So many successes, from the first world on, of 40 in each scenario."""
-    return {(name, seed): seed < wins[name] for name in NAMES for seed in range(40)}
+    """So many successes, from the first world on, of 40 in each scenario; scenarios share no seed."""
+    return {(name, 40 * i + seed): seed < wins[name] for i, name in enumerate(NAMES) for seed in range(40)}
 
 
 def test_a_policy_that_wins_in_many_worlds_is_accepted():
@@ -59,6 +59,27 @@ def test_a_small_drop_in_one_scenario_of_several_is_not_called_forgotten():
     assert verdict.forgotten == ()
 
 
+def test_worlds_of_one_seed_are_one_witness():
+    """Eight worlds won without a loss would do (p = 0.008), but three seeds prove nothing."""
+    old = {(f"scenario_{i}", seed): False for i in range(8) for seed in range(40)}
+    new = old | {(f"scenario_{i}", 28): True for i in range(5)} | {("scenario_0", 3): True, ("scenario_1", 3): True}
+    new |= {("scenario_0", 9): True}
+    together = judge(new, old)
+    assert together.overall.only_new == 8
+    assert together.overall.p_value == pytest.approx(2 / 2**3)
+    assert not together.accepted
+    assert together.overall.effect > 3
+    apart = Comparison.of(*({(name, i): won for i, ((name, _), won) in enumerate(d.items())} for d in (new, old)))
+    assert apart.p_value == pytest.approx(2 / 2**8)
+    assert apart.effect == pytest.approx(1)
+    assert together.overall.interval.low < apart.interval.low
+
+
+def test_a_comparison_survives_json():
+    one = judge(driven(obstacle_left=40, obstacle_right=30, reach_goal=20), driven(**dict.fromkeys(NAMES, 30))).overall
+    assert Comparison.from_json(one.to_json()) == one
+
+
 def test_policies_that_drove_other_worlds_are_not_compared():
     with pytest.raises(ValueError, match="worlds differ"):
         judge(driven(**dict.fromkeys(NAMES, 3)), {("reach_goal", 0): True})
@@ -66,7 +87,8 @@ def test_policies_that_drove_other_worlds_are_not_compared():
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
 def test_comparing_the_other_way_round_changes_the_sign_only(pairs):
-    new, old = [a for a, _ in pairs], [b for _, b in pairs]
+    new = {(NAMES[i % 3], i // 3): a for i, (a, _) in enumerate(pairs)}
+    old = {(NAMES[i % 3], i // 3): b for i, (_, b) in enumerate(pairs)}
     one, other = Comparison.of(new, old), Comparison.of(old, new)
     assert one.difference == -other.difference
     assert one.p_value == other.p_value

@@ -100,7 +100,7 @@ def newcombe(k1: int, n1: int, k2: int, n2: int, *, confidence: float = 0.95) ->
     )
 
 
-def paired_difference(b: int, c: int, n: int, *, confidence: float = 0.95) -> Interval:
+def paired_difference(b: int, c: int, n: int, *, confidence: float = 0.95, effect: float = 1.0) -> Interval:
     """Interval for p1 - p2 over n pairs (Bonett and Price 2012: Wald with one more in each discordant cell).
 
     Args:
@@ -108,12 +108,13 @@ def paired_difference(b: int, c: int, n: int, *, confidence: float = 0.95) -> In
         c: pairs in which only the second succeeds.
         n: all pairs.
         confidence: two-sided level.
+        effect: of pairs that come in groups, see `design_effect`; the interval is wider by its root.
     """
     if min(b, c) < 0 or b + c > n:
         raise ValueError(f"discordant pairs must be at least 0 and at most n together, got {b} and {c} of {n}")
     first, second = (b + 1) / (n + 2), (c + 1) / (n + 2)
     centre = first - second
-    half = _z(confidence) * math.sqrt((first + second - centre**2) / (n + 2))
+    half = _z(confidence) * math.sqrt(effect * (first + second - centre**2) / (n + 2))
     return Interval(max(-1.0, centre - half), min(1.0, centre + half))
 
 
@@ -124,6 +125,41 @@ def mcnemar_exact(b: int, c: int) -> float:
     n = b + c
     tail = sum(math.comb(n, i) for i in range(min(b, c) + 1))
     return min(1.0, 2 * tail / 2**n)  # integers of any size divide exactly here
+
+
+def sign_flip_exact(sums: Sequence[int]) -> float:
+    """Two-sided exact p value for "either policy might as well have been the other", group by group.
+
+    For paired episodes that come in groups that are not independent inside, such as all episodes of one seed. The sign
+    of every group's sum is flipped in all ways; groups of one pair give McNemar's exact test.
+
+    Args:
+        sums: of each group, episodes that only the first won minus those that only the second won.
+    """
+    sizes = [abs(value) for value in sums if value]
+    reached = abs(sum(sums))
+    # Chances of every possible sum, from -sum(sizes) to sum(sizes).
+    chances = np.ones(1)
+    for size in sizes:
+        wider = np.zeros(len(chances) + 2 * size)
+        wider[: len(chances)] += chances / 2
+        wider[2 * size :] += chances / 2
+        chances = wider
+    distance = np.abs(np.arange(len(chances)) - sum(sizes))
+    return min(1.0, float(chances[distance >= reached].sum()))
+
+
+def design_effect(groups: Sequence[Sequence[float]]) -> float:
+    """How much larger the variance of a mean is because values come in groups (Kish 1965); at least 1.
+
+    Args:
+        groups: values of each group; 1.0 comes back where they do not differ.
+    """
+    values = np.concatenate([np.asarray(group, dtype=float) for group in groups])
+    centred = values - values.mean()
+    alone = float((centred**2).sum())
+    together = sum(float((np.asarray(group, dtype=float) - values.mean()).sum()) ** 2 for group in groups)
+    return max(1.0, together / alone) if alone > 0 else 1.0
 
 
 def barnard(k1: int, n1: int, k2: int, n2: int) -> float:

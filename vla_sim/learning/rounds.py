@@ -223,7 +223,7 @@ class Rounds:
         self._learn(number, accepted, driver, [*self._gathered_before(entries), *fresh])
         verdict = self._judge(name, accepted, driver)
         entry = {
-            "format": 1,
+            "format": 2,
             "round": name,
             "against": accepted,
             "beta": beta,
