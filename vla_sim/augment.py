@@ -73,7 +73,7 @@ def _run(options: argparse.Namespace) -> int:
     from vla_sim.data.seed_folder import SeedFolder, SeedReading
     from vla_sim.data.store import EpisodeStore
     from vla_sim.errors import UserError
-    from vla_sim.learning.augmentation.filling import Setup, jobs_of
+    from vla_sim.learning.augmentation.filling import Setup, first_name, jobs_of
     from vla_sim.learning.augmentation.sheet import check_sheet
     from vla_sim.learning.driving import check_counts, readable
 
@@ -89,7 +89,14 @@ def _run(options: argparse.Namespace) -> int:
         raise UserError(f"--out {options.out} must not lie in the folder of the recordings")
     originals = len(recordings) if options.with_originals else 0
     jobs = jobs_of(recordings, len(recipes), options.copies, first=originals)
-    setup = Setup(options.source, tuple(options.recipe), options.seed, options.embodiment, options.copies)
+    setup = Setup(
+        options.source,
+        tuple(options.recipe),
+        options.seed,
+        options.embodiment,
+        options.copies,
+        first_name([recording.name for recording in recordings[:originals]]),
+    )
     with EpisodeStore(options.out, _plan(options, recordings, jobs)) as store:
         progress = _Progress(originals + len(jobs), store)
         for index, recording in enumerate(recordings[:originals]):

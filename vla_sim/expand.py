@@ -79,6 +79,7 @@ def _run(options: argparse.Namespace) -> int:
     from vla_sim.data.seed_folder import SeedFolder, SeedReading
     from vla_sim.errors import UserError
     from vla_sim.learning.expansion import make_plan
+    from vla_sim.learning.recording import free_clock
 
     check_counts(options, "target_episodes")
     if options.out is None and not options.plan:
@@ -99,6 +100,7 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     if setup.image_px is None:
         setup = replace(setup, image_px=_usual_size(recordings))
+    setup = replace(setup, clock_s=free_clock(recording.path.stem for recording in recordings))
     shape = _shape_like(recordings, options.frames)
     _fill(options, recordings, plan, setup, shape)
     return 0

@@ -271,3 +271,20 @@ def test_an_interrupt_says_so_and_the_next_run_goes_on(source, tmp_path):
     assert expand(source, tmp_path / "set", target=24) == 0
     assert expand(source, tmp_path / "undisturbed", target=24) == 0
     assert contents(tmp_path / "set") == contents(tmp_path / "undisturbed")
+
+
+def test_drives_never_take_the_name_of_a_kept_one(source, tmp_path):
+    """A part of an expanded set is expanded again: its drives count seconds already."""
+    assert expand(source, tmp_path / "first", target=12) == 0
+    kept = [path for path in (tmp_path / "first").glob("episode_2000*.h5") if path.stat().st_nlink == 1]
+    assert len(kept) == 9
+    (tmp_path / "part").mkdir()
+    for path in kept[3:]:
+        shutil.copy2(path, tmp_path / "part")
+    before = contents(tmp_path / "part")
+    assert expand(tmp_path / "part", tmp_path / "second", target=20) == 0
+    after = contents(tmp_path / "second")
+    assert before.items() <= after.items()
+    assert len(after) == 1 + 20
+    assert len({entry.file for entry in read_manifest(tmp_path / "second").entries.values()}) == 20
+

@@ -46,6 +46,13 @@ def test_order_of_arrival_leaves_no_trace(tmp_path):
     assert (tmp_path / "one" / MANIFEST_FILE).read_bytes() == (tmp_path / "other" / MANIFEST_FILE).read_bytes()
 
 
+def test_two_episodes_never_share_a_file(tmp_path):
+    with EpisodeStore(tmp_path / "set", PLAN) as store:
+        put(store, 0)
+        with pytest.raises(UserError, match=r"two episodes would have one file, 0\.bin"):
+            store.add(Entry(1, "episode 1", "0.bin", content_hash(store.folder / "0.bin"), 5, {}))
+
+
 def test_a_torn_last_line_is_not_counted_and_overwritten(tmp_path):
     with EpisodeStore(tmp_path / "set", PLAN) as store:
         put(store, 0)

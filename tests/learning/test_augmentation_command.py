@@ -209,3 +209,16 @@ def test_the_page_and_the_help_describe_every_augmentation(name):
     page = (Path(__file__).parents[2] / "docs" / "augmentation.md").read_text("utf-8")
     assert f"| `{name}` |" in page
     assert f"\n  {name} " in parser().format_help()
+
+
+def test_copies_of_copies_never_take_the_name_of_an_original(folder, tmp_path):
+    assert _augment(folder, tmp_path / "one", "--recipe", "light", "--with-originals") == 0
+    before = _contents(tmp_path / "one")
+    before.pop("manifest.jsonl")
+    assert _augment(tmp_path / "one", tmp_path / "two", "--recipe", "noise", "--with-originals") == 0
+    after = _contents(tmp_path / "two")
+    assert len(before) == 4
+    assert before.items() <= after.items()
+    assert len(after) == 1 + 8
+    assert _augment(tmp_path / "one", tmp_path / "two", "--recipe", "noise", "--with-originals") == 0
+    assert _contents(tmp_path / "two") == after

@@ -131,6 +131,7 @@ class EpisodeStore:
         try:
             sweep_aside(folder)
             self.entries = self._kept(verify)
+            self._files = {entry.file for entry in self.entries.values()}
             self._manifest: IO[bytes] = self._rewritten()
         except BaseException:
             self._lock.release()
@@ -149,10 +150,13 @@ class EpisodeStore:
         """Count an episode whose file is in its place.
 
         Raises:
-            UserError: the disk is full.
+            UserError: another episode has the same file, or the disk is full.
         """
+        if entry.file in self._files:
+            raise UserError(f"{self.folder}: two episodes would have one file, {entry.file}")
         append_line(self._manifest, entry.to_json())
         self.entries[entry.index] = entry
+        self._files.add(entry.file)
 
     def finish(self) -> None:
         """Put the manifest in order.

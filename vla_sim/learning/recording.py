@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -69,6 +69,7 @@ class RecordingSetup:
         keys: whether the steering is rounded to the eight directions of the seed robot's keys.
         language: of the sentences; None draws it.
         renderer: which one draws.
+        clock_s: second from which the names count, so that they differ from those of drives that are there already.
     """
 
     policy: str = EXPERT
@@ -78,6 +79,7 @@ class RecordingSetup:
     keys: bool = False
     language: str | None = None
     renderer: str = "software"
+    clock_s: int = 0
 
     def __post_init__(self) -> None:
         self.robot()
@@ -233,7 +235,7 @@ class Recorder:
                 drive.scene.scenario,
                 distance=distance,
                 pattern="variant",
-                taken=FIRST_TAKEN + timedelta(seconds=drive.job.index),
+                taken=FIRST_TAKEN + timedelta(seconds=self.setup.clock_s + drive.job.index),
             ),
             images=np.stack(drive.images),
             actions=actions.astype(np.float32),
@@ -270,6 +272,19 @@ class Recorder:
             "noise": self.setup.noise,
             "keys": self.setup.keys,
         }
+
+
+def free_clock(names: Iterable[str]) -> int:
+    """The first second of the simulated clock after those that file names of drives carry, see `FIRST_TAKEN`."""
+    seconds = [-1]
+    for name in names:
+        try:
+            taken = datetime.strptime("_".join(name.split("_")[1:3]), "%Y%m%d_%H%M%S")
+        except ValueError:
+            continue  # of a robot, or named by hand
+        if taken.year == FIRST_TAKEN.year:
+            seconds.append(round((taken - FIRST_TAKEN).total_seconds()))
+    return max(seconds) + 1
 
 
 def obstacle_distance(scene: Scene) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,6 +50,7 @@ class Setup:
         seed: of all that is drawn.
         embodiment: robot of recordings that do not say theirs.
         copies: by recipe, for the names.
+        first_name: number of the first copy in its name; more than 0 where copies are copied beside their originals.
     """
 
     root: Path
@@ -56,6 +58,7 @@ class Setup:
     seed: int
     embodiment: str | None
     copies: int
+    first_name: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class CopyMaker:
         yield self._written(made, job, style)
 
     def _written(self, episode: Episode, job: Job, style: SeedStyle) -> Entry:
-        number = job.recipe * self._setup.copies + job.copy
+        number = self._setup.first_name + job.recipe * self._setup.copies + job.copy
         source = str(job.recording.relative_to(self._setup.root))
         facts: dict[str, Plain] = {**episode.provenance, "index": job.index, "augmented_from": source}
         named = replace(episode, name=f"{episode.name}_aug{number:02d}", provenance=facts)
@@ -104,6 +107,12 @@ class CopyMaker:
             entry,
             facts={**entry.facts, "augmented_from": source, TRACE: facts.get(TRACE, "")},
         )
+
+
+def first_name(names: Iterable[str]) -> int:
+    """The first number that no copy among these names has."""
+    numbers = [match.group(1) for name in names if (match := re.search(r"_aug(\d+)$", name))]
+    return max(map(int, numbers), default=-1) + 1
 
 
 def jobs_of(recordings: Sequence[SeedRecording], recipes: int, copies: int, *, first: int) -> list[Job]:
