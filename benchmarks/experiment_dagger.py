@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -356,6 +357,7 @@ def main() -> None:
             Chain(options.out / f"seed_{options.only}", options.only, sizes).run()
         return
     begin = time.perf_counter()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the trainings end with it
     _run_chains(options)
     documents = [read_document(options.out / f"seed_{seed}", arm) for seed in options.seeds for arm in ARMS]
     print(write_report(documents, vars(sizes), options.out, options.docs))

@@ -83,18 +83,27 @@ def learn_by_ppo(arm: str, options: argparse.Namespace) -> tuple[Path, float]:
 def learn_by_dagger(arm: str, options: argparse.Namespace) -> tuple[Path, float]:
     """Policy folder of the last accepted round among those that ended in time, and the minutes of these rounds."""
     out, clock = options.out / arm, options.out / "dagger_clock.json"
-    ended: list[dict[str, Any]] = json.loads(clock.read_text()) if clock.exists() else []
+    kept = json.loads(clock.read_text()) if clock.exists() else {"ended": [], "broken_off": 0.0}
+    ended: list[dict[str, Any]] = kept["ended"]
     while not ended or ended[-1]["minutes"] < options.minutes:
         begin = time.perf_counter()
-        run(
-            *("vla_sim.dagger", "--policy", options.policy, "--suite", options.suite, "--out", str(out)),
-            *("--rounds", str(len(ended) + 1), "--report-episodes", "0", "--seed", str(options.seed)),
-            *("--workers", str(options.threads)),
-        )
-        spent = (time.perf_counter() - begin) / 60 + (ended[-1]["minutes"] if ended else 0.0)
+        before = kept["broken_off"] + (ended[-1]["minutes"] if ended else 0.0)
+        try:
+            run(
+                *("vla_sim.dagger", "--policy", options.policy, "--suite", options.suite, "--out", str(out)),
+                *("--rounds", str(len(ended) + 1), "--report-episodes", "0", "--seed", str(options.seed)),
+                *("--workers", str(options.threads)),
+            )
+        except BaseException:
+            # What an interrupted round did is kept, so its time counts too.
+            kept["broken_off"] += (time.perf_counter() - begin) / 60
+            write_whole(clock, json.dumps(kept, indent=1).encode())
+            raise
+        spent = (time.perf_counter() - begin) / 60 + before
+        kept["broken_off"] = 0.0
         report = json.loads((out / "report.json").read_text())
         ended.append({"minutes": spent, "policy": str(out / report["last_accepted"] / "policy" / report["driver"])})
-        write_whole(clock, json.dumps(ended, indent=1).encode())
+        write_whole(clock, json.dumps(kept, indent=1).encode())
     in_time = [entry for entry in ended if entry["minutes"] <= options.minutes]
     if not in_time:
         print(f"no round of DAgger ended within {options.minutes:g} minutes: the policy it began with counts")

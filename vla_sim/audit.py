@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="episodes whose pictures are looked at, 0 for none (default %(default)s)",
     )
+    made.add_argument("--thorough", action="store_true", help="decode every picture, to find damage in the middle too")
     return made
 
 
@@ -71,7 +72,11 @@ def _run(options: argparse.Namespace) -> int:
         sets += open_folder(options.evaluation, EVALUATION)
     show = _progress if sys.stderr.isatty() else None
     audit = examine(
-        comparable(sets), with_pictures=options.pictures > 0, most_pictures=max(1, options.pictures), on_progress=show
+        comparable(sets),
+        with_pictures=options.pictures > 0 or options.thorough,
+        most_pictures=max(1, options.pictures),
+        thorough=options.thorough,
+        on_progress=show,
     )
     if show:
         print("\r\033[K", end="", file=sys.stderr)

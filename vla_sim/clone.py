@@ -92,6 +92,7 @@ def _run(options: argparse.Namespace) -> int:
         learned, checked = zip(
             *(source.split(options.validation_share, options.seed) for source in sources), strict=True
         )
+        _check_learned(learned, options.validation_share)
         trainer = _trainer(options, begun, learned)
         _check_plan(options, plan, trainer, learned)
         validation = [part for source in checked for part in source.parts]
@@ -148,6 +149,17 @@ def _trainer(options: argparse.Namespace, begun: Beginning, sources: Sequence[So
         for part in source.named():
             trainer.add(part)
     return trainer
+
+
+def _check_learned(sources: Sequence[Source], share: float) -> None:
+    """Something of each source is left to learn from."""
+    from vla_sim.errors import UserError
+
+    for source in sources:
+        if not source.episodes:
+            raise UserError(
+                f"source {source.spec.name}: --validation-share {share:g} leaves no episode to learn from; give less"
+            )
 
 
 def _config(options: argparse.Namespace, begun: Beginning) -> TrainConfig:

@@ -99,7 +99,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     import torch
 
+    from vla_sim.data.writing import FolderLock
+    from vla_sim.learning.driving import check_counts
+
+    check_counts(options)
     torch.set_num_threads(options.workers)
+    with FolderLock(options.out):
+        _train(options)
+    return 0
+
+
+def _train(options: argparse.Namespace) -> None:
+    """All rounds that the folder lacks."""
     begin = time.perf_counter()
     trainer = _trainer(options)
     resumed = trainer.checkpoint.exists()
@@ -118,7 +129,6 @@ def _run(options: argparse.Namespace) -> int:
     if options.publish:
         _publish(options.out / ROUNDS[-1].name, options.publish)
     print(f"done in {(time.perf_counter() - begin) / 60:.1f} minutes: {options.out / ROUNDS[-1].name}")
-    return 0
 
 
 def _trainer(options: argparse.Namespace) -> Trainer:

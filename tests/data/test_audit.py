@@ -195,6 +195,27 @@ def test_damaged_pictures_are_found_when_pictures_are_looked_at(tmp_path, capsys
     assert [b["name"] for b in found["broken"]] == [victim.stem]
 
 
+def test_a_picture_damaged_in_the_middle_is_found_when_every_picture_is_decoded(tmp_path, capsys):
+    write_varied(tmp_path / "set", 12)
+    victim = sorted((tmp_path / "set").iterdir())[5]
+    with h5py.File(victim) as file:
+        where = file["images"].id.get_chunk_info(1).byte_offset
+    content = bytearray(victim.read_bytes())
+    content[where + 4 : where + 40] = b"\xff" * 36
+    victim.write_bytes(content)
+    _, _, found = audit(capsys, tmp_path / "set")
+    assert finding(found, "corrupt")["title"] == "every episode can be read, up to 3 pictures of 12 episodes decoded"
+    _, _, found = audit(capsys, tmp_path / "set", "--thorough")
+    assert [b["name"] for b in found["broken"]] == [victim.stem]
+
+
+def test_leaked_pictures_are_counted_among_all_episodes_though_few_are_looked_at(tmp_path, capsys):
+    write_varied(tmp_path / "train", 24)
+    write_varied(tmp_path / "held", 24)
+    _, _, found = audit(capsys, tmp_path / "train", "--evaluation", tmp_path / "held", "--pictures", 4)
+    assert finding(found, "leaked_pictures")["figures"] == {"shared": 24, "evaluation_episodes": 24, "share": 1.0}
+
+
 # --- faults of pictures -----------------------------------------------------------------------------------------------
 
 

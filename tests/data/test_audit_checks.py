@@ -227,3 +227,56 @@ def test_evaluation_drives_that_training_has_are_found():
 def test_a_handful_of_drives_is_not_judged_by_repetition():
     assert severity([Drive(f"d{i}", swing(0)) for i in range(3)], "duplicate_sequences") == "note"
     assert severity([Drive(f"d{i}", swing(0)) for i in range(3)], "clock_determinism") == "absent"
+
+
+def test_balance_and_repetition_are_asked_of_what_is_learned_from():
+    """Left to learn from and right to evaluate on is no balanced set; equal evaluation drives are nobody's fault."""
+    drives = [d for d in good(120) if d.labels["side"] == "left"]
+    drives += [d for d in good(120, split="evaluation") if d.labels["side"] == "right"]
+    assert severity(drives, "side_balance") == "critical"
+    repeated = good(60) + good(60, split="evaluation")
+    for i, drive in enumerate(repeated[60:]):
+        drive.actions = swing(1000, ("left", "right")[i % 2])
+    assert severity(repeated, "duplicate_sequences") == "good"
+    audit = examine([Drives(repeated)], with_pictures=False)
+    assert (len(audit.table), audit.evaluation) == (60, 60)
+    assert audit.verdict == "no fault found"
+
+
+def test_a_set_that_is_all_for_evaluation_is_audited_all_the_same():
+    drives = good(40, split="evaluation")
+    for drive in drives:
+        drive.actions = swing(1)
+    assert severity(drives, "duplicate_sequences") == "critical"
+
+
+def test_words_that_tell_everything_are_said_to_tell_everything():
+    drives = good(80)
+    for i, drive in enumerate(drives):
+        drive.actions = np.tile([(1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)][i % 4], (12, 1))
+        drive.instruction, drive.labels = f"go {('north', 'west', 'south', 'east')[i % 4]}", {}
+    figures = found(drives, "instruction_information").figures
+    assert figures["instruction_entropy_bits"] == pytest.approx(2)
+    assert figures["bits"] == pytest.approx(2)
+
+
+def test_seeds_of_other_scenarios_are_other_worlds():
+    drives = good(40, seed=0) + good(40, split="evaluation")
+    for i, drive in enumerate(drives):
+        drive.labels["seed"] = i % 40
+        if i >= 40:
+            drive.labels["scenario"] = "bottle_left"
+    assert severity(drives, "leaked_seeds") == "good"
+    for drive in drives[40:]:
+        drive.labels["scenario"] = "box_right"  # the mirrored request in the same world
+    assert severity(drives, "leaked_seeds") == "critical"
+
+
+def test_evaluation_drives_that_nearly_repeat_training_are_a_warning():
+    rng = np.random.default_rng(0)
+    drives = good(40) + good(40, split="evaluation")
+    for drive in drives[40:]:
+        drive.actions = drive.actions + 0.02 * rng.uniform(-1, 1, drive.actions.shape)
+    finding = found(drives, "leaked_sequences")
+    assert finding.severity.value == "warning"
+    assert finding.title == "40 of 40 evaluation episodes nearly repeat one of training"

@@ -145,3 +145,14 @@ def test_pictures_are_squeezed_when_asked(tmp_path, recordings):
     assert convert(recordings, tmp_path / "set", "--format", "lerobot", "--images", "--image-px", "16", "16") == 0
     expected = SeedFolder(recordings, SeedReading(image_px=(16, 16)))[0].load().images
     np.testing.assert_array_equal(LeRobotReader(tmp_path / "set")[0].images, expected)
+
+
+def test_folders_for_evaluation_stay_the_evaluation_split(tmp_path, capsys):
+    from vla_sim.audit import main as audit
+
+    write_varied(tmp_path / "tree" / "train", 12)
+    write_varied(tmp_path / "tree" / "val", 4)
+    assert convert(tmp_path / "tree", tmp_path / "set", "--format", "lerobot", "--images") == 0
+    assert LeRobotReader(tmp_path / "set").info["splits"] == {"train": "0:12", "val": "12:16"}
+    audit([str(tmp_path / "set"), "--pictures", "0"])
+    assert "4 of 4 evaluation episodes repeat an action sequence of training" in capsys.readouterr().out

@@ -287,4 +287,3 @@ def test_drives_never_take_the_name_of_a_kept_one(source, tmp_path):
     assert before.items() <= after.items()
     assert len(after) == 1 + 20
     assert len({entry.file for entry in read_manifest(tmp_path / "second").entries.values()}) == 20
-

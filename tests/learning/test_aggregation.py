@@ -195,3 +195,61 @@ def test_beta_of_one_leaves_the_expert_alone_and_of_zero_the_learner(mixing):
 def test_evaluation_worlds_are_never_gathered():
     with pytest.raises(UserError, match="evaluation seed"):
         gathering(seeds=range(99_999, 100_001)).tasks()
+
+
+class Drifting:
+    """A learner that drives one way whatever it sees."""
+
+    ACTION = (0.3, 0.1)
+
+    def reset(self, mask, seeds):
+        pass
+
+    def act(self, observation):
+        return np.tile(np.array(self.ACTION, np.float32), (len(observation["image"]), 1))
+
+
+def test_labels_are_the_experts_in_every_state_that_the_learner_visits(monkeypatch):
+    """Driven again beside it: what the learner does moves the robot, what the expert would do is learned."""
+    from vla_sim.envs.sampling import SceneSource
+    from vla_sim.envs.vector import NavigateVectorEnv
+    from vla_sim.learning.collecting import LABEL_MARGIN_M, Task, collect_shard
+    from vla_sim.policies import loading
+    from vla_sim.policies.expert import ExpertPolicy
+
+    monkeypatch.setattr(loading, "load_policy", lambda name: Drifting())
+    drives = collect_shard([Task("obstacle_left", 3, learner_share=1.0)], "serbot", "drifting", SIDE_PX)
+    steps = int(drives.mask.sum())
+
+    env = NavigateVectorEnv(1, "obstacle_left", autoreset_mode="Disabled")
+    expert, one = ExpertPolicy(margin_m=LABEL_MARGIN_M), np.array([True])
+    scene = SceneSource("obstacle_left", env.embodiment, "train", None).scene(3)
+    observation, _ = env.reset(options={"reset_mask": one, "scenes": [scene]})
+    expert.reset(one, np.array([3]))
+    wanted = []
+    for _ in range(steps):
+        wanted.append(expert.act(observation, [{**env.lanes[0].info(), "embodiment": env.embodiment}])[0])
+        observation, *_ = env.step(np.array([Drifting.ACTION], np.float32))
+    ended = env.lanes[0].outcome
+    env.close()
+    assert drives.outcomes == [ended.value]
+    np.testing.assert_array_equal(drives.actions[0, :steps], np.array(wanted))
+    assert np.abs(drives.actions[0, :steps] - Drifting.ACTION).max() > 0.1
+
+
+def test_a_part_whose_removal_was_killed_does_not_look_complete(learner, tmp_path, monkeypatch):
+    """The parts of a learner that is no longer meant are renamed away before they are removed."""
+    gather(gathering(learner), tmp_path / "round", say=lambda line: None)
+    (tmp_path / "round" / "manifest.json").unlink()
+
+    def killed(folder, *_, **__):
+        raise KeyboardInterrupt
+
+    other = gathering(learner, beta=0.25)
+    with monkeypatch.context() as patched:
+        patched.setattr("vla_sim.data.writing.shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            gather(other, tmp_path / "round", say=lambda line: None)
+    gather(other, tmp_path / "round", say=lambda line: None)
+    gather(other, tmp_path / "fresh", say=lambda line: None)
+    assert contents(tmp_path / "round") == contents(tmp_path / "fresh")

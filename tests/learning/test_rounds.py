@@ -11,6 +11,7 @@ from loop_fakes import CONFIG, SIDE_PX, successes, tiny_policy, toy
 
 from vla_sim import clone, dagger
 from vla_sim.errors import UserError
+from vla_sim.learning import rounds as module
 from vla_sim.learning.aggregation import Schedule
 from vla_sim.learning.closed_loop import Exam
 from vla_sim.learning.rounds import Rounds, RoundsPlan
@@ -79,19 +80,18 @@ def test_only_rounds_that_win_are_built_upon(policy, tmp_path, pretend):
     assert entries[2]["overall"]["only_new"] == 10
 
 
-def test_a_dropped_round_is_trained_again_from_the_last_accepted_one(policy, tmp_path, pretend):
+def test_a_dropped_round_is_trained_again_from_the_last_accepted_one(policy, tmp_path, pretend, monkeypatch):
     pretend(10, 5, 40)
+    begun_with = []
+    monkeypatch.setattr(
+        module, "begin_with", lambda name, **options: begun_with.append(name) or begin_with(name, **options)
+    )
     run = rounds(policy, tmp_path, rounds=2, gathered_share=1.0, keep_dropped=False)
     run.run()
-    begun = begin_with(str(run.policy_of("round_00") / "clip_lstm"))
-    moved = begin_with(str(run.policy_of("round_02") / "clip_lstm"))
-    other = begin_with(str(run.policy_of("round_01") / "clip_lstm"))
-
-    def distance(a, b):
-        pairs = zip(a.model.backbone.parameters(), b.model.backbone.parameters(), strict=True)
-        return sum(float((x - y).detach().abs().sum()) for x, y in pairs)
-
-    assert 0 < distance(begun, moved) < distance(other, moved) + distance(begun, other)
+    start = str(run.policy_of("round_00") / "clip_lstm")
+    assert begun_with[-2:] == [start, start]  # what the first and the second round learned on from
+    weights = [(run.policy_of(f"round_0{number}") / WEIGHTS).read_bytes() for number in range(3)]
+    assert len(set(weights)) == 3
     config = json.loads((run.policy_of("round_02") / "clip_lstm" / "config.json").read_text())
     assert config["training"]["steps"] == 4
     assert config["training"]["episodes"] == 8 + 4
@@ -161,7 +161,6 @@ class Killed(BaseException):
 @pytest.mark.slow
 def test_killed_at_any_file_a_run_ends_with_the_same_policies(policy, tmp_path, pretend, monkeypatch):
     from vla_sim.learning import aggregation, closed_loop
-    from vla_sim.learning import rounds as module
 
     pretend(10, 30, 31, 40)
     rounds(policy, tmp_path / "whole", rounds=2).run()
@@ -292,6 +291,37 @@ def test_clone_goes_on_from_a_policy_and_refuses_another_plan_in_its_folder(poli
     assert json.loads(lines[-1])["step"] == 4
     assert clone.main([*arguments, "--learning-rate", "1e-4"]) == 2
     assert "was begun with learning" in capsys.readouterr().err
+
+
+def test_clone_says_when_nothing_is_left_to_learn_from(policy, drives, tmp_path, capsys):
+    command = f"--source sim={drives} --start {policy} --validation-share 0.95 --scenario obstacle_left --workers 1"
+    assert clone.main([*command.split(), "--out", str(tmp_path / "out")]) == 2
+    assert "leaves no episode to learn from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["images.npy", "facts.json", "nan"])
+def test_clone_names_drives_that_are_damaged(policy, drives, tmp_path, capsys, damage):
+    folder = drives / "clone"
+    if damage == "nan":
+        actions = np.load(folder / "actions.npy")
+        actions[0, 0] = np.nan
+        np.save(folder / "actions.npy", actions)
+    else:
+        (folder / damage).write_bytes((folder / damage).read_bytes()[:-200])
+    command = f"--source sim={drives} --start {policy} --scenario obstacle_left --workers 1"
+    assert clone.main([*command.split(), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert f"{folder}: its drives cannot be read" in said
+    assert said.count("\n") == 1
+
+
+def test_a_loss_that_is_no_number_ends_the_training_in_one_sentence(policy, drives, tmp_path, capsys):
+    command = f"--source sim={drives} --start {policy} --steps 30 --learning-rate 1e18 --scenario obstacle_left"
+    more = "--batch-episodes 2 --check-every 30 --workers 1"
+    assert clone.main([*command.split(), *more.split(), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "the loss is not a number any more at step" in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.slow

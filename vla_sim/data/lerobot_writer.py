@@ -154,9 +154,9 @@ class LeRobotWriter:
 
     def close(self) -> None:
         """Let go of the folder; complete episodes stay aside for `resume=True`."""
-        self._lock.release()
         if not self._facts and self._part.is_dir():
             shutil.rmtree(self._part)
+        self._lock.release()
 
     # --- episodes -----------------------------------------------------------------------------------------------------
 
@@ -383,7 +383,7 @@ class LeRobotWriter:
             "data_files_size_in_mb": DATA_FILE_MB,
             "video_files_size_in_mb": VIDEO_FILE_MB,
             "fps": self._settings["fps"],
-            "splits": {"train": f"0:{len(self._facts)}"},
+            "splits": _splits([str(facts["provenance"].get("split") or "train") for facts in self._facts]),
             "data_path": DATA_PATH,
             "video_path": VIDEO_PATH if self._settings["video"] else None,
             "features": self._features,
@@ -429,8 +429,13 @@ class LeRobotWriter:
 def clear_finished(root: Path) -> None:
     """Clear away the parts of a data set whose writer died after it had appeared whole under `root`."""
     part = root.resolve().with_name(f".{root.name}.part")
-    if root.exists() and ((part / "finished").exists() or not part.exists()):
-        discard_folder(part)
+    if not root.exists():
+        return
+    if (part / "finished").exists():
+        with FolderLock(part):
+            discard_folder(part)
+    elif not part.exists():
+        discard_folder(part)  # what a killed removal left
 
 
 def is_finished(root: Path, plan: Mapping[str, Any]) -> bool:
@@ -453,6 +458,14 @@ def is_finished(root: Path, plan: Mapping[str, Any]) -> bool:
     if changed:
         raise UserError(f"{root} was made by another plan: {changed}; repeat that plan or choose another folder")
     return True
+
+
+def _splits(names: Sequence[str]) -> dict[str, str]:
+    """Spans of episodes by the split that each came from; one "train" where a split is not in one piece."""
+    starts = [i for i, name in enumerate(names) if i == 0 or name != names[i - 1]]
+    if len({names[start] for start in starts}) < len(starts):
+        return {"train": f"0:{len(names)}"}
+    return {names[start]: f"{start}:{end}" for start, end in zip(starts, [*starts[1:], len(names)], strict=True)}
 
 
 def _table(columns: Mapping[str, np.ndarray], images: np.ndarray, held: int, features: Features) -> Any:

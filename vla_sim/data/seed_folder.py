@@ -33,6 +33,8 @@ LOOKS, LOOK_FRAMES = 48, 3
 # Share of those with a clear look that must contradict the others before a folder counts as mixed, and their least
 # number: single recordings do mislead.
 MIXED_SHARE, MIXED_LEAST = 0.15, 2
+# Names of folders with recordings that are not for learning.
+EVALUATION_FOLDERS = ("val", "valid", "validation", "eval", "evaluation", "test", "heldout", "held_out")
 INSTRUCTION_SOURCES = ("file", "labels", "both")
 
 
@@ -339,12 +341,20 @@ class SeedRecording:
             found |= {"taken": labels.taken.isoformat()} if labels.taken and not self.facts.ours else {}
         if self.side:
             found["side"] = self.side.value
-        if self.facts.attributes.get("split"):
-            found["split"] = str(self.facts.attributes["split"])
+        split = self.facts.attributes.get("split") or self._split_folder
+        if split:
+            found["split"] = str(split)
         if not self.facts.instruction:
             found["instruction_source"] = "labels" if self.instruction else "none"
         proposed = {key: self.facts.metadata[key] for key in ("target", "obstacle") if key in self.facts.metadata}
         return {**found, **proposed, **self._provenance_said()}
+
+    @property
+    def _split_folder(self) -> str:
+        """The name of the folder that says which split it is of; "" where none does."""
+        folders = self.path.relative_to(self.root).parts[:-1] if self.root else ()
+        named = [name.lower() for name in folders if name.lower() in (*EVALUATION_FOLDERS, "train")]
+        return named[0] if named else ""
 
     def _provenance_said(self) -> dict[str, Any]:
         said = self.facts.ours.get("provenance", {})

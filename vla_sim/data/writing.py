@@ -67,7 +67,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 def sweep_aside(folder: Path) -> None:
     """Remove what killed writers left aside; only for who holds the folder's lock."""
-    for left in folder.glob(f".*{ASIDE_SUFFIX}"):
+    for left in (*folder.glob(f".*{ASIDE_SUFFIX}"), *folder.glob(".*.gone")):
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
         else:
@@ -76,7 +76,7 @@ def sweep_aside(folder: Path) -> None:
 
 def discard_folder(folder: Path) -> None:
     """Remove a folder that is whole at one moment and gone at the next, and what a killed removal left of one."""
-    gone = folder.with_name(f"{folder.name}.gone")
+    gone = folder.with_name(f".{folder.name}.gone")  # hidden: nobody takes what is left of it for a part
     shutil.rmtree(gone, ignore_errors=True)
     if folder.exists():
         folder.rename(gone)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from vla_sim.data.store import content_hash
-from vla_sim.data.writing import clear_errors, sweep_aside, whole_folder, write_whole
+from vla_sim.data.writing import clear_errors, discard_folder, sweep_aside, whole_folder, write_whole
 from vla_sim.errors import UserError, suggest
 from vla_sim.learning.batches import Sequences
 from vla_sim.learning.collecting import Task, collect_shard
@@ -212,7 +212,7 @@ def _drive(gathering: Gathering, folder: Path, workers: int) -> None:
     if begun.exists() and json.loads(begun.read_text("utf-8")) != gathering.plan():
         # Parts of another learner (of a training that was begun anew) are no parts of this round.
         for part in folder.glob("part_*"):
-            shutil.rmtree(part)
+            discard_folder(part)
     write_whole(begun, (json.dumps(gathering.plan(), indent=1) + "\n").encode())
     parts = [
         (f"part_{i // PART_EPISODES:03}", tasks[i : i + PART_EPISODES]) for i in range(0, len(tasks), PART_EPISODES)
@@ -243,7 +243,7 @@ def _drop_surplus(gathering: Gathering, folder: Path) -> None:
         found -= int(read_round(folder / name).mask.sum())
         if found < gathering.frames:
             break
-        shutil.rmtree(folder / name)
+        discard_folder(folder / name)
 
 
 class _Driver:

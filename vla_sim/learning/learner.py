@@ -155,7 +155,10 @@ class Learner(ABC):
         self._update_average()
         values = tuple(loss.item() for loss in losses)
         if not all(map(math.isfinite, values)):
-            raise FloatingPointError(f"the loss is not finite at step {self.step}: {values}")
+            raise UserError(
+                f"the loss is not a number any more at step {self.step}: lower the learning rate (--learning-rate), or "
+                "look at the data with vla_sim.audit"
+            )
         return values
 
     def _update_average(self) -> None:

@@ -34,14 +34,17 @@ def read_round(folder: Path) -> Sequences:
     """One round's episodes.
 
     Raises:
-        UserError: it is missing or incomplete.
+        UserError: it is missing, incomplete or damaged, or an action is not a number.
     """
     if not (folder / FACTS).is_file():
         raise UserError(f"{folder} holds no demonstrations: {FACTS} is missing (python -m vla_sim.train makes them)")
-    facts = json.loads((folder / FACTS).read_text("utf-8"))
-    images, actions, goals, mask = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
-    groups = [LOOK if scenario == LOOK else DRIVE for scenario in facts["scenarios"]]
-    return Sequences(images, facts["texts"], actions, np.asarray(mask), groups, np.asarray(goals))
+    try:
+        facts = json.loads((folder / FACTS).read_text("utf-8"))
+        images, actions, goals, mask = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
+        groups = [LOOK if scenario == LOOK else DRIVE for scenario in facts["scenarios"]]
+        return Sequences(images, facts["texts"], actions, np.asarray(mask), groups, np.asarray(goals))
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise UserError(f"{folder}: its drives cannot be read: {error}; gather them again or leave them out") from error
 
 
 def read_rounds(folder: Path) -> list[Sequences]:

@@ -42,6 +42,8 @@ SEEDS_APART = 1000
 CHECKPOINT, CHECKPOINTS = "checkpoint_{:09}", "checkpoint_*"
 MODEL, STATISTICS, PROGRESS = "model.zip", "statistics.json", "progress.json"
 CURVE, PLAN, POLICY = "curve.json", "plan.json", "policy"
+# A point of the curve; None where no episode has ended yet.
+Point = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ class Reinforcement:
 
     def __init__(self, plan: PpoPlan, out: Path) -> None:
         self.plan, self.out = plan, out
-        self.curve: list[dict[str, float]] = []
+        self.curve: list[Point] = []
         self.seconds = 0.0
         self._start = Start.of(plan.policy) if plan.kind == FEATURES else None
         self._check_plan()
@@ -412,23 +414,24 @@ class _Watch(BaseCallback):
             speed = (self.num_timesteps - self._began_at) / (now - self._began)
             self._say(f"{line(point)}, {speed:.0f} steps/s")
 
-    def _point(self) -> dict[str, float]:
+    def _point(self) -> Point:
         episodes, successes = self.model.ep_info_buffer or (), self.model.ep_success_buffer or ()
         return {
             "steps": self.num_timesteps,
             "seconds": round(self._run.seconds, 2),
-            "return": round(float(np.mean([e["r"] for e in episodes])), 4) if episodes else math.nan,
-            "success": round(float(np.mean(successes)), 4) if successes else math.nan,
+            "return": round(float(np.mean([e["r"] for e in episodes])), 4) if episodes else None,
+            "success": round(float(np.mean(successes)), 4) if successes else None,
             "deviation": round(float(self._run.model.policy.log_std.detach().exp().mean()), 4),
         }
 
 
-def line(point: Mapping[str, float]) -> str:
+def line(point: Point) -> str:
     """A point of the curve for people."""
-    return (
-        f"{point['steps']:,} steps, {point['seconds'] / 60:.1f} min: return {point['return']:.2f}, success "
-        f"{point['success']:.0%} of the last 100 episodes (with exploration)"
-    )
+    done = f"{point['steps']:,} steps, {(point['seconds'] or 0) / 60:.1f} min: "
+    if point["return"] is None or point["success"] is None:
+        return f"{done}no episode has ended yet"
+    success = f"success {point['success']:.0%} of the last 100 episodes (with exploration)"
+    return f"{done}return {point['return']:.2f}, {success}"
 
 
 def actor_layers(model: PPO) -> tuple[list[torch.nn.Linear], torch.nn.Linear]:

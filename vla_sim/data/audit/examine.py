@@ -27,7 +27,8 @@ class Audit:
     Attributes:
         sources: folders.
         kinds: their formats.
-        table: actions of the readable episodes; None when there are none.
+        table: actions of the readable episodes to learn from, without the evaluation split; None when there are none.
+        evaluation: readable episodes of the evaluation split.
         findings: the worst first; those of severity GOOD were checked and are fine.
         broken: what could not be read.
         groups: numbers of episodes that share one action sequence, the largest first.
@@ -43,6 +44,7 @@ class Audit:
     groups: tuple[np.ndarray, ...] = ()
     clock: Mapping[str, list[float]] = field(default_factory=dict)
     looks: tuple[Look, ...] = ()
+    evaluation: int = 0
 
     @property
     def verdict(self) -> str:
@@ -77,6 +79,7 @@ class Audit:
             "kinds": list(self.kinds),
             "verdict": {"level": self.verdict, "headline": self.headline, "reasons": self.reasons},
             "episodes": len(self.table) if self.table else 0,
+            "evaluation_episodes": self.evaluation,
             "steps": int(self.table.lengths.sum()) if self.table else 0,
             "findings": [
                 {
@@ -100,15 +103,18 @@ def examine(
     *,
     with_pictures: bool = True,
     most_pictures: int = pictures.MOST_EPISODES,
+    thorough: bool = False,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> Audit:
     """Look at everything.
 
     Args:
-        sets: what to look at; splits are told by the recordings' labels.
+        sets: what to look at; splits are told by the recordings' labels. Whether a policy can learn from the set is
+            asked of what is not for evaluation; of the rest, whether it can be read and what training knows of it.
         with_pictures: decode some pictures too; without, channel order, frozen pictures and shared pictures are not
             checked.
         most_pictures: episodes whose pictures are looked at.
+        thorough: decode every picture of every episode, to find damage in the middle.
         on_progress: called with what is done, how much of it, and of how many (0 when not known).
     """
     sets = list(sets)
@@ -118,7 +124,9 @@ def examine(
     if not recorded:
         nothing = Finding("empty", Severity.CRITICAL, "no episode can be read", weight=9)
         return Audit(sources, kinds, None, (nothing, *_corrupt(broken, 0)), tuple(broken))
-    table = ActionTable.of(recorded)
+    everything = ActionTable.of(recorded)
+    training, held_out = leakage.splits(everything)
+    table = everything.rows(training) if len(training) else everything
     same, groups = sequences.duplicates(table)
     clocked, curves = sequences.clock(table)
     found: list[Finding | None] = [
@@ -135,25 +143,28 @@ def examine(
         balance.lengths(table),
     ]
     looks: list[Look] = []
+    unseen: list[Broken] = []
     if with_pictures:
 
         def shown(done: int, total: int) -> None:
             if on_progress:
                 on_progress("pictures", done, total)
 
-        looks, unseen = pictures.look_at(recorded, most=most_pictures, on_progress=shown)
+        looks, unseen = pictures.look_at(recorded, most=most_pictures, thorough=thorough, on_progress=shown)
         broken += unseen
-        numbers = {id(r): i for i, r in enumerate(recorded)}
-        own_sides = [table.sides[numbers[id(look.recorded)]] for look in looks]
+        sides = {id(one): side for one, side in zip(table.recorded, table.sides, strict=True)}
+        learned_from = [look for look in looks if id(look.recorded) in sides]
         found += [
             pictures.channel_order(looks),
             pictures.damaged_pictures(looks),
-            pictures.picture_tells_side(looks, own_sides),
+            pictures.picture_tells_side(learned_from, [sides[id(look.recorded)] for look in learned_from]),
         ]
-    found += leakage.leakage(table, looks)
-    found += _corrupt(broken, len(recorded))
+    firsts = pictures.first_pictures(recorded, looks) if with_pictures and len(training) and len(held_out) else {}
+    found += leakage.leakage(everything, firsts)
+    found += _corrupt(broken, len(recorded) - len(unseen), len(recorded) if thorough else len(looks), thorough=thorough)
     kept = ranked([f for f in found if f is not None])
-    return Audit(sources, kinds, table, tuple(kept), tuple(broken), tuple(groups), curves, tuple(looks))
+    held = len(held_out) if len(training) else 0
+    return Audit(sources, kinds, table, tuple(kept), tuple(broken), tuple(groups), curves, tuple(looks), held)
 
 
 def _read(
@@ -185,9 +196,11 @@ def _fault(one: Recorded, before: list[Recorded]) -> str | None:
     return None
 
 
-def _corrupt(broken: list[Broken], readable: int) -> list[Finding]:
+def _corrupt(broken: list[Broken], readable: int, decoded: int = 0, *, thorough: bool = False) -> list[Finding]:
     if not broken:
-        return [Finding("corrupt", Severity.GOOD, "every episode can be read")]
+        some_of = "every picture" if thorough else f"up to {pictures.PER_EPISODE} pictures of {decoded} episodes"
+        title = "every episode can be read" + (f", {some_of} decoded" if decoded else "")
+        return [Finding("corrupt", Severity.GOOD, title, figures={"decoded": decoded, "thorough": thorough})]
     share = len(broken) / (len(broken) + readable)
     return [
         Finding(

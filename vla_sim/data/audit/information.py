@@ -23,7 +23,7 @@ def instruction_information(table: ActionTable, *, seed: int = 0) -> Finding:
     """Mutual information of instruction and action at equal frame numbers.
 
     The plug-in estimate of I(instruction; action | frame), averaged over steps, is too high by chance; so episodes are
-    paired with instructions at random, the mean of that is taken off, and its distribution gives the p-value. Whole
+    paired with instructions at random, the mean of that is adjusted for, and its distribution gives the p-value. Whole
     episodes are re-paired because the steps of one are not independent.
     """
     sentences = [r.instruction for r in table.recorded]
@@ -60,7 +60,8 @@ def instruction_information(table: ActionTable, *, seed: int = 0) -> Finding:
     if len(table) < FEWEST_EPISODES:
         return Finding("instruction_information", Severity.NOTE, "too few episodes to say", figures=figures)
     bits, chance, p_value = _permuted(words, table.symbols(coarse=True), seed)
-    excess = max(0.0, bits - chance)
+    # Adjusted for chance as Vinh et al. (2010) do: all that can be told stays all of it.
+    excess = min(entropy, entropy * (bits - chance) / max(entropy - chance, 1e-9)) if bits > chance else 0.0
     figures |= {
         "bits": excess,
         "plug_in_bits": bits,
@@ -85,7 +86,7 @@ def instruction_information(table: ActionTable, *, seed: int = 0) -> Finding:
         "instruction_information",
         severity,
         title,
-        text=f"Mutual information given the frame, corrected by the mean of {PERMUTATIONS} random pairings "
+        text=f"Mutual information given the frame, adjusted for the mean of {PERMUTATIONS} random pairings "
         f"({chance:.2f} bits; p = {p_value:.2g}), averaged over steps; instructions grouped by {by}.",
         advice="Add the sentence that each drive was recorded for."
         if missing

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from vla_sim.data.audit.findings import Finding, Severity, some
-from vla_sim.data.audit.pictures import Look
+from vla_sim.data.audit.pictures import First
 from vla_sim.data.audit.recorded import EVALUATION, TRAIN, Recorded
 from vla_sim.data.audit.sequences import nearly_equal
 from vla_sim.data.audit.table import ActionTable
@@ -22,10 +22,20 @@ MOST_COMPARED = 1000
 FEWEST_SHARED = 1
 
 
-def leakage(table: ActionTable, looks: Sequence[Look]) -> list[Finding]:
-    """Findings about a set with two splits; one note where there is one split only."""
-    splits = np.array([r.labels.get("split", TRAIN) for r in table.recorded])
-    train, evaluation = np.flatnonzero(splits != EVALUATION), np.flatnonzero(splits == EVALUATION)
+def splits(table: ActionTable) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the episodes to learn from, and of those for evaluation."""
+    held_out = np.array([r.labels.get("split") == EVALUATION for r in table.recorded], dtype=bool)
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def leakage(table: ActionTable, firsts: Mapping[str, Sequence[First]]) -> list[Finding]:
+    """Findings about a set with two splits; one note where there is one split only.
+
+    Args:
+        table: of both splits.
+        firsts: first pictures by split; empty where pictures are not looked at.
+    """
+    train, evaluation = splits(table)
     if not len(evaluation) or not len(train):
         return [
             Finding(
@@ -39,7 +49,7 @@ def leakage(table: ActionTable, looks: Sequence[Look]) -> list[Finding]:
     return [
         _shared_seeds(table, train, evaluation),
         _shared_sequences(table, train, evaluation),
-        *_shared_pictures(looks),
+        *_shared_pictures(firsts),
     ]
 
 
@@ -109,17 +119,16 @@ def _shared_sequences(table: ActionTable, train: np.ndarray, evaluation: np.ndar
     return replace(finding, severity=severity, title=title, advice=advice, figures=figures, weight=weight)
 
 
-def _shared_pictures(looks: Sequence[Look]) -> list[Finding]:
-    train = [look for look in looks if look.recorded.labels.get("split", TRAIN) != EVALUATION]
-    evaluation = [look for look in looks if look.recorded.labels.get("split") == EVALUATION]
+def _shared_pictures(firsts: Mapping[str, Sequence[First]]) -> list[Finding]:
+    train, evaluation = firsts.get(TRAIN, ()), firsts.get(EVALUATION, ())
     if not train or not evaluation:
         return []
-    hashes = {look.first_hash for look in train}
-    known = np.stack([look.thumbnail.ravel() for look in train])
+    digests = {first.digest for first in train}
+    known = np.stack([first.thumbnail.ravel() for first in train])
     shared = [
-        look.recorded.name
-        for look in evaluation
-        if look.first_hash in hashes or (np.abs(known - look.thumbnail.ravel()).mean(axis=1) < SAME_SCENE).any()
+        first.name
+        for first in evaluation
+        if first.digest in digests or (np.abs(known - first.thumbnail.ravel()).mean(axis=1) < SAME_SCENE).any()
     ]
     return [
         _finding(

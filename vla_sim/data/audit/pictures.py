@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from vla_sim.data.audit.findings import Finding, Severity, some
-from vla_sim.data.audit.recorded import Broken, Recorded
+from vla_sim.data.audit.recorded import EVALUATION, TRAIN, Broken, Recorded
 from vla_sim.data.channel_order import DECIDED, brownness
 from vla_sim.errors import UserError
 
 # Pictures of one episode that are looked at, and episodes at most (spread evenly).
 PER_EPISODE, MOST_EPISODES = 3, 300
+# First pictures of each split that are compared, where there are two splits.
+MOST_FIRST = 2000
+UNREADABLE = (UserError, OSError, ValueError, IndexError)
 THUMBNAIL_PX = 24
 # A picture whose pixels spread less than this (0..255) shows nothing.
 FLAT = 3.0
 # Share of episodes with clearly blue pictures that makes the order suspicious; higher where files say their order.
 BLUE, BLUE_DECLARED = 0.5, 0.9
-# Episodes whose colours say anything; of fewer no share is taken.
-FEWEST_DECIDED = 4
+# Episodes whose colours say anything; of fewer, or of a smaller share of all, no share is taken.
+FEWEST_DECIDED, LEAST_DECIDED = 4, 0.05
 # Mixed order: share of both kinds, share of blue ones that come so much closer to a brown one when swapped.
 MIXED, MIXED_CLOSER, CLOSER = 0.05, 0.7, 0.6
 # Rooms that differ too much for that: from this share and number of both kinds on, the order may be mixed.
@@ -53,20 +57,73 @@ class Look:
     size_px: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class First:
+    """The first picture of an episode.
+
+    Attributes:
+        name: of the episode.
+        digest: of the picture's bytes, comparable within one process.
+        thumbnail: float32 (THUMBNAIL_PX, THUMBNAIL_PX, 3).
+    """
+
+    name: str
+    digest: int
+    thumbnail: np.ndarray
+
+
 def look_at(
-    recorded: Sequence[Recorded], *, most: int = MOST_EPISODES, on_progress: Callable[[int, int], None] | None = None
+    recorded: Sequence[Recorded],
+    *,
+    most: int = MOST_EPISODES,
+    thorough: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Look], list[Broken]]:
-    """Some pictures of some episodes, and those that cannot be read."""
-    chosen = [recorded[i] for i in np.unique(np.linspace(0, len(recorded) - 1, min(len(recorded), most)).astype(int))]
+    """Some pictures of some episodes, and the episodes with pictures that cannot be read.
+
+    Args:
+        recorded: the episodes.
+        most: of them to look at, spread evenly.
+        thorough: decode every picture of all of them besides.
+        on_progress: called with what is done, of how many.
+    """
+    chosen = _spread(recorded, most)
+    looked_at = {id(one) for one in chosen}
     looks, broken = [], []
-    for number, one in enumerate(chosen):
+    todo = recorded if thorough else chosen
+    for number, one in enumerate(todo):
         try:
-            looks.append(_look(one))
-        except (UserError, OSError, ValueError, IndexError) as error:
+            for t in range(len(one.actions) if thorough else 0):
+                one.image(t)
+            if id(one) in looked_at:
+                looks.append(_look(one))
+        except UNREADABLE as error:
             broken.append(Broken(one.name, str(error)))
         if on_progress:
-            on_progress(number + 1, len(chosen))
+            on_progress(number + 1, len(todo))
     return looks, broken
+
+
+def first_pictures(recorded: Sequence[Recorded], looks: Sequence[Look]) -> dict[str, list[First]]:
+    """First pictures by split, of `MOST_FIRST` episodes each at most; those looked at already are not read again."""
+    known = {id(look.recorded): look for look in looks}
+    found: dict[str, list[First]] = {}
+    for split in (TRAIN, EVALUATION):
+        own = [one for one in recorded if (one.labels.get("split") == EVALUATION) == (split == EVALUATION)]
+        found[split] = []
+        for one in _spread(own, MOST_FIRST):
+            look = known.get(id(one))
+            if look:
+                found[split].append(First(one.name, look.first_hash, look.thumbnail))
+                continue
+            with contextlib.suppress(*UNREADABLE):
+                image = one.image(0)
+                found[split].append(First(one.name, hash(image.tobytes()), thumbnail(image)))
+    return found
+
+
+def _spread(recorded: Sequence[Recorded], most: int) -> list[Recorded]:
+    return [recorded[i] for i in np.unique(np.linspace(0, len(recorded) - 1, min(len(recorded), most)).astype(int))]
 
 
 def _look(recorded: Recorded) -> Look:
@@ -114,7 +171,7 @@ def channel_order(looks: Sequence[Look]) -> Finding | None:
         "declared": sorted(declared),
     }
     names = [look.recorded.name for look, flag in zip(looks, blue, strict=True) if flag]
-    decided = max(int(blue.sum() + brown.sum()), FEWEST_DECIDED)
+    decided = max(int(blue.sum() + brown.sum()), FEWEST_DECIDED, LEAST_DECIDED * len(looks))
     bluish, both = blue.sum() / decided, min(blue.sum(), brown.sum()) / decided
     if both >= MIXED and closer >= MIXED_CLOSER:
         return Finding(

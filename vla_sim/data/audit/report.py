@@ -66,6 +66,8 @@ def _cards(audit: Audit) -> list[tuple[str, str, str]]:
     same, clock = _figures(audit, "duplicate_sequences"), _figures(audit, "clock_determinism")
     told, sides = _figures(audit, "instruction_information"), _figures(audit, "side_balance")
     cards = [("episodes", f"{len(audit.table)}", f"{int(audit.table.lengths.sum())} steps")]
+    if audit.evaluation:
+        cards.append(("for evaluation", f"{audit.evaluation}", "episodes, judged by what training knows of them"))
     cards.append(("different sequences", f"{same['distinct']}", f"of {same['episodes']} episodes"))
     if sides:
         cards.append(("left : right", f"{sides['left']} : {sides['right']}", f"{sides['unknown']} unknown"))

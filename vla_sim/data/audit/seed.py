@@ -10,10 +10,8 @@ import numpy as np
 from vla_sim.data import seed_frames, seed_hdf5
 from vla_sim.data.audit.recorded import EVALUATION, Broken, Recorded, labels_of
 from vla_sim.data.channel_order import RGB, to_rgb
-from vla_sim.data.seed_folder import SeedFolder, SeedReading, SeedRecording
+from vla_sim.data.seed_folder import EVALUATION_FOLDERS, SeedFolder, SeedReading, SeedRecording
 from vla_sim.errors import UserError
-
-EVALUATION_FOLDERS = ("val", "valid", "validation", "eval", "evaluation", "test", "heldout", "held_out")
 
 
 def split_of(parts: tuple[str, ...], otherwise: str) -> str:

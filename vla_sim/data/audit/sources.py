@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from vla_sim.data.audit.recorded import EVALUATION, TRAIN, Broken, Recorded, RecordedSet, labels_of
-from vla_sim.data.audit.seed import EVALUATION_FOLDERS, seed_recordings, split_of
+from vla_sim.data.audit.seed import seed_recordings, split_of
 from vla_sim.data.channel_order import RGB
 from vla_sim.data.lerobot_format import ACTION, INFO_PATH, read_info
 from vla_sim.data.lerobot_reader import LeRobotReader, LeRobotRecording, component_names
-from vla_sim.data.seed_folder import SeedFolder
+from vla_sim.data.seed_folder import EVALUATION_FOLDERS, SeedFolder
 from vla_sim.errors import UserError
 
 # Where sets lie below the folder that is named.
