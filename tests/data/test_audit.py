@@ -198,8 +198,12 @@ def test_damaged_pictures_are_found_when_pictures_are_looked_at(tmp_path, capsys
 def test_a_picture_damaged_in_the_middle_is_found_when_every_picture_is_decoded(tmp_path, capsys):
     write_varied(tmp_path / "set", 12)
     victim = sorted((tmp_path / "set").iterdir())[5]
+    with h5py.File(victim, "a") as file:
+        images = file["images"][:]
+        del file["images"]
+        file.create_dataset("images", data=images, chunks=(1, *images.shape[1:]), compression="gzip")
     with h5py.File(victim) as file:
-        where = file["images"].id.get_chunk_info(1).byte_offset
+        where = file["images"].id.get_chunk_info_by_coord((3, 0, 0, 0)).byte_offset
     content = bytearray(victim.read_bytes())
     content[where + 4 : where + 40] = b"\xff" * 36
     victim.write_bytes(content)
