@@ -220,3 +220,40 @@ def test_events_of_files_are_kept_whatever_they_are(tmp_path):
     with h5py.File(tmp_path / f"{NAME}.h5", "a") as file:
         del file["action_event_types"]
     assert SeedFolder(tmp_path)[0].load().events is None
+
+
+def test_named_members_and_the_side_of_the_proposed_format_are_believed(tmp_path):
+    """Forward speed and yaw rate only, as the proposed format lists them, under a name that says nothing."""
+    path = tmp_path / "first.h5"
+    with h5py.File(path, "w") as file:
+        file["observations/image"] = np.zeros((3, 18, 32, 3), np.uint8)
+        file["observations/instruction"] = "Pass the pot on the right."
+        file["actions/linear_x"], file["actions/angular_z"] = np.ones(3), np.full(3, 0.5)
+        file["metadata/side"] = "right"
+    (recording,) = SeedFolder(tmp_path, SeedReading(unknown_names=True))
+    assert recording.action_names == ("vx", "wz")
+    assert recording.actions().shape == (3, 2)
+    assert recording.side.value == "right"
+
+
+def test_an_empty_sentence_is_no_sentence(tmp_path):
+    path = write_recording(tmp_path / f"{NAME}.h5", instruction="go")
+    with h5py.File(path, "a") as file:
+        del file["language_instruction"]
+        file["language_instruction"] = np.zeros(0, "S16")
+    (recording,) = SeedFolder(tmp_path, SeedReading(instruction="file"))
+    assert recording.instruction == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"states": np.full((6, 3), np.nan, np.float32)}, "states must be finite; step 0 is not"),
+        ({"action_names": ("vx", "vx")}, "action_names must differ"),
+        ({"action_names": (), "actions": np.zeros((5, 0), np.float32), "labels": None}, "at least one"),
+        ({"actions": np.full((5, 2), np.inf, np.float32)}, "actions must be finite"),
+    ],
+)
+def test_an_episode_checks_itself(changes, says):
+    with pytest.raises(ValueError, match=says):
+        episode(**changes)

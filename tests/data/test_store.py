@@ -152,8 +152,10 @@ def test_what_killed_writers_left_aside_is_swept_away(tmp_path):
         pass
     (tmp_path / "set" / ".7.bin.123.part").write_bytes(b"half")
     (tmp_path / "set" / ".8.123.part").mkdir()
+    (tmp_path / "set" / "day_1").mkdir()
+    (tmp_path / "set" / "day_1" / ".9.bin.123.part").write_bytes(b"half")
     with EpisodeStore(tmp_path / "set", PLAN):
-        assert not list((tmp_path / "set").glob(".*.part"))
+        assert not list((tmp_path / "set").rglob(".*.part"))
 
 
 # ------------------------------------------------------------------------------------------------------- full disks

@@ -170,7 +170,22 @@ def test_policies_are_compared_on_equal_worlds_only():
     assert (row["n"], row["only_a"], row["only_b"]) == (3, 2, 0)
     assert row["difference"] == pytest.approx(2 / 3)
     assert row["mcnemar_p"] == mcnemar_exact(2, 0)
+    assert row["p_value"] == pytest.approx(row["mcnemar_p"])
     assert row["difference_ci95"][0] <= row["difference"] <= row["difference_ci95"][1]
+
+
+def test_worlds_of_one_seed_are_one_witness_when_policies_are_compared():
+    """Six worlds won, two seeds: p is a half, not 0.03, and the interval is wider."""
+    a = [make_record(policy="a", scenario=s, seed=n, outcome="success") for s in ("x", "y", "z") for n in (1, 2)]
+    b = [make_record(policy="b", scenario=s, seed=n, outcome="timeout") for s in ("x", "y", "z") for n in (1, 2)]
+    for policy, records in (("a", a), ("b", b)):
+        records += [make_record(policy=policy, scenario="x", seed=n, outcome="success") for n in range(3, 9)]
+    rows = {row["scenario"]: row for row in summarise(a + b, {})["paired"]["policies"]}
+    assert (rows[None]["only_a"], rows[None]["seeds"]) == (6, 8)
+    assert rows[None]["p_value"] == pytest.approx(2 / 2**2)
+    assert rows[None]["mcnemar_p"] == pytest.approx(2 / 2**6)
+    assert rows[None]["design_effect"] > 1.5
+    assert rows["x"]["design_effect"] == pytest.approx(1)
 
 
 def test_policies_without_common_worlds_are_not_compared():

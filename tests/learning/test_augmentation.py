@@ -18,6 +18,12 @@ PAIRS = [
     ("Go to the red cup", "Go to the red cup"),
     ("bright lights, cleft, upright, copyright", "bright lights, cleft, upright, copyright"),
     ("Lee's robot", "Lee's robot"),
+    ("Stop right in front of the box on the left", "Stop right in front of the box on the right"),
+    ("Turn right at the box, then all right", "Turn left at the box, then all right"),
+    ("turn clockwise, not Counterclockwise", "turn counterclockwise, not Clockwise"),
+    ("좌우로 움직이는 경우로", "좌우로 움직이는 경우로"),
+    ("우편함 앞에서 좌로, 상자 우측", "우편함 앞에서 우로, 상자 좌측"),
+    ("시계 방향으로 돌아", "반시계 방향으로 돌아"),
 ]
 
 

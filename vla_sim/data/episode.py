@@ -84,6 +84,8 @@ class Episode:
     def _check_actions(self, what: str, values: np.ndarray) -> None:
         if any(name not in ACTION_NAMES for name in self.action_names):
             self._refuse(f"action_names must be some of {ACTION_NAMES}, got {self.action_names}")
+        if not self.action_names or len(set(self.action_names)) < len(self.action_names):
+            self._refuse(f"action_names must differ and be at least one, got {self.action_names}")
         expected = (len(self.actions), len(self.action_names))
         if values.dtype != np.float32 or values.shape != expected:
             self._refuse(f"{what} must be float32 {expected}, got {values.dtype} {values.shape}")
@@ -96,6 +98,8 @@ class Episode:
         expected = (len(self.images), len(self.state_names))
         if self.states.dtype != np.float32 or self.states.shape != expected:
             self._refuse(f"states must be float32 {expected}, got {self.states.dtype} {self.states.shape}")
+        if not np.isfinite(self.states).all():
+            self._refuse(f"states must be finite; step {int(np.argwhere(~np.isfinite(self.states))[0, 0])} is not")
 
     def _refuse(self, why: str) -> None:
         raise ValueError(f"episode {self.name}: {why}")

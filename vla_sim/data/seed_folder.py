@@ -23,6 +23,7 @@ from vla_sim.data.seed_hdf5 import RawFacts, RawSteps
 from vla_sim.data.seed_names import SeedLabels, parse_name
 from vla_sim.data.writing import ASIDE_SUFFIX
 from vla_sim.errors import UserError, suggest
+from vla_sim.specs import ACTION_NAMES
 from vla_sim.types import Outcome, Side
 
 ENDINGS = (".h5", ".hdf5")
@@ -200,7 +201,7 @@ class SeedRecording:
         """Side on which the obstacle is to be passed."""
         if self.labels:
             return self.labels.side
-        said = str(self._provenance_said().get("side", ""))
+        said = str(self._provenance_said().get("side") or self.facts.metadata.get("side", ""))
         return Side(said) if said in ("left", "right") else None
 
     @property
@@ -230,7 +231,10 @@ class SeedRecording:
     @property
     def action_names(self) -> tuple[str, ...]:
         """Components of its actions as episodes have them."""
-        return self.reading.action_names or tuple(self.facts.ours.get("action_names", ())) or ("vx", "vy")
+        said = self.reading.action_names or tuple(self.facts.ours.get("action_names", ()))
+        if not said and self.facts.layout == seed_hdf5.GROUPS and "vy" not in (self.steps.columns or ("vy",)):
+            said = tuple(name for name in ACTION_NAMES if name in self.columns)  # its members are named: believe them
+        return said or ("vx", "vy")
 
     @property
     def scale(self) -> LabelScale:

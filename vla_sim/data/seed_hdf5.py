@@ -434,8 +434,8 @@ def _metadata(file: Any) -> dict[str, Any]:
 
 def _instruction(file: Any, ours: Mapping[str, Any]) -> str:
     for where in ("language_instruction", "instruction", "observations/instruction"):
-        if where in file:
-            return _texts(file[where])[0]
+        if where in file and (texts := _texts(file[where])):
+            return texts[0]
     return str(ours.get("instruction", ""))
 
 

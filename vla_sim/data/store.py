@@ -129,7 +129,7 @@ class EpisodeStore:
         self._plan = json.loads(json.dumps(plan))
         self._lock = FolderLock(folder)
         try:
-            sweep_aside(folder)
+            sweep_aside(folder, deep=True)
             self.entries = self._kept(verify)
             self._files = {entry.file for entry in self.entries.values()}
             self._manifest: IO[bytes] = self._rewritten()

@@ -65,9 +65,15 @@ def whole_folder(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
 
 
-def sweep_aside(folder: Path) -> None:
-    """Remove what killed writers left aside; only for who holds the folder's lock."""
-    for left in (*folder.glob(f".*{ASIDE_SUFFIX}"), *folder.glob(".*.gone")):
+def sweep_aside(folder: Path, *, deep: bool = False) -> None:
+    """Remove what killed writers left aside; only for who holds the folder's lock.
+
+    Args:
+        folder: where to look.
+        deep: whether to look in the folders below as well.
+    """
+    found = folder.rglob if deep else folder.glob
+    for left in [*found(f".*{ASIDE_SUFFIX}"), *found(".*.gone")]:
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
         else:

@@ -20,14 +20,16 @@ from vla_sim.evaluation.statistics import (
     Interval,
     clopper_pearson,
     cluster_bootstrap,
+    design_effect,
     mcnemar_exact,
     paired_difference,
+    sign_flip_exact,
     stratified_bootstrap,
     wilson,
 )
 from vla_sim.types import Outcome
 
-FORMAT = 1
+FORMAT = 2
 BOOTSTRAP_SEED = 0
 BOOTSTRAP_RESAMPLES = 2000
 
@@ -288,13 +290,18 @@ def _policy_pairs(records: Sequence[EpisodeRecord]) -> list[Row]:
         scenarios = list(dict.fromkeys(scenario for scenario, _ in common))
         for scenario in [None, *scenarios] if len(scenarios) > 1 else scenarios:
             keys = [key for key in common if scenario is None or key[0] == scenario]
-            rows.append(
-                _policy_pair(a, b, scenario, [(by_policy[a][k].success, by_policy[b][k].success) for k in keys])
-            )
+            by_seed: dict[int, list[tuple[bool, bool]]] = {}
+            for key in keys:
+                by_seed.setdefault(key[1], []).append((by_policy[a][key].success, by_policy[b][key].success))
+            rows.append(_policy_pair(a, b, scenario, list(by_seed.values())))
     return rows
 
 
-def _policy_pair(a: str, b: str, scenario: str | None, pairs: Sequence[tuple[bool, bool]]) -> Row:
+def _policy_pair(a: str, b: str, scenario: str | None, groups: Sequence[Sequence[tuple[bool, bool]]]) -> Row:
+    """Two policies; the worlds of one seed, which are alike in several scenarios, are one group."""
+    pairs = [pair for group in groups for pair in group]
+    differences = [[float(x) - float(y) for x, y in group] for group in groups]
+    effect = design_effect(differences)
     only_a = sum(x and not y for x, y in pairs)
     only_b = sum(y and not x for x, y in pairs)
     return {
@@ -305,8 +312,11 @@ def _policy_pair(a: str, b: str, scenario: str | None, pairs: Sequence[tuple[boo
         "only_a": only_a,
         "only_b": only_b,
         "difference": (only_a - only_b) / len(pairs),
-        "difference_ci95": _pair(paired_difference(only_a, only_b, len(pairs))),
+        "difference_ci95": _pair(paired_difference(only_a, only_b, len(pairs), effect=effect)),
+        "p_value": sign_flip_exact([round(sum(group)) for group in differences]),
         "mcnemar_p": mcnemar_exact(only_a, only_b),
+        "seeds": len(groups),
+        "design_effect": effect,
     }
 
 
@@ -376,7 +386,7 @@ def console_table(summary: Mapping[str, Any]) -> str:
             lines.append(
                 f"{pair['a']} against {pair['b']} on {pair['n']} equal worlds: {100 * pair['difference']:+.1f} points "
                 f"[{percent_range(pair['difference_ci95'])}], only {pair['a']} {pair['only_a']}, only {pair['b']} "
-                f"{pair['only_b']}, McNemar p {pair['mcnemar_p']:.2g}"
+                f"{pair['only_b']}, p {pair['p_value']:.2g} over {pair['seeds']} seeds"
             )
     return "\n".join(lines)
 

@@ -45,10 +45,18 @@ KEPT_WORDS = (
     ),
 )
 
-_ENGLISH = re.compile(r"(?<![a-z])(left|right)(?=(?:most|wards?|hand|side)?(?![a-z]))", re.IGNORECASE)
+# Turns of speech in which the word names no side come first and stay as they are.
+_ENGLISH = re.compile(
+    r"\b(?:all right|(?:left|right) (?:away|now|angles?|next to)"
+    r"|(?:stop|halt|park|wait|stand|stands|is|are) (?:left|right) (?:in front|before|behind|there|here))\b"
+    r"|(?<![a-z])(left|right)(?=(?:most|wards?|hand|side)?(?![a-z]))",
+    re.IGNORECASE,
+)
+_TURN = re.compile(r"\b((?:counter|anti)[- ]?)?clockwise\b|(반)?시계\s?방향", re.IGNORECASE)
 _LETTER = re.compile(r"(?<![A-Za-z0-9'])([LR])(?![A-Za-z0-9'])")
 _KOREAN = re.compile(
-    r"(왼|오른)(?=\s?(?:쪽|편|손|켠|방향|길|발|팔))|(좌|우)(?=측|회전|로(?:\s|$)|편|방향)|(?<=최)(좌|우)(?=측|단)"
+    r"(왼|오른)(?=\s?(?:쪽|편|손|켠|방향|길|발|팔))|(?<![좌우])(좌|우)(?=측|회전|방향)"
+    r"|(?<![가-힣])(좌|우)(?=로(?![가-힣])|편(?!함|물|번호|국))|(?<=최)(좌|우)(?=측|단)"
 )
 _NAME_WORD = re.compile(r"(?<![A-Za-z])(left|right)(?![A-Za-z])", re.IGNORECASE)
 _OPPOSITE = {"left": "right", "right": "left", "l": "r", "r": "l", "왼": "오른", "오른": "왼", "좌": "우", "우": "좌"}
@@ -63,8 +71,19 @@ def mirror_text(text: str) -> str:
     'Pass the rightmost box on its Left, 오른쪽으로'
     """
     for pattern in (_ENGLISH, _LETTER, _KOREAN):
-        text = pattern.sub(lambda match: _cased(_OPPOSITE[match[0].lower()], like=match[0]), text)
-    return text
+        text = pattern.sub(_other_side, text)
+    return _TURN.sub(_other_turn, text)
+
+
+def _other_side(match: re.Match[str]) -> str:
+    return _cased(_OPPOSITE[match[0].lower()], like=match[0]) if any(match.groups()) else match[0]
+
+
+def _other_turn(match: re.Match[str]) -> str:
+    found = match[0]
+    if "계" in found:
+        return found.removeprefix("반") if match[2] else f"반{found}"
+    return _cased("clockwise" if match[1] else "counterclockwise", like=found)
 
 
 def _cased(word: str, *, like: str) -> str:
