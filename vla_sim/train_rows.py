@@ -69,6 +69,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from vla_sim.data.writing import FolderLock
+
+    if options.cards:
+        return _write_cards(options)
+    with FolderLock(options.out):
+        _train(options)
+    return 0
+
+
+def _train(options: argparse.Namespace) -> None:
+    """Backbones, rows and ensembles that the folder lacks."""
     import torch
 
     from vla_sim.learning.backbones import train_backbone
@@ -76,8 +87,6 @@ def _run(options: argparse.Namespace) -> int:
     from vla_sim.learning.row_training import RowTraining
     from vla_sim.learning.rows import ROWS, row
 
-    if options.cards:
-        return _write_cards(options)
     names = options.rows or list(ROWS)
     needed = {part for name in names for part in BACKBONES if row(name).backbone in (part, "both")}
     torch.set_num_threads(options.threads)
@@ -92,7 +101,6 @@ def _run(options: argparse.Namespace) -> int:
         _fit_ensembles(options)
     if options.publish:
         _publish(options.out / "policies", options.publish)
-    return 0
 
 
 def _train_row(rows: RowTraining, name: str, options: argparse.Namespace) -> None:

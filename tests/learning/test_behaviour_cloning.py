@@ -256,3 +256,12 @@ def test_episodes_that_contradict_themselves_are_refused(change, message):
 def test_configurations_that_make_no_sense_are_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         TrainConfig(**change)
+
+
+def test_a_second_training_in_a_folder_is_refused(tmp_path, capsys):
+    from vla_sim import train
+    from vla_sim.data.writing import FolderLock
+
+    with FolderLock(tmp_path):
+        assert train.main(["--out", str(tmp_path)]) == 2
+    assert "is writing there" in capsys.readouterr().err
