@@ -114,7 +114,7 @@ def mixed():
 
 def test_summary_is_strict_json():
     text = json.dumps(summarise(mixed(), {}), allow_nan=False)
-    assert json.loads(text)["format"] == 1
+    assert json.loads(text)["format"] == 2
 
 
 def test_order_of_records_changes_no_figure():
