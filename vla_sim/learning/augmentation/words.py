@@ -45,13 +45,8 @@ KEPT_WORDS = (
     ),
 )
 
-# Turns of speech in which the word names no side come first and stay as they are.
-_ENGLISH = re.compile(
-    r"\b(?:all right|(?:left|right) (?:away|now|angles?|next to)"
-    r"|(?:stop|halt|park|wait|stand|stands|is|are) (?:left|right) (?:in front|before|behind|there|here))\b"
-    r"|(?<![a-z])(left|right)(?=(?:most|wards?|hand|side)?(?![a-z]))",
-    re.IGNORECASE,
-)
+# Also where it only means "just", as in "right in front": "turn right now" must never be missed.
+_ENGLISH = re.compile(r"(?<![a-z])(left|right)(?=(?:most|wards?|hand|side)?(?![a-z]))", re.IGNORECASE)
 _TURN = re.compile(r"\b((?:counter|anti)[- ]?)?clockwise\b|(반)?시계\s?방향", re.IGNORECASE)
 _LETTER = re.compile(r"(?<![A-Za-z0-9'])([LR])(?![A-Za-z0-9'])")
 _KOREAN = re.compile(
@@ -71,12 +66,8 @@ def mirror_text(text: str) -> str:
     'Pass the rightmost box on its Left, 오른쪽으로'
     """
     for pattern in (_ENGLISH, _LETTER, _KOREAN):
-        text = pattern.sub(_other_side, text)
+        text = pattern.sub(lambda match: _cased(_OPPOSITE[match[0].lower()], like=match[0]), text)
     return _TURN.sub(_other_turn, text)
-
-
-def _other_side(match: re.Match[str]) -> str:
-    return _cased(_OPPOSITE[match[0].lower()], like=match[0]) if any(match.groups()) else match[0]
 
 
 def _other_turn(match: re.Match[str]) -> str:
