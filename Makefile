@@ -45,7 +45,7 @@ bench: $(READY)
 
 # Trains the shipped policies again from seeds (about 40 minutes on two cores).
 weights: $(READY)
-	$(RUN) -m vla_sim.train --out runs/train --publish policies
+	$(RUN) -m recipes.train_shipped --out runs/train --publish policies
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info

@@ -10,8 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from vla_sim.data.store import read_manifest
-from vla_sim.embodiments import load_embodiment
+from vla_sim.core.embodiments import load_embodiment
+from vla_sim.datasets.store import read_manifest
 
 EPISODES, WORKERS = 200, 2
 
@@ -42,7 +42,7 @@ def _processor_s() -> float:
 def _steps(out: Path, kind: str) -> int:
     if kind == "hdf5":
         return sum(entry.frames for entry in read_manifest(out).entries.values())
-    from vla_sim.data.lerobot import LeRobotReader
+    from vla_sim.datasets.lerobot import LeRobotReader
 
     return sum(len(recording) for recording in LeRobotReader(out).recordings())
 

@@ -10,12 +10,12 @@ from multiprocessing import get_context
 import numpy as np
 
 from benchmarks.plain import PlainSimulator
-from vla_sim.embodiments import load_embodiment
+from vla_sim.core.embodiments import load_embodiment
+from vla_sim.core.types import Scene
 from vla_sim.envs.navigate import NavigateEnv
 from vla_sim.envs.vector import NavigateVectorEnv
 from vla_sim.policies.expert import ExpertPolicy
 from vla_sim.scenarios import load_scenario
-from vla_sim.types import Scene
 
 SCENARIO = "two_obstacles_left"
 EPISODES = 10

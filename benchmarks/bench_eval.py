@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from vla_sim.evaluation.record import read_records
+from vla_sim.rollout.result import read_records
 
 SCENARIOS = ("obstacle_left", "obstacle_right", "two_obstacles_left", "reach_goal", "choose_goal")
 

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from vla_sim.envs.vector import NavigateVectorEnv
+from vla_sim.policies.models.full_size import TEXTS, random_full_size
+from vla_sim.policies.models.model import VlaModel
+from vla_sim.policies.models.policy import VlaPolicy
+from vla_sim.policies.models.presets import preset
+from vla_sim.policies.models.texts import TextReader, kosmos2_prompt
 from vla_sim.policies.tokenizer import InstructionTokenizer
-from vla_sim.policies.vla.full_size import TEXTS, random_full_size
-from vla_sim.policies.vla.model import VlaModel
-from vla_sim.policies.vla.policy import VlaPolicy
-from vla_sim.policies.vla.presets import preset
-from vla_sim.policies.vla.texts import TextReader, kosmos2_prompt
 
 WORLDS, STEPS, WINDOW, REPEATS = 8, 16, 8, 3
 

@@ -27,16 +27,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.experiment_dagger_report import ARMS, write_report
-from vla_sim.data.writing import FolderLock, write_whole
-from vla_sim.learning.batches import Sampler, Sequences
-from vla_sim.learning.closed_loop import Exam, FitPlan, fit, keep_plan
-from vla_sim.learning.config import TrainConfig
-from vla_sim.learning.mixtures import Shape, SourceSpec, open_source
-from vla_sim.learning.seeds import CHOOSING, REPORTING
+from vla_sim.core.files import FolderLock, write_whole
 from vla_sim.scenarios import load_suite
+from vla_sim.training.batches import Sampler, Sequences
+from vla_sim.training.closed_loop import Exam, FitPlan, fit, keep_plan
+from vla_sim.training.config import TrainConfig
+from vla_sim.training.seeds import CHOOSING, REPORTING
+from vla_sim.training.sources import Shape, SourceSpec, open_source
 
 if TYPE_CHECKING:
-    from vla_sim.learning.warm_start import Beginning
+    from vla_sim.training.warm_start import Beginning
 
 # Half the channels of the shipped network: twice as fast, and 200 episodes do not need more.
 SIZES: dict[str, Any] = {"channels": (16, 32, 48), "fused_channels": 64}
@@ -118,7 +118,7 @@ class Chain:
     """
 
     def __init__(self, out: Path, seed: int, sizes: Sizes) -> None:
-        from vla_sim.embodiments import load_embodiment
+        from vla_sim.core.embodiments import load_embodiment
 
         self.out, self.seed, self.sizes = out, seed, sizes
         self.robot = load_embodiment("serbot")
@@ -166,10 +166,10 @@ class Chain:
 
     def _recorded(self) -> list[Sequences]:
         """As the seed's data: a script for each of 24 layouts, recorded again and again, steered by keys."""
-        from vla_sim.data.seed_hdf5 import SeedStyle
-        from vla_sim.data.store import EpisodeStore
-        from vla_sim.learning.filling import FileShape, fill, plan_of
-        from vla_sim.learning.recording import RecordingJob, RecordingSetup
+        from vla_sim.datasets.serbot.hdf5 import SeedStyle
+        from vla_sim.datasets.store import EpisodeStore
+        from vla_sim.rollout.filling import FileShape, fill, plan_of
+        from vla_sim.rollout.recording import RecordingJob, RecordingSetup
 
         folder = self.out / "recordings"
         layouts = [f"{kind}_{side}_{distance}" for kind in KINDS for side in SIDES for distance in DISTANCES]
@@ -185,7 +185,7 @@ class Chain:
         return self._read("recordings", folder)
 
     def _repeated(self) -> list[Sequences]:
-        from vla_sim.learning.aggregation import cut
+        from vla_sim.training.aggregation import cut
 
         wanted = sum(int(part.mask.sum()) for part in self._expanded())
         parts = self._recorded()
@@ -219,14 +219,14 @@ class Chain:
         return TrainConfig(batch_episodes=self.sizes.batch_episodes, where_weight=0.0, seed=self.seed, **changes)
 
     def _clone(self, name: str, parts: list[Sequences], changes: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
-        from vla_sim.learning.warm_start import begin_afresh
+        from vla_sim.training.warm_start import begin_afresh
 
         begun = begin_afresh(self.robot, seed=self.seed, **SIZES)
         return self._fitted(name, begun, parts, self._config(**changes), self.sizes.steps)
 
     def _longer(self) -> tuple[Path, dict[str, Any]]:
         """The clone, trained on in one stretch."""
-        from vla_sim.learning.warm_start import begin_with
+        from vla_sim.training.warm_start import begin_with
 
         begun = begin_with(str(self.out / "augment" / "policy" / DRIVER))
         config = replace(self._config(learning_rate=ROUNDS_RATE), seed=self.seed * 1000 + 1)
@@ -238,7 +238,7 @@ class Chain:
     def _fitted(
         self, name: str, begun: Beginning, parts: list[Sequences], config: TrainConfig, steps: int
     ) -> tuple[Path, dict[str, Any]]:
-        from vla_sim.learning.behaviour_cloning import Trainer
+        from vla_sim.training.behaviour_cloning import Trainer
 
         trainer = Trainer(begun.model, begun.tokenizer, config, self.out / name)
         trainer.source = Sampler(config, {group: 1.0 for part in parts for group in part.groups})
@@ -253,8 +253,8 @@ class Chain:
 
     def _rounds(self, name: str) -> tuple[Path, dict[str, Any]]:
         """DAgger, or the same with the expert alone at the wheel until there are as many pictures."""
-        from vla_sim.learning.aggregation import Schedule
-        from vla_sim.learning.rounds import START, Rounds, RoundsPlan
+        from vla_sim.training.aggregation import Schedule
+        from vla_sim.training.dagger import START, Rounds, RoundsPlan
 
         sizes, control = self.sizes, name == "control"
         plan = RoundsPlan(

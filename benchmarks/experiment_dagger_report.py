@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from vla_sim.data.writing import write_whole
+from vla_sim.core.files import write_whole
 from vla_sim.evaluation.statistics import cluster_bootstrap, wilson
-from vla_sim.learning.gate import Comparison, rate
+from vla_sim.training.gate import Comparison, rate
 
 ARMS = ("bc72", "repeat", "bc200", "augment", "dagger", "longer", "control")
 CONTROLS = ("repeat", "longer", "control")

@@ -20,12 +20,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from vla_sim.data.writing import write_whole
-from vla_sim.learning.closed_loop import Exam, Successes
-from vla_sim.learning.gate import judge, rate
-from vla_sim.learning.seeds import REPORTING
-from vla_sim.policies.loading import find_folder
+from vla_sim.core.files import write_whole
+from vla_sim.policies.registry import find_folder
 from vla_sim.scenarios import load_suite
+from vla_sim.training.closed_loop import Exam, Successes
+from vla_sim.training.gate import judge, rate
+from vla_sim.training.seeds import REPORTING
 
 ARMS = ("state", "features", "dagger")
 # More than any machine does in the time; the clock ends it.

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pybullet as p
 
-from vla_sim.specs import Embodiment
-from vla_sim.types import Scene
+from vla_sim.core.specs import Embodiment
+from vla_sim.core.types import Scene
 
 HZ = 240
 

@@ -8,10 +8,10 @@ import pytest
 
 pytest.importorskip("stable_baselines3")
 from vla_sim import ppo
-from vla_sim.errors import UserError
-from vla_sim.learning.reinforcement import CURVE, PpoPlan, Reinforcement, Start, make_env
-from vla_sim.policies.loading import load_policy
-from vla_sim.truth import left_handed
+from vla_sim.core.errors import UserError
+from vla_sim.core.privileged import left_handed
+from vla_sim.policies.registry import load_policy
+from vla_sim.training.ppo import CURVE, PpoPlan, Reinforcement, Start, make_env
 
 SMALL = {"lanes": 2, "rollout": 8, "batch": 16, "epochs": 2}
 
@@ -70,7 +70,7 @@ def test_learning_begins_with_the_shipped_head(tmp_path):
 
 
 def test_only_the_critic_learns_at_first(tmp_path):
-    from vla_sim.learning.reinforcement import actor_layers
+    from vla_sim.training.ppo import actor_layers
 
     with Reinforcement(plan_of(critic_first=32), tmp_path) as run:
 
@@ -184,7 +184,7 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, arguments, message):
 def test_the_encoder_of_a_policy_of_ones_own_comes_along(tmp_path):
     import shutil
 
-    from vla_sim.policies.loading import find_folder
+    from vla_sim.policies.registry import find_folder
 
     root = tmp_path / "mine"
     for name in ("clip_small", "clip_mlp"):

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from vla_sim.evaluation.baseline import compare_baseline
-from vla_sim.evaluation.plan import Plan
 from vla_sim.evaluation.runner import evaluate
+from vla_sim.rollout.plan import Plan
 from vla_sim.scenarios import load_suite
 
 BASELINE = Path(__file__).parent / "baselines" / "smoke.json"

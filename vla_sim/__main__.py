@@ -18,8 +18,6 @@ COMMANDS = {
     "expand": "add simulated drives to real recordings",
     "ppo": "learn by trial and reward, with Stable-Baselines3",
     "replay": "rebuild one recorded episode, verify it, film it",
-    "train": "train the shipped policies from seeds",
-    "train_rows": "train the models of the benchmark's rows",
 }
 
 
@@ -30,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("usage: vla-sim COMMAND ...\n\n" + "\n".join(f"  {name:10} {what}" for name, what in COMMANDS.items()))
         return 0
     if arguments[0] not in COMMANDS:
-        from vla_sim.errors import suggest
+        from vla_sim.core.errors import suggest
 
         print(f"vla-sim: unknown command {arguments[0]!r}; {suggest(arguments[0], COMMANDS)}", file=sys.stderr)
         return 2

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vla_sim.cli import run_command
+from vla_sim.core.cli import run_command
 
 if TYPE_CHECKING:
-    from vla_sim.data.audit.examine import Audit
+    from vla_sim.datasets.audit.examine import Audit
 
 EPILOG = """DIR is a LeRobot data set (v3.0), a folder of HDF5 recordings, or a folder of such folders.
 Folders named val, eval or test are the evaluation split.
@@ -54,11 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from vla_sim.data.audit.examine import EMPTY, UNFIT, examine
-    from vla_sim.data.audit.recorded import EVALUATION
-    from vla_sim.data.audit.sources import comparable, open_folder
-    from vla_sim.data.writing import clear_errors
-    from vla_sim.errors import UserError
+    from vla_sim.core.errors import UserError
+    from vla_sim.core.files import clear_errors
+    from vla_sim.datasets.audit.examine import EMPTY, UNFIT, examine
+    from vla_sim.datasets.audit.recorded import EVALUATION
+    from vla_sim.datasets.audit.sources import comparable, open_folder
 
     if options.pictures < 0:
         raise UserError(f"--pictures must not be negative, got {options.pictures}")
@@ -93,7 +93,7 @@ def _progress(what: str, done: int, total: int) -> None:
 
 def text_of(audit: Audit) -> str:
     """The audit for a terminal: the verdict and its first reason in the first line, then all findings."""
-    from vla_sim.data.audit.findings import Severity
+    from vla_sim.datasets.audit.findings import Severity
 
     lines = [audit.headline, ""]
     fine = [f for f in audit.findings if f.severity is Severity.GOOD]
@@ -111,8 +111,8 @@ def text_of(audit: Audit) -> str:
 def _write(audit: Audit, out: Path) -> None:
     import json
 
-    from vla_sim.data.audit.report import render
-    from vla_sim.data.writing import write_whole
+    from vla_sim.core.files import write_whole
+    from vla_sim.datasets.audit.report import render
 
     page = render(audit)
     write_whole(out / "audit.json", json.dumps(audit.to_json(), indent=2, ensure_ascii=False).encode() + b"\n")

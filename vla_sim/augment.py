@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vla_sim.cli import run_command
+from vla_sim.core.cli import run_command
 
 if TYPE_CHECKING:
-    from vla_sim.data.seed_folder import SeedFolder, SeedRecording
-    from vla_sim.data.store import Entry, EpisodeStore
-    from vla_sim.learning.augmentation.filling import Job, Refusal, Setup
-    from vla_sim.learning.augmentation.recipe import Recipe
+    from vla_sim.augmentation.copies import Job, Refusal, Setup
+    from vla_sim.augmentation.recipe import Recipe
+    from vla_sim.datasets.serbot.folder import SeedFolder, SeedRecording
+    from vla_sim.datasets.store import Entry, EpisodeStore
 
 CHANNEL_ORDERS = ("auto", "rgb", "bgr")
 
@@ -38,7 +38,7 @@ examples:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `vla_sim.augment`."""
-    from vla_sim.learning.augmentation.recipe import KINDS
+    from vla_sim.augmentation.recipe import KINDS
 
     listed = "\n".join(
         f"  {name:10} {kind.help}" + (f" (value: {kind.value})" if kind.value else "") for name, kind in KINDS.items()
@@ -70,12 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from vla_sim.data.seed_folder import SeedFolder, SeedReading
-    from vla_sim.data.store import EpisodeStore
-    from vla_sim.errors import UserError
-    from vla_sim.learning.augmentation.filling import Setup, first_name, jobs_of
-    from vla_sim.learning.augmentation.sheet import check_sheet
-    from vla_sim.learning.driving import check_counts, readable
+    from vla_sim.augmentation.copies import Setup, first_name, jobs_of
+    from vla_sim.augmentation.sheet import check_sheet
+    from vla_sim.core.errors import UserError
+    from vla_sim.datasets.serbot.folder import SeedFolder, SeedReading
+    from vla_sim.datasets.store import EpisodeStore
+    from vla_sim.rollout.driving import check_counts, readable
 
     check_counts(options, "copies")
     if options.seed < 0:
@@ -111,8 +111,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _recipes(options: argparse.Namespace) -> list[Recipe]:
-    from vla_sim.errors import UserError
-    from vla_sim.learning.augmentation.recipe import read_recipe
+    from vla_sim.augmentation.recipe import read_recipe
+    from vla_sim.core.errors import UserError
 
     if len(set(options.recipe)) < len(options.recipe):
         raise UserError("two recipes are the same; say --copies for more of one")
@@ -124,7 +124,7 @@ def _recipes(options: argparse.Namespace) -> list[Recipe]:
 
 
 def _named_once(folder: SeedFolder, recordings: list[SeedRecording]) -> list[SeedRecording]:
-    from vla_sim.errors import UserError
+    from vla_sim.core.errors import UserError
 
     twice = [name for name, count in Counter(recording.name for recording in recordings).items() if count > 1]
     if twice:
@@ -135,7 +135,7 @@ def _named_once(folder: SeedFolder, recordings: list[SeedRecording]) -> list[See
 def _plan(options: argparse.Namespace, recordings: Sequence[SeedRecording], jobs: Sequence[Job]) -> dict[str, Any]:
     """Everything that decides the files, as plain values: the head of a manifest."""
     from vla_sim import __version__
-    from vla_sim.data.store import content_hash
+    from vla_sim.datasets.store import content_hash
 
     return {
         "kind": "augmentation",
@@ -156,10 +156,10 @@ def _original(recording: SeedRecording, index: int, options: argparse.Namespace)
     import hashlib
     from dataclasses import replace
 
-    from vla_sim.data.seed_hdf5 import SeedStyle
-    from vla_sim.data.store import Entry
-    from vla_sim.data.writing import write_whole
-    from vla_sim.learning.filling import FACTS, write_entry
+    from vla_sim.core.files import write_whole
+    from vla_sim.datasets.serbot.hdf5 import SeedStyle
+    from vla_sim.datasets.store import Entry
+    from vla_sim.rollout.filling import FACTS, write_entry
 
     source = str(recording.path.relative_to(options.source))
     if not recording.is_hdf5:
@@ -179,9 +179,9 @@ def _fill(
     store: EpisodeStore, jobs: Sequence[Job], setup: Setup, options: argparse.Namespace, progress: _Progress
 ) -> int:
     """Make the copies that the store lacks; how many were refused."""
-    from vla_sim.errors import UserError
-    from vla_sim.learning.augmentation.filling import CopyMaker, Refusal
-    from vla_sim.learning.processes import run_units
+    from vla_sim.augmentation.copies import CopyMaker, Refusal
+    from vla_sim.core.errors import UserError
+    from vla_sim.core.processes import run_units
 
     missing = [job for job in jobs if job.index not in store.entries]
     refused: list[Refusal] = []
@@ -201,8 +201,8 @@ def _draw_sheet(
     options: argparse.Namespace, recording: SeedRecording, jobs: Sequence[Job], store: EpisodeStore
 ) -> None:
     """The first recording above its copies."""
-    from vla_sim.data.seed_folder import SeedRecording
-    from vla_sim.learning.augmentation.sheet import write_sheet
+    from vla_sim.augmentation.sheet import write_sheet
+    from vla_sim.datasets.serbot.folder import SeedRecording
 
     rows = [("recorded", recording.load())]
     for job in jobs:

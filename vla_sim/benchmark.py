@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vla_sim.cli import INTERRUPTED, run_command
+from vla_sim.core.cli import INTERRUPTED, run_command
 
 if TYPE_CHECKING:
-    from vla_sim.evaluation.offline import ExpertDrive
-    from vla_sim.evaluation.plan import Plan
+    from vla_sim.evaluation.open_loop import ExpertDrive
     from vla_sim.evaluation.runner import Result
+    from vla_sim.rollout.plan import Plan
 
 EPILOG = """examples:
   python -m vla_sim.benchmark --episodes 50 --workers 2 --out runs/benchmark
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from vla_sim.errors import UserError
+    from vla_sim.core.errors import UserError
 
     if options.workers < 1:
         raise UserError(f"--workers must be at least 1, got {options.workers}")
@@ -86,7 +86,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _plan_of(options: argparse.Namespace, out: Path) -> tuple[Plan, dict[str, str]]:
     """The plan that is asked for, or that of a started benchmark; and which policies of "all" cannot take part."""
-    from vla_sim.errors import UserError
+    from vla_sim.core.errors import UserError
     from vla_sim.evaluation.runner import PLAN_FILE, read_plan
 
     started = (out / CLOSED_LOOP / PLAN_FILE).exists()
@@ -102,11 +102,11 @@ def _plan_of(options: argparse.Namespace, out: Path) -> tuple[Plan, dict[str, st
 
 
 def _plan(options: argparse.Namespace) -> tuple[Plan, dict[str, str]]:
-    from vla_sim.embodiments import load_embodiment
+    from vla_sim.core.embodiments import load_embodiment
+    from vla_sim.core.errors import UserError
     from vla_sim.envs.sampling import FIRST_EVALUATION_SEED
-    from vla_sim.errors import UserError
-    from vla_sim.evaluation.contenders import chosen_policies
-    from vla_sim.evaluation.plan import Plan
+    from vla_sim.evaluation.benchmark.entries import chosen_policies
+    from vla_sim.rollout.plan import Plan
 
     seed = SEED if options.seed is None else options.seed
     if seed < FIRST_EVALUATION_SEED:
@@ -142,7 +142,7 @@ def _headline(plan: Plan, out: Path) -> str:
 
 def _drive(plan: Plan, folder: Path, workers: int) -> Result:
     """The closed loop, with the report that every evaluation gets."""
-    from vla_sim.evaluation.report import write_report
+    from vla_sim.evaluation.reporting.report import write_report
     from vla_sim.evaluation.runner import REPORT_FILE, evaluate
 
     bar = _bar("driving", len(plan.jobs()))
@@ -158,8 +158,8 @@ def _drive(plan: Plan, folder: Path, workers: int) -> Result:
 
 def _ask(plan: Plan, result: Result, out: Path, workers: int) -> list[ExpertDrive]:
     """The offline part; a policy that broke down while driving is not asked."""
-    from vla_sim.evaluation.benchmark_table import misbehaving
-    from vla_sim.evaluation.offline import OFFLINE_FILE, drive_offline
+    from vla_sim.evaluation.benchmark.table import misbehaving
+    from vla_sim.evaluation.open_loop import OFFLINE_FILE, drive_offline
 
     broken = misbehaving(result.records)
     asked = [name for name in plan.policies if name not in broken]
@@ -174,9 +174,9 @@ def _ask(plan: Plan, result: Result, out: Path, workers: int) -> list[ExpertDriv
 
 def _finish(plan: Plan, result: Result, drives: Sequence[ExpertDrive], left_out: dict[str, str], out: Path) -> None:
     """Tables, plot and what is printed."""
-    from vla_sim.evaluation.benchmark_files import agreement_line, console, write_benchmark
-    from vla_sim.evaluation.benchmark_table import benchmark_document, benchmark_rows
-    from vla_sim.evaluation.contenders import contender
+    from vla_sim.evaluation.benchmark.entries import contender
+    from vla_sim.evaluation.benchmark.files import agreement_line, console, write_benchmark
+    from vla_sim.evaluation.benchmark.table import benchmark_document, benchmark_rows
 
     rows = benchmark_rows([contender(name) for name in plan.policies], result.records, drives)
     document = benchmark_document(rows, drives, result.summary["provenance"], left_out=left_out)

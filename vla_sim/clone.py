@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vla_sim.cli import run_command
+from vla_sim.core.cli import run_command
 
 if TYPE_CHECKING:
-    from vla_sim.learning.behaviour_cloning import Trainer
-    from vla_sim.learning.closed_loop import Exam, FitPlan
-    from vla_sim.learning.config import TrainConfig
-    from vla_sim.learning.mixtures import Source
-    from vla_sim.learning.warm_start import Beginning
+    from vla_sim.training.behaviour_cloning import Trainer
+    from vla_sim.training.closed_loop import Exam, FitPlan
+    from vla_sim.training.config import TrainConfig
+    from vla_sim.training.sources import Source
+    from vla_sim.training.warm_start import Beginning
 
 EPILOG = """A source is a folder of recordings (HDF5), a LeRobot data set, or simulated rounds (OUT/data of
-vla_sim.train or vla_sim.dagger). The weight says how often it is drawn, whatever its size.
+recipes.train_shipped or vla_sim.dagger). The weight says how often it is drawn, whatever its size.
 Every --check-every steps the policy drives through worlds of its own (seeds 92000 to 95999, never those of training
 or of evaluations); the best state is kept. Validation loss is recorded beside it.
 The folder OUT gets policy/ (clip_lstm and clip_mlp on one encoder, and their ensemble), best.json, training.jsonl and
@@ -73,11 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from vla_sim.data.writing import FolderLock
-    from vla_sim.learning.closed_loop import fit
-    from vla_sim.learning.driving import check_counts
-    from vla_sim.learning.mixtures import parse_sources
-    from vla_sim.learning.warm_start import check_driver
+    from vla_sim.core.files import FolderLock
+    from vla_sim.rollout.driving import check_counts
+    from vla_sim.training.closed_loop import fit
+    from vla_sim.training.sources import parse_sources
+    from vla_sim.training.warm_start import check_driver
 
     options.out = options.out.resolve()
     check_driver(options.policy)
@@ -104,15 +104,15 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _fit_plan(options: argparse.Namespace) -> FitPlan:
-    from vla_sim.learning.closed_loop import FitPlan
+    from vla_sim.training.closed_loop import FitPlan
 
     return FitPlan(options.steps, options.check_every, options.patience, _exam(options), options.policy)
 
 
 def _exam(options: argparse.Namespace) -> Exam:
-    from vla_sim.learning.closed_loop import Exam
-    from vla_sim.learning.seeds import CHOOSING, seeds_within
     from vla_sim.scenarios import load_scenario, load_suite
+    from vla_sim.training.closed_loop import Exam
+    from vla_sim.training.seeds import CHOOSING, seeds_within
 
     suites = options.suite or ([] if options.scenario else ["core"])
     names = [scenario.name for suite in suites for scenario in load_suite(suite)]
@@ -123,10 +123,10 @@ def _exam(options: argparse.Namespace) -> Exam:
 
 def _sources(options: argparse.Namespace) -> tuple[list[Source], Beginning]:
     """The sources, and the network that they are shrunk for."""
-    from vla_sim.embodiments import load_embodiment
-    from vla_sim.errors import UserError
-    from vla_sim.learning.mixtures import Shape, open_source, parse_sources
-    from vla_sim.learning.warm_start import begin_afresh, begin_with
+    from vla_sim.core.embodiments import load_embodiment
+    from vla_sim.core.errors import UserError
+    from vla_sim.training.sources import Shape, open_source, parse_sources
+    from vla_sim.training.warm_start import begin_afresh, begin_with
 
     if not 0 <= options.validation_share < 1:
         raise UserError(f"--validation-share must lie in 0..1 and not be 1, got {options.validation_share}")
@@ -138,9 +138,9 @@ def _sources(options: argparse.Namespace) -> tuple[list[Source], Beginning]:
 
 
 def _trainer(options: argparse.Namespace, begun: Beginning, sources: Sequence[Source]) -> Trainer:
-    from vla_sim.learning.batches import Sampler
-    from vla_sim.learning.behaviour_cloning import Trainer
-    from vla_sim.learning.mixtures import mixture_weights
+    from vla_sim.training.batches import Sampler
+    from vla_sim.training.behaviour_cloning import Trainer
+    from vla_sim.training.sources import mixture_weights
 
     config = _config(options, begun)
     trainer = Trainer(begun.model, begun.tokenizer, config, options.out)
@@ -153,7 +153,7 @@ def _trainer(options: argparse.Namespace, begun: Beginning, sources: Sequence[So
 
 def _check_learned(sources: Sequence[Source], share: float) -> None:
     """Something of each source is left to learn from."""
-    from vla_sim.errors import UserError
+    from vla_sim.core.errors import UserError
 
     for source in sources:
         if not source.episodes:
@@ -163,8 +163,8 @@ def _check_learned(sources: Sequence[Source], share: float) -> None:
 
 
 def _config(options: argparse.Namespace, begun: Beginning) -> TrainConfig:
-    from vla_sim.errors import UserError
-    from vla_sim.learning.config import TrainConfig
+    from vla_sim.core.errors import UserError
+    from vla_sim.training.config import TrainConfig
 
     plain: dict[str, Any] = {"mirror": 0.0, "jitter": 0.0, "shift_px": 0, "vary_words": 0.0}
     try:
@@ -182,8 +182,8 @@ def _config(options: argparse.Namespace, begun: Beginning) -> TrainConfig:
 
 def _check_plan(options: argparse.Namespace, plan: FitPlan, trainer: Trainer, sources: Sequence[Source]) -> None:
     """A folder belongs to one plan."""
-    from vla_sim.learning.closed_loop import keep_plan
-    from vla_sim.learning.mixtures import describe
+    from vla_sim.training.closed_loop import keep_plan
+    from vla_sim.training.sources import describe
 
     facts = dataclasses.asdict(plan)
     facts["exam"]["seeds"] = [plan.exam.seeds[0], plan.exam.seeds[-1]]

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vla_sim.cli import run_command
-from vla_sim.learning.driving import Progress, add_choice, add_drive_options, check_counts, setup_of
+from vla_sim.core.cli import run_command
+from vla_sim.rollout.driving import Progress, add_choice, add_drive_options, check_counts, setup_of
 
 if TYPE_CHECKING:
-    from vla_sim.data.store import Entry
-    from vla_sim.learning.filling import FileShape
-    from vla_sim.learning.recording import RecordingJob, RecordingSetup
+    from vla_sim.datasets.store import Entry
+    from vla_sim.rollout.filling import FileShape
+    from vla_sim.rollout.recording import RecordingJob, RecordingSetup
 
 FORMATS = ("hdf5", "lerobot")
 CHANNEL_ORDERS = ("rgb", "bgr")
@@ -85,8 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from vla_sim.data.store import EpisodeStore
-    from vla_sim.learning.filling import fill, plan_of
+    from vla_sim.datasets.store import EpisodeStore
+    from vla_sim.rollout.filling import fill, plan_of
 
     check_counts(options, "episodes")
     _check_format(options)
@@ -103,7 +103,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check_format(options: argparse.Namespace) -> None:
-    from vla_sim.errors import UserError
+    from vla_sim.core.errors import UserError
 
     for kind, names in ONLY_FOR.items():
         for name in names:
@@ -112,9 +112,9 @@ def _check_format(options: argparse.Namespace) -> None:
 
 
 def _shape(options: argparse.Namespace) -> FileShape:
-    from vla_sim.data.seed_actions import UNSCALED
-    from vla_sim.data.seed_hdf5 import SeedStyle
-    from vla_sim.learning.filling import FileShape
+    from vla_sim.datasets.serbot.actions import UNSCALED
+    from vla_sim.datasets.serbot.hdf5 import SeedStyle
+    from vla_sim.rollout.filling import FileShape
 
     if options.format == "lerobot":
         # What is kept until the data set is complete: exact, and quickly written.
@@ -124,8 +124,8 @@ def _shape(options: argparse.Namespace) -> FileShape:
 
 
 def _jobs(options: argparse.Namespace) -> list[RecordingJob]:
-    from vla_sim.errors import UserError
-    from vla_sim.learning.recording import RecordingJob
+    from vla_sim.core.errors import UserError
+    from vla_sim.rollout.recording import RecordingJob
     from vla_sim.scenarios import load_scenario, load_suite
 
     names = [scenario.name for suite in options.suite for scenario in load_suite(suite)]
@@ -145,13 +145,13 @@ def _collect_lerobot(
     jobs: Sequence[RecordingJob],
 ) -> int:
     """Episodes are kept aside as HDF5 until their turn comes: the data set has them in order."""
-    from vla_sim.data.lerobot import LeRobotWriter, is_finished, lowest_fps
-    from vla_sim.data.lerobot_format import repeats
-    from vla_sim.data.lerobot_video import check_size
-    from vla_sim.data.seed_folder import SeedRecording
-    from vla_sim.data.store import EpisodeStore
-    from vla_sim.data.writing import discard_folder
-    from vla_sim.learning.filling import fill
+    from vla_sim.core.files import discard_folder
+    from vla_sim.datasets.lerobot import LeRobotWriter, is_finished, lowest_fps
+    from vla_sim.datasets.lerobot.format import repeats
+    from vla_sim.datasets.lerobot.video import check_size
+    from vla_sim.datasets.serbot.folder import SeedRecording
+    from vla_sim.datasets.store import EpisodeStore
+    from vla_sim.rollout.filling import fill
 
     robot = setup.robot()
     fps = lowest_fps(robot.control_s) if options.fps is None else options.fps

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vla_sim.cli import counted, run_command
-from vla_sim.learning.driving import add_choice
+from vla_sim.core.cli import counted, run_command
+from vla_sim.rollout.driving import add_choice
 
 if TYPE_CHECKING:
-    from vla_sim.data.episode import Episode
+    from vla_sim.core.episode import Episode
 
 FORMATS = ("hdf5", "lerobot")
 ORDERS, STORED_ORDERS = ("auto", "rgb", "bgr"), ("rgb", "bgr")
@@ -80,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from vla_sim.data.store import content_hash
-    from vla_sim.errors import UserError
+    from vla_sim.core.errors import UserError
+    from vla_sim.datasets.store import content_hash
 
     if options.format is None:
         raise UserError(f"say --format: {' or '.join(FORMATS)}")
@@ -121,18 +121,18 @@ class _Source:
 
 def _opened(options: argparse.Namespace) -> _Source:
     """The source, whichever format it has."""
-    from vla_sim.data.lerobot_format import INFO_PATH
-    from vla_sim.errors import UserError
+    from vla_sim.core.errors import UserError
+    from vla_sim.datasets.lerobot.format import INFO_PATH
 
     if (options.source / INFO_PATH).exists():
-        from vla_sim.data.lerobot import LeRobotReader
+        from vla_sim.datasets.lerobot import LeRobotReader
 
         reader = LeRobotReader(options.source, camera=options.camera, action_map=_action_map(options.action))
         if options.format == "lerobot":
             raise UserError(f"{options.source} is a LeRobot data set already")
         return _Source("lerobot", str(reader.info.get("robot_type") or ""), len(reader), reader.__getitem__)
-    from vla_sim.data.seed_folder import SeedFolder, SeedReading
-    from vla_sim.learning.driving import readable
+    from vla_sim.datasets.serbot.folder import SeedFolder, SeedReading
+    from vla_sim.rollout.driving import readable
 
     reading = SeedReading(
         channel_order=options.channel_order,
@@ -149,15 +149,15 @@ def _opened(options: argparse.Namespace) -> _Source:
 
 def _twist_of(columns: Sequence[str] | None) -> tuple[str, ...] | None:
     """The components of a twist among the columns that were named."""
-    from vla_sim.specs import ACTION_NAMES
+    from vla_sim.core.specs import ACTION_NAMES
 
     return tuple(name for name in ACTION_NAMES if name in columns) or None if columns else None
 
 
 def _action_map(pairs: Sequence[str] | None) -> dict[str, str] | None:
     """What `--action` says."""
-    from vla_sim.errors import UserError, suggest
-    from vla_sim.specs import ACTION_NAMES
+    from vla_sim.core.errors import UserError, suggest
+    from vla_sim.core.specs import ACTION_NAMES
 
     if not pairs:
         return None
@@ -174,7 +174,7 @@ def _action_map(pairs: Sequence[str] | None) -> dict[str, str] | None:
 
 def _refuse_others(options: argparse.Namespace, source_format: str) -> None:
     """Options that have no effect are refused."""
-    from vla_sim.errors import UserError
+    from vla_sim.core.errors import UserError
 
     for here, groups, text in ((options.format, ONLY_TO, "with --format"), (source_format, ONLY_FROM, "from")):
         for kind, names in groups.items():
@@ -184,7 +184,7 @@ def _refuse_others(options: argparse.Namespace, source_format: str) -> None:
 
 
 def _to_lerobot(options: argparse.Namespace, source: _Source, plan: dict[str, Any]) -> int:
-    from vla_sim.data.lerobot import LeRobotWriter, is_finished, lowest_fps
+    from vla_sim.datasets.lerobot import LeRobotWriter, is_finished, lowest_fps
 
     if is_finished(options.out, plan):
         print("it was complete already")
@@ -205,10 +205,10 @@ def _to_lerobot(options: argparse.Namespace, source: _Source, plan: dict[str, An
 
 
 def _to_hdf5(options: argparse.Namespace, source: _Source, plan: dict[str, Any]) -> int:
-    from vla_sim.data.seed_hdf5 import SeedStyle
-    from vla_sim.data.store import EpisodeStore
-    from vla_sim.errors import UserError
-    from vla_sim.learning.filling import write_entry
+    from vla_sim.core.errors import UserError
+    from vla_sim.datasets.serbot.hdf5 import SeedStyle
+    from vla_sim.datasets.store import EpisodeStore
+    from vla_sim.rollout.filling import write_entry
 
     style = SeedStyle(layout=options.layout, channel_order=options.store_as)
     with EpisodeStore(options.out, plan) as store:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vla_sim.cli import run_command
+from vla_sim.core.cli import run_command
 
 if TYPE_CHECKING:
-    from vla_sim.learning.config import TrainConfig
-    from vla_sim.learning.rounds import Rounds, RoundsPlan
+    from vla_sim.training.config import TrainConfig
+    from vla_sim.training.dagger import Rounds, RoundsPlan
 
 MIXINGS = ("step", "stretch", "episode")
 
@@ -88,9 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from vla_sim.data.writing import FolderLock
-    from vla_sim.learning.driving import check_counts
-    from vla_sim.learning.mixtures import parse_sources
+    from vla_sim.core.files import FolderLock
+    from vla_sim.rollout.driving import check_counts
+    from vla_sim.training.sources import parse_sources
 
     options.out = options.out.resolve()
     check_counts(options, "rounds", "steps", "batch_episodes")
@@ -107,9 +107,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> RoundsPlan:
-    from vla_sim.learning.aggregation import Schedule
-    from vla_sim.learning.rounds import RoundsPlan
     from vla_sim.scenarios import load_scenario, load_suite
+    from vla_sim.training.aggregation import Schedule
+    from vla_sim.training.dagger import RoundsPlan
 
     suites = options.suite or ([] if options.scenario else ["core"])
     names = [scenario.name for suite in suites for scenario in load_suite(suite)]
@@ -136,10 +136,10 @@ def _plan(options: argparse.Namespace) -> RoundsPlan:
 
 
 def _rounds(options: argparse.Namespace, plan: RoundsPlan) -> Rounds:
-    from vla_sim.embodiments import load_embodiment
-    from vla_sim.learning.mixtures import Shape, mixture_weights, open_source, parse_sources
-    from vla_sim.learning.rounds import Rounds
-    from vla_sim.learning.warm_start import begin_with
+    from vla_sim.core.embodiments import load_embodiment
+    from vla_sim.training.dagger import Rounds
+    from vla_sim.training.sources import Shape, mixture_weights, open_source, parse_sources
+    from vla_sim.training.warm_start import begin_with
 
     config, begun = _config(options), begin_with(plan.policy)
     _check_plan(options, plan, config)
@@ -153,8 +153,8 @@ def _rounds(options: argparse.Namespace, plan: RoundsPlan) -> Rounds:
 
 
 def _config(options: argparse.Namespace) -> TrainConfig:
-    from vla_sim.errors import UserError
-    from vla_sim.learning.config import TrainConfig
+    from vla_sim.core.errors import UserError
+    from vla_sim.training.config import TrainConfig
 
     try:
         return TrainConfig(learning_rate=options.learning_rate, batch_episodes=options.batch_episodes)
@@ -166,7 +166,7 @@ def _check_plan(options: argparse.Namespace, plan: RoundsPlan, config: TrainConf
     """A folder belongs to one plan; only the number of rounds may grow."""
     import dataclasses
 
-    from vla_sim.learning.closed_loop import keep_plan
+    from vla_sim.training.closed_loop import keep_plan
 
     # A linear schedule depends on how many rounds there are.
     free = [] if plan.schedule.kind == "linear" else ["rounds"]
@@ -176,11 +176,11 @@ def _check_plan(options: argparse.Namespace, plan: RoundsPlan, config: TrainConf
 
 def _report(options: argparse.Namespace, plan: RoundsPlan, rounds: Rounds, entries: list[dict[str, Any]]) -> None:
     """Start and last accepted round in worlds that nothing was chosen by."""
-    from vla_sim.data.writing import write_whole
-    from vla_sim.learning.closed_loop import Exam
-    from vla_sim.learning.gate import judge
-    from vla_sim.learning.rounds import START
-    from vla_sim.learning.seeds import REPORTING
+    from vla_sim.core.files import write_whole
+    from vla_sim.training.closed_loop import Exam
+    from vla_sim.training.dagger import START
+    from vla_sim.training.gate import judge
+    from vla_sim.training.seeds import REPORTING
 
     accepted = [entry["round"] for entry in entries if entry["accepted"]]
     last = accepted[-1] if accepted else START
@@ -207,7 +207,7 @@ def _keep_last(out: Path, policies: Path, name: str) -> Path:
     """The policies of the last accepted round under a name that stays."""
     import shutil
 
-    from vla_sim.data.writing import sweep_aside, whole_folder, write_whole
+    from vla_sim.core.files import sweep_aside, whole_folder, write_whole
 
     target, mark = out / "policy", out / "policy_of"
     if not (target.exists() and mark.exists() and mark.read_text("utf-8") == name):

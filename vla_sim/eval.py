@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vla_sim.cli import counted, run_command
+from vla_sim.core.cli import counted, run_command
 
 if TYPE_CHECKING:
-    from vla_sim.evaluation.plan import Plan
-    from vla_sim.evaluation.record import EpisodeRecord
+    from vla_sim.core.types import Scene
     from vla_sim.evaluation.runner import Result
-    from vla_sim.types import Scene
+    from vla_sim.rollout.plan import Plan
+    from vla_sim.rollout.result import EpisodeRecord
 
 EPILOG = """A TOML file stands for all scenarios that it defines; my.toml#one for one of them. --list prints all names.
 
@@ -35,7 +35,7 @@ SHOWN_FAILURES = 60
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `vla_sim.eval`."""
-    from vla_sim.catalog import content_folder
+    from vla_sim.core.content import content_folder
 
     suites = sorted(path.name for path in content_folder("scenarios").iterdir() if path.is_dir())
     made = argparse.ArgumentParser(
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from vla_sim.evaluation.films import wanted_films
+    from vla_sim.evaluation.reporting.films import wanted_films
     from vla_sim.evaluation.runner import evaluate
 
     if options.list:
@@ -124,8 +124,8 @@ def _run(options: argparse.Namespace) -> int:
 
 def _print_list() -> int:
     """What names there are."""
-    from vla_sim.catalog import content_folder, embodiment_names
-    from vla_sim.policies.loading import policy_names
+    from vla_sim.core.content import content_folder, embodiment_names
+    from vla_sim.policies.registry import policy_names
     from vla_sim.scenarios import load_suite, suite_names
 
     print("policies:  " + " ".join(policy_names()))
@@ -137,7 +137,7 @@ def _print_list() -> int:
 
 
 def _check_numbers(options: argparse.Namespace) -> None:
-    from vla_sim.errors import UserError
+    from vla_sim.core.errors import UserError
 
     if options.workers < 1:
         raise UserError(f"--workers must be at least 1, got {options.workers}")
@@ -147,14 +147,14 @@ def _check_numbers(options: argparse.Namespace) -> None:
 
 def _check_baseline(options: argparse.Namespace) -> None:
     """A missing baseline must be said before the run, not after."""
-    from vla_sim.errors import UserError
+    from vla_sim.core.errors import UserError
 
     if options.baseline and not options.baseline.is_file():
         raise UserError(f"--baseline {options.baseline} does not exist; record one with --update-baseline")
 
 
 def _plan_and_folder(options: argparse.Namespace) -> tuple[Plan, Path]:
-    from vla_sim.errors import UserError
+    from vla_sim.core.errors import UserError
     from vla_sim.evaluation.runner import read_plan
 
     if options.resume:
@@ -169,10 +169,10 @@ def _plan_and_folder(options: argparse.Namespace) -> tuple[Plan, Path]:
 
 
 def _plan(options: argparse.Namespace) -> Plan:
-    from vla_sim.embodiments import load_embodiment
-    from vla_sim.errors import UserError
-    from vla_sim.evaluation.plan import Plan
-    from vla_sim.policies.loading import check_policy
+    from vla_sim.core.embodiments import load_embodiment
+    from vla_sim.core.errors import UserError
+    from vla_sim.policies.registry import check_policy
+    from vla_sim.rollout.plan import Plan
     from vla_sim.scenarios import chosen_scenarios
 
     if not options.policy:
@@ -207,8 +207,8 @@ def _headline(plan: Plan, out: Path) -> str:
 
 def _finish(result: Result, plan: Plan, out: Path, options: argparse.Namespace) -> None:
     """Videos, report and table."""
-    from vla_sim.evaluation.films import earlier_films, film, wanted_films
-    from vla_sim.evaluation.report import write_report
+    from vla_sim.evaluation.reporting.films import earlier_films, film, wanted_films
+    from vla_sim.evaluation.reporting.report import write_report
     from vla_sim.evaluation.runner import REPORT_FILE
     from vla_sim.evaluation.summary import console_table
 
@@ -254,7 +254,7 @@ def _failed_scenes(result: Result, plan: Plan) -> dict[tuple[str, int], Scene]:
 
 
 def _gate(result: Result, out: Path, options: argparse.Namespace) -> int:
-    from vla_sim.errors import UserError
+    from vla_sim.core.errors import UserError
     from vla_sim.evaluation.baseline import compare_baseline, record_baseline
 
     if options.update_baseline:

@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vla_sim.cli import run_command
-from vla_sim.learning.driving import Progress, add_choice, add_drive_options, check_counts, readable, setup_of
+from vla_sim.core.cli import run_command
+from vla_sim.rollout.driving import Progress, add_choice, add_drive_options, check_counts, readable, setup_of
 
 if TYPE_CHECKING:
-    from vla_sim.data.episode import Plain
-    from vla_sim.data.seed_folder import SeedRecording
-    from vla_sim.data.store import Entry
-    from vla_sim.learning.expansion import ExpansionPlan
-    from vla_sim.learning.filling import FileShape
+    from vla_sim.core.episode import Plain
+    from vla_sim.datasets.serbot.folder import SeedRecording
+    from vla_sim.datasets.store import Entry
+    from vla_sim.rollout.expansion import ExpansionPlan
+    from vla_sim.rollout.filling import FileShape
 
 CHANNEL_ORDERS = ("auto", "rgb", "bgr")
 
@@ -76,10 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from vla_sim.data.seed_folder import SeedFolder, SeedReading
-    from vla_sim.errors import UserError
-    from vla_sim.learning.expansion import make_plan
-    from vla_sim.learning.recording import free_clock
+    from vla_sim.core.errors import UserError
+    from vla_sim.datasets.serbot.folder import SeedFolder, SeedReading
+    from vla_sim.rollout.expansion import make_plan
+    from vla_sim.rollout.recording import free_clock
 
     check_counts(options, "target_episodes")
     if options.out is None and not options.plan:
@@ -112,8 +112,8 @@ def _usual_size(recordings: Sequence[SeedRecording]) -> tuple[int, int]:
 
 def _shape_like(recordings: Sequence[SeedRecording], frames: int) -> FileShape:
     """Files like those of the recordings: channel order, and a still first frame where most have one."""
-    from vla_sim.data.seed_hdf5 import SeedStyle
-    from vla_sim.learning.filling import FileShape
+    from vla_sim.datasets.serbot.hdf5 import SeedStyle
+    from vla_sim.rollout.filling import FileShape
 
     order = recordings[0].channel_order
     still = sum(not recording.steps.actions[0].any() for recording in recordings)
@@ -130,9 +130,9 @@ def _fill(
     setup: Any,
     shape: FileShape,
 ) -> None:
-    from vla_sim.data.store import EpisodeStore, content_hash
-    from vla_sim.errors import UserError
-    from vla_sim.learning.filling import fill, plan_of
+    from vla_sim.core.errors import UserError
+    from vla_sim.datasets.store import EpisodeStore, content_hash
+    from vla_sim.rollout.filling import fill, plan_of
 
     if options.out.resolve() == options.source.resolve() or options.source.resolve() in options.out.resolve().parents:
         raise UserError(f"--out {options.out} must not lie in the folder of the recordings")
@@ -154,8 +154,8 @@ def _fill(
 
 def _keep(recording: SeedRecording, index: int, options: argparse.Namespace, sha256: str) -> Entry:
     """A recording in its new place."""
-    from vla_sim.data.store import Entry
-    from vla_sim.learning.expansion import cell_of
+    from vla_sim.datasets.store import Entry
+    from vla_sim.rollout.expansion import cell_of
 
     relative = recording.path.relative_to(options.source)
     place(recording.path, options.out / relative, copy=options.copy)
@@ -177,7 +177,7 @@ def place(source: Path, target: Path, *, copy: bool) -> None:
     Raises:
         UserError: the disk is full.
     """
-    from vla_sim.data.writing import clear_errors
+    from vla_sim.core.files import clear_errors
 
     aside = target.with_name(f".{target.name}.{os.getpid()}.part")
     with clear_errors(target):

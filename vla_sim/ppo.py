@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vla_sim.cli import run_command
+from vla_sim.core.cli import run_command
 
 if TYPE_CHECKING:
-    from vla_sim.learning.reinforcement import PpoPlan
+    from vla_sim.training.ppo import PpoPlan
 
 EPILOG = """\
 --kind state: a small network learns from ground truth (places of goal and obstacles), without pictures. It is an
@@ -76,14 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from vla_sim.errors import UserError
+    from vla_sim.core.errors import UserError
 
     if importlib.util.find_spec("stable_baselines3") is None:
         raise UserError("reinforcement learning needs Stable-Baselines3: pip install 'vla-sim[rl]'")
     import torch
 
-    from vla_sim.data.writing import FolderLock
-    from vla_sim.learning.reinforcement import Reinforcement, line
+    from vla_sim.core.files import FolderLock
+    from vla_sim.training.ppo import Reinforcement, line
 
     _check(options)
     torch.set_num_threads(options.threads)
@@ -101,7 +101,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from vla_sim.errors import UserError
+    from vla_sim.core.errors import UserError
 
     for name in ("steps", "threads"):
         if getattr(options, name) < 1:
@@ -113,9 +113,9 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _plan(options: argparse.Namespace) -> PpoPlan:
-    from vla_sim.errors import UserError
-    from vla_sim.learning.reinforcement import PpoPlan
+    from vla_sim.core.errors import UserError
     from vla_sim.scenarios import load_scenario, load_suite
+    from vla_sim.training.ppo import PpoPlan
 
     names = [scenario.name for suite in options.suite for scenario in load_suite(suite)]
     for name in options.scenario:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vla_sim.cli import run_command
+from vla_sim.core.cli import run_command
 
 if TYPE_CHECKING:
-    from vla_sim.evaluation.record import EpisodeRecord
+    from vla_sim.rollout.result import EpisodeRecord
 
 EPILOG = """EPISODE is a line number of episodes.jsonl counted from 0, or POLICY/SCENARIO/SEED (leading parts that
 are not needed to tell episodes apart may be left away: obstacle_left/100003, 100003).
@@ -46,12 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from vla_sim.errors import UserError
-    from vla_sim.evaluation.films import film
-    from vla_sim.evaluation.record import read_records
-    from vla_sim.evaluation.replay import replay_episode
+    from vla_sim.core.errors import UserError
+    from vla_sim.evaluation.reporting.films import film
+    from vla_sim.evaluation.reporting.video import write_gif
     from vla_sim.evaluation.runner import EPISODES_FILE, read_plan
-    from vla_sim.evaluation.video import write_gif
+    from vla_sim.rollout.replay import replay_episode
+    from vla_sim.rollout.result import read_records
 
     plan = read_plan(options.folder)
     try:
@@ -82,7 +82,7 @@ def find_episode(records: Sequence[EpisodeRecord], name: str) -> EpisodeRecord:
     Raises:
         UserError: none or several have it.
     """
-    from vla_sim.errors import UserError
+    from vla_sim.core.errors import UserError
 
     if name.isdecimal() and int(name) < len(records):
         return records[int(name)]

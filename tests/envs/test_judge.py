@@ -2,8 +2,8 @@
 
 import pytest
 
+from vla_sim.core.types import Body, Instruction, Kind, Look, Outcome, Pose2, Role, Scene, Side, SuccessRule, Task
 from vla_sim.envs.judge import Situation, judge
-from vla_sim.types import Body, Instruction, Kind, Look, Outcome, Pose2, Role, Scene, Side, SuccessRule, Task
 
 RADIUS_M = 0.15
 BOX = Body("box", Kind.BOX, Role.OBSTACLE, (0.4, 0.4, 0.4), 1.0, 0.0)

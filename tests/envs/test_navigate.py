@@ -10,8 +10,8 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 import vla_sim  # noqa: F401
+from vla_sim.core.errors import UserError
 from vla_sim.envs.simulation import ActionError
-from vla_sim.errors import UserError
 
 ID = "VLASim/Navigate-v0"
 

@@ -6,12 +6,12 @@ import sys
 import numpy as np
 import pytest
 
+from vla_sim.core.errors import UserError
+from vla_sim.core.privileged import TRUTH_NAMES, mirrored_truth, truth_vector
 from vla_sim.envs.vector import NavigateVectorEnv
-from vla_sim.errors import UserError
-from vla_sim.truth import TRUTH_NAMES, mirrored_truth, truth_vector
 
 pytest.importorskip("stable_baselines3")
-from vla_sim.envs.rl import FeatureVecEnv, LeftHandedVecEnv, PrivilegedVecEnv
+from vla_sim.envs.sb3 import FeatureVecEnv, LeftHandedVecEnv, PrivilegedVecEnv
 
 GAP = TRUTH_NAMES.index("goal_gap_m")
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from vla_sim.evaluation.record import EpisodeRecord
-from vla_sim.types import Body, Instruction, Kind, Look, Outcome, Pose2, Role, Scene, Side, Task
+from vla_sim.core.types import Body, Instruction, Kind, Look, Outcome, Pose2, Role, Scene, Side, Task
+from vla_sim.rollout.result import EpisodeRecord
 
 HASH = "0123456789abcdef" * 4
 

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from vla_sim import benchmark as command
-from vla_sim.catalog import content_folder
-from vla_sim.errors import UserError
-from vla_sim.evaluation import offline
-from vla_sim.evaluation.benchmark_files import MAIN, OFFLINE, agreement_line, csv_text, markdown, table, write_benchmark
-from vla_sim.evaluation.benchmark_table import Row, agreements, misbehaving, plain_row, ranked
-from vla_sim.evaluation.contenders import chosen_policies, contender
-from vla_sim.evaluation.offline_scores import Errors, OfflineScore
-from vla_sim.evaluation.record import read_records
+from vla_sim.core.content import content_folder
+from vla_sim.core.errors import UserError
+from vla_sim.evaluation import open_loop as offline
+from vla_sim.evaluation.benchmark.entries import chosen_policies, contender
+from vla_sim.evaluation.benchmark.files import MAIN, OFFLINE, agreement_line, csv_text, markdown, table, write_benchmark
+from vla_sim.evaluation.benchmark.scores import Errors, OfflineScore
+from vla_sim.evaluation.benchmark.table import Row, agreements, misbehaving, plain_row, ranked
 from vla_sim.evaluation.runner import read_plan
 from vla_sim.evaluation.statistics import spearman, wilson
-from vla_sim.policies.loading import policy_names
+from vla_sim.policies.registry import policy_names
+from vla_sim.rollout.result import read_records
 
 
 def run(arguments):

@@ -14,12 +14,12 @@ import pytest
 
 from vla_sim import eval as command
 from vla_sim import replay
-from vla_sim.catalog import content_folder
-from vla_sim.errors import UserError
+from vla_sim.core.content import content_folder
+from vla_sim.core.errors import UserError
 from vla_sim.evaluation import runner
-from vla_sim.evaluation.plan import Plan
-from vla_sim.evaluation.record import read_records
 from vla_sim.evaluation.runner import evaluate
+from vla_sim.rollout.plan import Plan
+from vla_sim.rollout.result import read_records
 
 REQUIRED = {
     "policy",

@@ -3,9 +3,9 @@
 import pytest
 from evaluation_fakes import make_record
 
-from vla_sim.errors import UserError
-from vla_sim.evaluation.films import wanted_films
-from vla_sim.types import Outcome
+from vla_sim.core.errors import UserError
+from vla_sim.core.types import Outcome
+from vla_sim.evaluation.reporting.films import wanted_films
 
 
 def run_of(policy, scenario, outcomes):

@@ -1,8 +1,8 @@
 import pytest
 from PIL import ImageFont
 
-from vla_sim.evaluation import fonts
-from vla_sim.evaluation.fonts import FONT_VARIABLE, NOTE, font_for, romanise
+from vla_sim.evaluation.reporting import fonts
+from vla_sim.evaluation.reporting.fonts import FONT_VARIABLE, NOTE, font_for, romanise
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from vla_sim.errors import UserError
-from vla_sim.evaluation import metrics, offline
-from vla_sim.evaluation.offline import ExpertDrive, OfflineBench, drive_offline, stored_drives, units_of
-from vla_sim.evaluation.offline_scores import (
+from vla_sim.core.errors import UserError
+from vla_sim.evaluation import metrics
+from vla_sim.evaluation import open_loop as offline
+from vla_sim.evaluation.benchmark.scores import (
     constant_guess,
     copy_last_guess,
     errors_of,
@@ -17,9 +17,10 @@ from vla_sim.evaluation.offline_scores import (
     planar,
     policy_score,
 )
-from vla_sim.evaluation.plan import LANES, Plan
+from vla_sim.evaluation.open_loop import ExpertDrive, OfflineBench, drive_offline, stored_drives, units_of
 from vla_sim.evaluation.runner import evaluate
 from vla_sim.policies.base import Policy, PolicySpec
+from vla_sim.rollout.plan import LANES, Plan
 from vla_sim.scenarios import load_scenario
 
 FIRST = 100_000

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from evaluation_fakes import HASH, make_record
 
-from vla_sim.evaluation.record import EpisodeRecord, TornLineWarning, in_order, read_records, write_records
-from vla_sim.types import Outcome, Side
+from vla_sim.core.types import Outcome, Side
+from vla_sim.rollout.result import EpisodeRecord, TornLineWarning, in_order, read_records, write_records
 
 
 def test_record_survives_its_line_exactly():

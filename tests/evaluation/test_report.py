@@ -5,9 +5,9 @@ from html.parser import HTMLParser
 import pytest
 from evaluation_fakes import make_drive, make_record, make_scene
 
-from vla_sim.evaluation.report import MAX_FAILURES, VideoRef, render_report, write_report
+from vla_sim.core.types import Outcome, Side
+from vla_sim.evaluation.reporting.report import MAX_FAILURES, VideoRef, render_report, write_report
 from vla_sim.evaluation.summary import summarise
-from vla_sim.types import Outcome, Side
 
 
 class Tags(HTMLParser):

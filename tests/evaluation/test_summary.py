@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from evaluation_fakes import make_drive, make_record
 
+from vla_sim.core.types import Outcome, Side
 from vla_sim.evaluation import metrics
 from vla_sim.evaluation.statistics import mcnemar_exact, wilson
 from vla_sim.evaluation.summary import console_table, markdown_table, side_family, summarise
-from vla_sim.types import Outcome, Side
 
 
 def outcomes(*values, **changes):

@@ -5,9 +5,9 @@ import pytest
 from evaluation_fakes import make_drive, make_record, make_scene
 from imageio_ffmpeg import get_ffmpeg_exe
 
-from vla_sim.evaluation import video
-from vla_sim.evaluation.video import footprint, video_name, write_gif, write_video
-from vla_sim.types import Body, Kind, Outcome, Role
+from vla_sim.core.types import Body, Kind, Outcome, Role
+from vla_sim.evaluation.reporting import video
+from vla_sim.evaluation.reporting.video import footprint, video_name, write_gif, write_video
 
 
 def pictures(count, size=64):

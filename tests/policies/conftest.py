@@ -19,8 +19,8 @@ def untrained_root(tmp_path_factory, tokenizer) -> Path:
     """A folder with clip_small, clip_lstm, clip_mlp and ensemble."""
     import torch
 
-    from vla_sim.learning.behaviour_cloning import fresh_model
-    from vla_sim.learning.export import export_policies
+    from vla_sim.training.behaviour_cloning import fresh_model
+    from vla_sim.training.export import export_policies
 
     model = fresh_model(tokenizer, seed=3, **SIZES)
     with torch.no_grad():  # statistics that differ from those of a fresh norm, so that folding has something to fold

@@ -3,10 +3,10 @@ import pytest
 import torch
 from policy_fakes import SIZES, TEXTS
 
-from vla_sim.learning.behaviour_cloning import fresh_model
 from vla_sim.policies.clip import Backbone, ClipConfig, PlainClip, open_clip_model
-from vla_sim.policies.loading import load_policy
-from vla_sim.policies.pictures import shrink
+from vla_sim.policies.images import shrink
+from vla_sim.policies.registry import load_policy
+from vla_sim.training.behaviour_cloning import fresh_model
 
 LEARNED = ["clip_lstm", "clip_mlp", "ensemble"]
 
@@ -52,7 +52,7 @@ def test_folding_batch_norms_changes_nothing(model, tokenizer):
 
 
 def test_driving_step_by_step_gives_what_training_computes_for_the_whole_episode(model, tokenizer, tmp_path, observe):
-    from vla_sim.learning.export import export_policies
+    from vla_sim.training.export import export_policies
 
     export_policies(model, tokenizer, tmp_path, action_names=("vx", "vy"), action_scale=0.5, facts={})
     steps = [observe(2, seed) for seed in range(4)]

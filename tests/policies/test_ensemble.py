@@ -6,7 +6,7 @@ import pytest
 from vla_sim.policies.baselines import HoldPolicy, ReplayPolicy
 from vla_sim.policies.ensemble import EnsemblePolicy
 from vla_sim.policies.folders import PolicyError
-from vla_sim.policies.loading import load_policy
+from vla_sim.policies.registry import load_policy
 
 
 def test_actions_are_the_weighted_mean_and_disagreement_is_the_largest_distance_from_it(observe, start):

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from vla_sim.embodiments import load_embodiment
+from vla_sim.core.embodiments import load_embodiment
+from vla_sim.core.types import Outcome
 from vla_sim.envs.simulation import Simulation
 from vla_sim.policies.expert import ExpertPolicy
 from vla_sim.scenarios import load_scenario, scenario_names
-from vla_sim.types import Outcome
 
 
 def drive(scenario, seed, embodiment="serbot"):

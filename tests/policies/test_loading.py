@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vla_sim.errors import UserError
+from vla_sim.core.errors import UserError
 from vla_sim.policies.folders import PolicyError
-from vla_sim.policies.loading import load_policy, policy_hash, policy_names
+from vla_sim.policies.registry import load_policy, policy_hash, policy_names
 
 SOURCE = """
 from vla_sim.policies.baselines import HoldPolicy
@@ -52,14 +52,14 @@ def test_every_shipped_policy_has_a_stable_hash(name):
 
 
 def test_hashing_and_baselines_load_no_torch():
-    code = "import sys; from vla_sim.policies.loading import *; policy_hash('hold'); load_policy('random')"
+    code = "import sys; from vla_sim.policies.registry import *; policy_hash('hold'); load_policy('random')"
     assert python(f"{code}; print('torch' in sys.modules)") == ["False"]
 
 
 def test_driving_needs_neither_open_clip_nor_torchvision(untrained_root):
     code = f"""
 import sys, numpy as np
-from vla_sim.policies.loading import load_policy
+from vla_sim.policies.registry import load_policy
 policy = load_policy({str(untrained_root / "ensemble")!r})
 policy.reset(np.ones(1, bool), np.zeros(1, int))
 policy.act({{"image": np.zeros((1, 224, 224, 3), np.uint8), "instruction": ["go"]}})
@@ -243,6 +243,6 @@ def test_without_the_extra_a_policy_that_needs_it_says_so(monkeypatch):
     def missing(module):
         raise ModuleNotFoundError("No module named 'transformers'", name="transformers")
 
-    monkeypatch.setattr("vla_sim.policies.loading.importlib.import_module", missing)
+    monkeypatch.setattr("vla_sim.policies.registry.importlib.import_module", missing)
     with pytest.raises(PolicyError, match=r"needs transformers: pip install 'vla-sim\[vla\]'"):
         load_policy("mobile_vla")

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from vla_sim.catalog import content_folder
+from vla_sim.core.content import content_folder
 from vla_sim.policies.folders import PolicyFolder
-from vla_sim.policies.loading import load_policy, policy_names
+from vla_sim.policies.registry import load_policy, policy_names
 
 STEPS = 5
 # Members of one ensemble are tested with it: an ensemble of three rows needs all of them.
@@ -129,7 +129,7 @@ def test_all_load_where_there_is_no_network():
         "import socket\n"
         "def refuse(*_, **__): raise OSError('no network here')\n"
         "socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse\n"
-        "from vla_sim.policies.loading import load_policy\n"
+        "from vla_sim.policies.registry import load_policy\n"
         f"print([load_policy(name).spec.description != '' for name in {NAMES!r}])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=280)
@@ -145,6 +145,6 @@ def test_all_shipped_policies_together_stay_below_forty_megabytes():
 @pytest.mark.parametrize("name", LEARNED)
 def test_learned_policies_have_a_card_with_data_command_figures_and_limits(name):
     card = (content_folder("policies") / name / "README.md").read_text("utf-8").lower()
-    for part in ("python -m vla_sim.", "seed", "success", "limits"):
+    for part in ("python -m recipes.", "seed", "success", "limits"):
         assert part in card, part
     json.loads((content_folder("policies") / name / "config.json").read_text("utf-8"))

@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from vla_sim.embodiments import load_embodiment
+from vla_sim.core.embodiments import load_embodiment
+from vla_sim.core.privileged import TRUTH_NAMES, truth_vector
 from vla_sim.policies.folders import CONFIG, WEIGHTS, PolicyError
-from vla_sim.policies.loading import load_policy, policy_hash
+from vla_sim.policies.registry import load_policy, policy_hash
 from vla_sim.scenarios import load_scenario
-from vla_sim.truth import TRUTH_NAMES, truth_vector
 
 ROBOT = load_embodiment("serbot")
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vla_sim.errors import UserError
+from vla_sim.core.errors import UserError
 from vla_sim.policies.tokenizer import InstructionTokenizer
 
 TOKENIZER = InstructionTokenizer.trained(["Pass the box on the left.", "왼쪽으로 가세요"], vocab_size=300)

@@ -7,11 +7,11 @@ from collections import Counter
 
 import pytest
 
-from vla_sim.errors import UserError
+from vla_sim.core.errors import UserError
+from vla_sim.core.types import Kind, Role, Side
 from vla_sim.scenarios import load_scenario, load_suite, opposite
 from vla_sim.scenarios.language import INTENTS, LANGUAGES, SPLITS, read_phrasings, templates
 from vla_sim.scenarios.sampling import TRIES
-from vla_sim.types import Kind, Role, Side
 
 SIDE_WORDS = {
     ("en", Side.LEFT): "left",
@@ -267,7 +267,7 @@ def test_unknown_split_or_language_is_the_users_error(arguments, said):
     ],
 )
 def test_broken_sentences_are_named(tmp_path, old, new, said):
-    from vla_sim.catalog import content_folder
+    from vla_sim.core.content import content_folder
 
     text = (content_folder("scenarios") / "phrasings.toml").read_text(encoding="utf-8")
     assert old in text

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from vla_sim.errors import UserError
+from vla_sim.core.errors import UserError
+from vla_sim.core.types import Kind, Role, Side, SuccessRule
 from vla_sim.scenarios import InfeasibleScenario, ScenarioError, load_scenario, load_suite, scenario_names, suite_names
 from vla_sim.scenarios.library import _shelf
-from vla_sim.types import Kind, Role, Side, SuccessRule
 
 GOOD = """
 format = 1

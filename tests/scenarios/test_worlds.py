@@ -9,11 +9,11 @@ import pytest
 from shapely.affinity import rotate, translate
 from shapely.geometry import Point, box
 
-from vla_sim.geometry import clearances
-from vla_sim.planner import Planner
+from vla_sim.core.geometry import clearances
+from vla_sim.core.planner import Planner
+from vla_sim.core.surfaces import FLOOR_TEXTURES, TEXTURES, WALL_TEXTURES
+from vla_sim.core.types import Kind, Role, Side
 from vla_sim.scenarios import load_scenario, load_suite, opposite, scenario_names
-from vla_sim.surfaces import FLOOR_TEXTURES, TEXTURES, WALL_TEXTURES
-from vla_sim.types import Kind, Role, Side
 
 RADIUS_M = 0.15
 SEEDS = range(30)

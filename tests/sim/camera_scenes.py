@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vla_sim.types import Body, Instruction, Kind, Look, Pose2, Role, Scene, Task
+from vla_sim.core.types import Body, Instruction, Kind, Look, Pose2, Role, Scene, Task
 
 CARDBOARD = (0.72, 0.53, 0.34)
 

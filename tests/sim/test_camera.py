@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from camera_scenes import body, goal, random_scene, scene_of, typical_scene
 
-from vla_sim.errors import UserError
+from vla_sim.core.errors import UserError
+from vla_sim.core.specs import CameraSpec
+from vla_sim.core.types import Kind, Look, Pose2, Role
 from vla_sim.sim.camera import FIRST_BODY_LABEL, RENDERERS, make_renderer, place_in_picture
-from vla_sim.specs import CameraSpec
-from vla_sim.types import Kind, Look, Pose2, Role
 
 PX = (224, 224)
 SMALL = CameraSpec(image_px=(64, 48))
@@ -86,7 +86,7 @@ def test_picture_is_the_same_in_another_process(renderer):
         "import sys, hashlib; sys.path.insert(0, sys.argv[1])\n"
         "from camera_scenes import random_scene\n"
         "from vla_sim.sim.camera import make_renderer\n"
-        "from vla_sim.specs import CameraSpec\n"
+        "from vla_sim.core.specs import CameraSpec\n"
         "r = make_renderer((224, 224), 2)\n"
         "for slot in (0, 1): r.load(slot, random_scene(slot + 3), CameraSpec())\n"
         "print(hashlib.sha256(r.render()[1].tobytes()).hexdigest())\n"

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from camera_scenes import goal, scene_of, typical_scene
 
-from vla_sim import surfaces
-from vla_sim.errors import UserError
+from vla_sim.core import surfaces
+from vla_sim.core.errors import UserError
+from vla_sim.core.specs import CameraSpec
+from vla_sim.core.types import Kind, Look, Pose2
 from vla_sim.sim.lens import lens_of, undistort
+from vla_sim.sim.mesh_scene import Stage
 from vla_sim.sim.meshes import mesh_of
 from vla_sim.sim.robot_model import robot_layers
-from vla_sim.sim.stage import Stage
 from vla_sim.sim.textures import SIZE_PX, VARIANTS, body_texture, texture_pixels
-from vla_sim.specs import CameraSpec
-from vla_sim.types import Kind, Look, Pose2
 
 ROUND = (Kind.CUP, Kind.BOTTLE, Kind.POT)
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from vla_sim.core.specs import ActuationKind, ActuationSpec, DriveKind, DriveSpec, Embodiment
 from vla_sim.sim.actuation import Actuation
-from vla_sim.sim.drive import Drive
-from vla_sim.specs import ActuationKind, ActuationSpec, DriveKind, DriveSpec, Embodiment
+from vla_sim.sim.kinematics import Drive
 
 FAST = DriveSpec(max_wheel_radps=1e6)
 

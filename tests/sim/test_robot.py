@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vla_sim.embodiments import load_embodiment
+from vla_sim.core.embodiments import load_embodiment
+from vla_sim.core.types import Body, Kind, Look, Pose2, Role, Scene, Task
 from vla_sim.scenarios import load_scenario
 from vla_sim.sim import robot as robot_module
 from vla_sim.sim.robot import Robot
 from vla_sim.sim.world import World
-from vla_sim.types import Body, Kind, Look, Pose2, Role, Scene, Task
 
 
 def drive(embodiment, scene, actions, *, stop=True):

@@ -2,8 +2,8 @@
 
 import pytest
 
+from vla_sim.core.types import Body, Kind, Pose2, Role
 from vla_sim.sim.world import World
-from vla_sim.types import Body, Kind, Pose2, Role
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vla_sim.geometry import surface_distance
-from vla_sim.planner import crossed_wrong_side
-from vla_sim.types import Outcome, Pose2, Role, Scene, SuccessRule
+from vla_sim.core.geometry import surface_distance
+from vla_sim.core.planner import crossed_wrong_side
+from vla_sim.core.types import Outcome, Pose2, Role, Scene, SuccessRule
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from vla_sim.core.specs import Embodiment
+from vla_sim.core.types import Outcome
 from vla_sim.envs.sampling import SceneSource
 from vla_sim.envs.simulation import Simulation, checked_action
 from vla_sim.envs.spaces import action_space, observation_space
 from vla_sim.scenarios import Scenario
 from vla_sim.sim.camera import make_renderer
-from vla_sim.specs import Embodiment
-from vla_sim.types import Outcome
 
 SUCCESS_REWARD = 5.0
 FAILURE_REWARD = -2.0

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from vla_sim.embodiments import load_embodiment
-from vla_sim.errors import UserError, suggest
+from vla_sim.core.embodiments import load_embodiment
+from vla_sim.core.errors import UserError, suggest
+from vla_sim.core.specs import Embodiment
+from vla_sim.core.types import Scene
 from vla_sim.scenarios import Scenario, load_scenario
-from vla_sim.specs import Embodiment
-from vla_sim.types import Scene
 
 # Training draws its seeds below this number; evaluation seeds start at it.
 FIRST_EVALUATION_SEED = 100_000
@@ -46,6 +46,6 @@ class SceneSource:
         """The scene that was handed over, or that of the seed, or one of a fresh training seed."""
         if given is not None:
             if not isinstance(given, Scene):
-                raise UserError(f"options['scene'] must be a vla_sim.types.Scene, got {type(given).__name__}")
+                raise UserError(f"options['scene'] must be a vla_sim.core.types.Scene, got {type(given).__name__}")
             return given
         return self.scene(int(rng.integers(FIRST_EVALUATION_SEED)) if seed is None else seed)

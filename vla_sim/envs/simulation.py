@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from vla_sim.core.errors import UserError
+from vla_sim.core.specs import ACTION_NAMES, Embodiment
+from vla_sim.core.types import Outcome, Pose2, Scene, wrap_angle
 from vla_sim.envs.judge import Situation, goal_gap, judge
-from vla_sim.errors import UserError
-from vla_sim.sim.drive import Twist
+from vla_sim.sim.kinematics import Twist
 from vla_sim.sim.robot import Robot
 from vla_sim.sim.world import World
-from vla_sim.specs import ACTION_NAMES, Embodiment
-from vla_sim.types import Outcome, Pose2, Scene, wrap_angle
 
 # Streams of a scene's seed: 0 to 2 belong to the scenario (layout, look, wording).
 MOTION_STREAM = 3

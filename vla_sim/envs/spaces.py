@@ -8,8 +8,8 @@ import string
 import numpy as np
 from gymnasium import spaces
 
+from vla_sim.core.specs import Embodiment
 from vla_sim.envs.simulation import action_bounds
-from vla_sim.specs import Embodiment
 
 INSTRUCTION_LENGTH = 256
 # Generous bounds of STATE_NAMES: m, m, rad, m/s, m/s, rad/s.

@@ -9,15 +9,15 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from vla_sim.core.errors import UserError
+from vla_sim.core.specs import Embodiment
+from vla_sim.core.types import Outcome, Scene
 from vla_sim.envs.navigate import reward_of
 from vla_sim.envs.sampling import SceneSource
 from vla_sim.envs.simulation import Simulation, checked_action
 from vla_sim.envs.spaces import action_space, observation_space
-from vla_sim.errors import UserError
 from vla_sim.scenarios import Scenario
 from vla_sim.sim.camera import make_renderer
-from vla_sim.specs import Embodiment
-from vla_sim.types import Outcome, Scene
 
 Observation = dict[str, Any]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vla_sim.evaluation.record import EpisodeRecord, replay_command, write_atomically
-from vla_sim.types import Outcome
+from vla_sim.core.types import Outcome
+from vla_sim.rollout.result import EpisodeRecord, replay_command, write_atomically
 
 FORMAT = 1
 LISTED = 20  # so many episodes that did not run, or are new, are named one by one; changed outcomes all are

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vla_sim.core.errors import UserError
+from vla_sim.core.types import Outcome
 from vla_sim.envs.sampling import SceneSource
-from vla_sim.errors import UserError
-from vla_sim.evaluation.plan import Job, Plan, Unit
-from vla_sim.evaluation.pool import Pool
 from vla_sim.evaluation.provenance import provenance
-from vla_sim.evaluation.record import EpisodeRecord, read_records, write_atomically, write_records
 from vla_sim.evaluation.summary import summarise
-from vla_sim.policies.loading import policy_hash
-from vla_sim.types import Outcome
+from vla_sim.policies.registry import policy_hash
+from vla_sim.rollout.plan import Job, Plan, Unit
+from vla_sim.rollout.pool import Pool
+from vla_sim.rollout.result import EpisodeRecord, read_records, write_atomically, write_records
 
 EPISODES_FILE, SUMMARY_FILE, REPORT_FILE, PLAN_FILE = "episodes.jsonl", "summary.json", "report.html", "run.json"
 
@@ -128,7 +128,7 @@ def _import_what_comes_after() -> None:
     """What summary and report load when they are first used."""
     import scipy.special
 
-    from vla_sim.evaluation.report import template
+    from vla_sim.evaluation.reporting.report import template
 
     template()
     del scipy

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from vla_sim.core.types import Outcome
 from vla_sim.evaluation import metrics
-from vla_sim.evaluation.record import EpisodeRecord, in_order
 from vla_sim.evaluation.statistics import (
     Estimate,
     Interval,
@@ -27,7 +27,7 @@ from vla_sim.evaluation.statistics import (
     stratified_bootstrap,
     wilson,
 )
-from vla_sim.types import Outcome
+from vla_sim.rollout.result import EpisodeRecord, in_order
 
 FORMAT = 2
 BOOTSTRAP_SEED = 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vla_sim.specs import ACTION_NAMES
+from vla_sim.core.specs import ACTION_NAMES
 
 
 @dataclass(frozen=True)

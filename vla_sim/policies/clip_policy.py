@@ -11,7 +11,7 @@ import torch
 from vla_sim.policies.base import Policy, PolicySpec
 from vla_sim.policies.clip import HEADS, Backbone, ClipConfig, LstmHead, PlainClip
 from vla_sim.policies.folders import TOKENIZER, PolicyFolder
-from vla_sim.policies.pictures import shrink
+from vla_sim.policies.images import shrink
 from vla_sim.policies.tokenizer import InstructionTokenizer
 
 # Instructions whose encoding is kept: more than an evaluation has at a time, little memory.

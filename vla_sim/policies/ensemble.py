@@ -94,7 +94,7 @@ def member_actions(
 
 
 def _members(folder: PolicyFolder, names: Sequence[str]) -> list[Policy]:
-    from vla_sim.policies.loading import load_folder
+    from vla_sim.policies.registry import load_folder
 
     return [load_folder(folder.sibling(name)) for name in names]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from vla_sim.planner import Planner
+from vla_sim.core.planner import Planner
+from vla_sim.core.specs import ACTION_NAMES, ActuationKind, DriveKind, Embodiment
+from vla_sim.core.types import Pose2, Scene, SuccessRule, wrap_angle
 from vla_sim.policies.base import Policy, PolicySpec
-from vla_sim.specs import ACTION_NAMES, ActuationKind, DriveKind, Embodiment
-from vla_sim.types import Pose2, Scene, SuccessRule, wrap_angle
 
 # Stream of an episode's seed from which the expert's habits are drawn.
 HABIT_STREAM = 4

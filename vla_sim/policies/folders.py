@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vla_sim.errors import UserError, suggest
+from vla_sim.core.errors import UserError, suggest
 
 if TYPE_CHECKING:
     import torch
@@ -122,7 +122,7 @@ class PolicyFolder:
 
     def sibling(self, name: str) -> PolicyFolder:
         """A folder that this one names: beside it, else among the policies that come with the package."""
-        from vla_sim.policies.loading import find_folder
+        from vla_sim.policies.registry import find_folder
 
         beside = self.path.parent / name
         path = beside if (beside / CONFIG).is_file() else find_folder(name)

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from vla_sim.core.privileged import TRUTH_NAMES, left_handed, truth_vector
+from vla_sim.core.specs import Embodiment
+from vla_sim.core.types import Pose2
 from vla_sim.policies.base import Policy, PolicySpec
 from vla_sim.policies.folders import PolicyFolder
-from vla_sim.specs import Embodiment
-from vla_sim.truth import TRUTH_NAMES, left_handed, truth_vector
-from vla_sim.types import Pose2
 
 KEYS = ("observation", "left_handed", "hidden", "action", "training")
 # Of the observation's "state", which ends with the body twist.
@@ -39,7 +39,7 @@ class StateHead(nn.Module):
 
 
 class StatePolicy(Policy):
-    """Privileged: reads scene and pose from the infos, see `vla_sim.truth`.
+    """Privileged: reads scene and pose from the infos, see `vla_sim.core.privileged`.
 
     Args:
         head: the network.
@@ -47,7 +47,7 @@ class StatePolicy(Policy):
         mean, variance: of each input in training, float64 (inputs,).
         clip: normalised inputs are limited to it.
         scale: an action of 1 in m/s or rad/s, float (actions,); actions are limited to it.
-        mirror: whether worlds that say right are decided as their mirrored twins (`vla_sim.truth.left_handed`).
+        mirror: whether worlds that say right are decided mirrored (`vla_sim.core.privileged.left_handed`).
     """
 
     def __init__(
@@ -72,7 +72,9 @@ class StatePolicy(Policy):
         folder.know(KEYS)
         observation, action = folder.get("observation", dict), folder.get("action", dict)
         if observation.get("names") != list(TRUTH_NAMES):
-            raise folder.error("observation.names differ from what this version observes (vla_sim.truth.TRUTH_NAMES)")
+            raise folder.error(
+                "observation.names differ from what this version observes (vla_sim.core.privileged.TRUTH_NAMES)"
+            )
         names = action.get("names")
         if not isinstance(names, list) or not names or not all(name in list(UNITS) for name in names):
             raise folder.error(f"action.names must be some of {', '.join(UNITS)}, got {names!r}")

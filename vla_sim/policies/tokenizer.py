@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vla_sim.errors import UserError
+from vla_sim.core.errors import UserError
 
 PAD, END = "<pad>", "<end>"
 PAD_ID = 0

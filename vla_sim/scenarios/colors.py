@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vla_sim.types import Vec3
+from vla_sim.core.types import Vec3
 
 PALETTE: dict[str, Vec3] = {
     "red": (0.80, 0.10, 0.10),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vla_sim.errors import suggest
+from vla_sim.core.errors import suggest
 
 FORMS = ("uniform", "choice", "normal", "either_side")
 

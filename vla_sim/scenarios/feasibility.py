@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vla_sim.geometry import resample, surface_distance, surface_distances
-from vla_sim.planner import Planner
-from vla_sim.scenarios.blueprint import CANDIDATE, Blueprint
+from vla_sim.core.geometry import resample, surface_distance, surface_distances
+from vla_sim.core.planner import Planner
+from vla_sim.core.types import Body, Instruction, Look, Pose2, Role, Scene, Side, Task
 from vla_sim.scenarios.layout import Layout, candidates
-from vla_sim.types import Body, Instruction, Look, Pose2, Role, Scene, Side, Task
+from vla_sim.scenarios.scene_distribution import CANDIDATE, Blueprint
 
 # Bodies that stand closer than this to each other overlap or look as if they did.
 GAP_M = 0.02

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from vla_sim.catalog import content_folder
-from vla_sim.errors import UserError, suggest
-from vla_sim.toml_files import read_toml
-from vla_sim.types import Instruction, Kind, Scene, Side
+from vla_sim.core.content import content_folder
+from vla_sim.core.errors import UserError, suggest
+from vla_sim.core.toml_files import read_toml
+from vla_sim.core.types import Instruction, Kind, Scene, Side
 
 LANGUAGES = ("en", "ko")
 SPLITS = ("train", "eval")

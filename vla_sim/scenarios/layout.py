@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vla_sim.scenarios.blueprint import ObjectPlan
-from vla_sim.types import Body, Role
+from vla_sim.core.types import Body, Role
+from vla_sim.scenarios.scene_distribution import ObjectPlan
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vla_sim.catalog import content_folder
-from vla_sim.errors import UserError, suggest
+from vla_sim.core.content import content_folder
+from vla_sim.core.errors import UserError, suggest
 from vla_sim.scenarios.reading import Definition, ScenarioError, read_definitions, read_names
 from vla_sim.scenarios.scenario import Scenario
 
@@ -48,7 +48,7 @@ def _names_in(path: Path) -> tuple[list[str], list[str], bool]:
 
 
 def _only_uses(path: Path) -> bool:
-    from vla_sim.toml_files import read_toml
+    from vla_sim.core.toml_files import read_toml
 
     return "use" in read_toml(path)
 

@@ -16,9 +16,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vla_sim.catalog import content_folder
-from vla_sim.errors import UserError, suggest
-from vla_sim.scenarios.blueprint import (
+from vla_sim.core.content import content_folder
+from vla_sim.core.errors import UserError, suggest
+from vla_sim.core.surfaces import FLOOR_TEXTURES, TEXTURES, WALL_TEXTURES
+from vla_sim.core.toml_files import read_toml
+from vla_sim.core.types import Kind, Side, SuccessRule
+from vla_sim.scenarios.colors import PALETTE
+from vla_sim.scenarios.distributions import FORMS, Choice, Distribution, parse_names, parse_numbers
+from vla_sim.scenarios.scene_distribution import (
     CANDIDATE,
     LINE,
     LOOK,
@@ -31,11 +36,6 @@ from vla_sim.scenarios.blueprint import (
     RoomPlan,
     TaskPlan,
 )
-from vla_sim.scenarios.colors import PALETTE
-from vla_sim.scenarios.distributions import FORMS, Choice, Distribution, parse_names, parse_numbers
-from vla_sim.surfaces import FLOOR_TEXTURES, TEXTURES, WALL_TEXTURES
-from vla_sim.toml_files import read_toml
-from vla_sim.types import Kind, Side, SuccessRule
 
 FORMAT = 1
 LANGUAGES = ("en", "ko")

@@ -13,11 +13,11 @@ from enum import IntEnum
 
 import numpy as np
 
-from vla_sim.scenarios.blueprint import CANDIDATE, DEFAULTS, LINE, Blueprint, ObjectPlan
+from vla_sim.core.types import Body, Kind, Role, Vec3
 from vla_sim.scenarios.feasibility import why_infeasible
 from vla_sim.scenarios.language import Facts
 from vla_sim.scenarios.layout import Layout, candidates
-from vla_sim.types import Body, Kind, Role, Vec3
+from vla_sim.scenarios.scene_distribution import CANDIDATE, DEFAULTS, LINE, Blueprint, ObjectPlan
 
 TRIES = 200
 WALL_THICKNESS_M = 0.05

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vla_sim.scenarios.blueprint import CANDIDATE, Blueprint
-from vla_sim.scenarios.dressing import dress
+from vla_sim.core.types import Body, Kind, Pose2, Role, Scene, Side, SuccessRule, Task
+from vla_sim.scenarios.appearance import dress
 from vla_sim.scenarios.language import REFERENCES, Facts, instruct, phrasings_hash, sentences
 from vla_sim.scenarios.layout import Layout
 from vla_sim.scenarios.reading import ScenarioError
 from vla_sim.scenarios.sampling import TRIES, Stream, draw_layout, facts_of, stream
-from vla_sim.types import Body, Kind, Pose2, Role, Scene, Side, SuccessRule, Task
+from vla_sim.scenarios.scene_distribution import CANDIDATE, Blueprint
 
 # Raise it when the same file and seed give another world: it is part of every scenario's hash.
 SAMPLER_VERSION = 1

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vla_sim.sim.drive import Drive, Twist
-from vla_sim.specs import ActuationKind, Embodiment
+from vla_sim.core.specs import ActuationKind, Embodiment
+from vla_sim.sim.kinematics import Drive, Twist
 
 STANDSTILL: Twist = (0.0, 0.0, 0.0)
 

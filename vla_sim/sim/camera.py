@@ -12,9 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
-from vla_sim.errors import UserError, suggest
-from vla_sim.specs import CameraSpec
-from vla_sim.types import Look, Pose2, Scene, Vec3
+from vla_sim.core.errors import UserError, suggest
+from vla_sim.core.specs import CameraSpec
+from vla_sim.core.types import Look, Pose2, Scene, Vec3
 
 Quat = tuple[float, float, float, float]
 Moved = Mapping[str, tuple[Vec3, Quat]]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vla_sim.sim.lens import Lens
-from vla_sim.sim.stage import FLOOR_LABEL, Layer
+from vla_sim.sim.mesh_scene import FLOOR_LABEL, Layer
 
 
 def planar_depth(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_sim.errors import UserError
-from vla_sim.specs import CameraSpec
+from vla_sim.core.errors import UserError
+from vla_sim.core.specs import CameraSpec
 
 
 class LensError(UserError, ValueError):

@@ -1,4 +1,4 @@
-"""Low-poly models of the kinds of objects, as arrays. Used by `vla_sim.sim.stage`; knows no renderer.
+"""Low-poly models of the kinds of objects, as arrays. Used by `vla_sim.sim.mesh_scene`; knows no renderer.
 
 A model fills the unit cube [-0.5, 0.5]^3 and is stretched to `Body.size_m`, so that boxes, baskets and walls keep the
 outline of their collision cuboid, and cups, bottles and pots lie inside their collision cylinder.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_sim.types import Kind, Vec3
+from vla_sim.core.types import Kind, Vec3
 
 ROUND_SEGMENTS = 14
 # Marks a texture coordinate that is not stretched with the body's size.

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from vla_sim.geometry import surface_distances
+from vla_sim.core.geometry import surface_distances
+from vla_sim.core.types import Kind, Pose2, Scene
 from vla_sim.sim.camera import FIRST_BODY_LABEL
-from vla_sim.types import Kind, Pose2, Scene
 
 BEHIND_M = 1.15
 ABOVE_M = 1.25

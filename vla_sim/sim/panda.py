@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from vla_sim.core.specs import CameraSpec
+from vla_sim.core.types import Pose2, Scene
 from vla_sim.sim.camera import Moved, camera_pose
 from vla_sim.sim.depth import planar_depth
 from vla_sim.sim.lens import lens_of
+from vla_sim.sim.mesh_scene import Layer, Stage
 from vla_sim.sim.overview import overview_pose, walls_between
 from vla_sim.sim.robot_model import robot_layers
-from vla_sim.sim.stage import Layer, Stage
 from vla_sim.sim.textures import SHADOW, SIZE_PX, texture_pixels
-from vla_sim.specs import CameraSpec
-from vla_sim.types import Pose2, Scene
 
 BACKGROUND = (0.72, 0.78, 0.84)
 OVERVIEW_BACKGROUND = (0.86, 0.89, 0.92)

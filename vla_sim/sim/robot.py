@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_sim.geometry import surface_distance
+from vla_sim.core.geometry import surface_distance
+from vla_sim.core.specs import Embodiment
+from vla_sim.core.types import Pose2, Scene, Vec3, wrap_angle
 from vla_sim.sim.actuation import STANDSTILL, Actuation
-from vla_sim.sim.drive import Twist
+from vla_sim.sim.kinematics import Twist
 from vla_sim.sim.world import Contact, Quat, World
-from vla_sim.specs import Embodiment
-from vla_sim.types import Pose2, Scene, Vec3, wrap_angle
 
 ROBOT = "robot"
 # Physics makes contacts at gaps of up to a millimetre: nothing farther than this is touched.

@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 
+from vla_sim.core.types import Pose2, Vec3
+from vla_sim.sim.mesh_scene import VERTEX, Layer, Stage, around, soft_patches, to_bytes
 from vla_sim.sim.meshes import Mesh, band, cuboid, join
-from vla_sim.sim.stage import VERTEX, Layer, Stage, around, soft_patches, to_bytes
-from vla_sim.types import Pose2, Vec3
 
 RADIUS_M = 0.15
 WHEEL_RADIUS_M = 0.05

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vla_sim import surfaces
-from vla_sim.errors import suggest
-from vla_sim.types import Kind
+from vla_sim.core import surfaces
+from vla_sim.core.errors import suggest
+from vla_sim.core.types import Kind
 
 SIZE_PX = 64
 VARIANTS = 4

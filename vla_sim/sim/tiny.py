@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from vla_sim.errors import UserError
+from vla_sim.core.errors import UserError
+from vla_sim.core.specs import CameraSpec
+from vla_sim.core.types import Pose2, Scene
 from vla_sim.sim.camera import FLOOR_LABEL, SKY_LABEL, Moved, camera_pose
 from vla_sim.sim.world import pybullet_module
-from vla_sim.specs import CameraSpec
-from vla_sim.types import Pose2, Scene
 
 FLOOR_HALF_M = 12.0
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from vla_sim.types import Body, Kind, Pose2, Vec3
+from vla_sim.core.types import Body, Kind, Pose2, Vec3
 
 Quat = tuple[float, float, float, float]
 

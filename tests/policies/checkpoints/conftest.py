@@ -20,7 +20,7 @@ def tokenizer():
 
 @pytest.fixture(scope="session")
 def configs():
-    from vla_sim.policies.vla.hub import CLIPConfig, Kosmos2Config
+    from vla_sim.policies.models.hub import CLIPConfig, Kosmos2Config
 
     vision = {
         "hidden_size": 16,

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from vla_sim.policies.vla.hub import CLIPModel, Kosmos2Model
+from vla_sim.policies.models.hub import CLIPModel, Kosmos2Model
 
 BOS, IMAGE, IMAGE_END = 300, 301, 302
 PROMPT_IDS = {"bos": BOS, "image": IMAGE, "image_end": IMAGE_END}

@@ -5,7 +5,7 @@ import pytest
 import torch
 from user_files import CONFIGS
 
-from vla_sim.policies.loading import load_policy
+from vla_sim.policies.registry import load_policy
 
 # What the networks read, written down once more: factor, mean, deviation of pixels 0..255.
 CLIP = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
@@ -92,7 +92,7 @@ def test_the_selector_drops_tokens_in_these_tests(original, written, observe, dr
 
 
 def test_the_benchmark_counts_what_is_in_the_file(original, written):
-    from vla_sim.evaluation.contenders import LEARNED, contender
+    from vla_sim.evaluation.benchmark.entries import LEARNED, contender
 
     network = original("ClipMlp")
     path = written("ClipMlp", network)

@@ -10,9 +10,9 @@ import pytest
 import torch
 from user_files import CONFIGS, TEXTS, contents
 
-from vla_sim.errors import UserError
+from vla_sim.core.errors import UserError
 from vla_sim.policies.checkpoints.__main__ import main
-from vla_sim.policies.loading import load_policy, policy_hash
+from vla_sim.policies.registry import load_policy, policy_hash
 
 NAMES = tuple(CONFIGS)
 READS = [name for name in NAMES if name != "MobileVla"]
@@ -117,7 +117,7 @@ BACKBONES = ("kosmos.", "kosmos2_model.", "clip_model.", "clip_vision.", "clip_t
 
 def whole_backbone(network, part):
     """The pretrained model that an original network holds, as transformers saves it."""
-    from vla_sim.policies.vla.hub import CLIPModel, Kosmos2Model
+    from vla_sim.policies.models.hub import CLIPModel, Kosmos2Model
 
     if part == "kosmos2":
         kosmos = next(getattr(network, n) for n in ("kosmos", "kosmos2_model", "backbone") if hasattr(network, n))
@@ -268,6 +268,6 @@ def test_the_command_reports_errors_in_one_line(tmp_path, capsys):
 
 def test_hashing_a_checkpoint_loads_no_torch(original, written):
     folder = written("ClipMlp", original("ClipMlp"))
-    code = "import sys; from vla_sim.policies.loading import policy_hash; policy_hash(sys.argv[1]); "
+    code = "import sys; from vla_sim.policies.registry import policy_hash; policy_hash(sys.argv[1]); "
     code += "assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True, timeout=60)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from user_files import CONFIGS, contents
 
-from vla_sim.errors import UserError
-from vla_sim.policies.loading import load_policy
+from vla_sim.core.errors import UserError
+from vla_sim.policies.registry import load_policy
 
 NAMES = tuple(CONFIGS)
 

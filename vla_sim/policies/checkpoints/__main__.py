@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vla_sim.cli import run_command
+from vla_sim.core.cli import run_command
 
 EPILOG = """A config.json beside the file is tried: the report says which weights matched. Without one, a proposal is
 printed (--write puts it there): check its units, pictures and colours against your training before you trust a result.

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from vla_sim.errors import UserError
+from vla_sim.core.errors import UserError
 from vla_sim.policies.checkpoints.files import file_of, source_folder
 from vla_sim.policies.checkpoints.layouts import Layout, as_in_file, canonical, decides_nothing, recognise
 from vla_sim.policies.checkpoints.models import HINTS, NETWORKS, Network, Plan
@@ -17,8 +17,8 @@ from vla_sim.policies.checkpoints.reading import Contents, read_checkpoint
 from vla_sim.policies.checkpoints.report import LoadReport
 from vla_sim.policies.checkpoints.spec import CheckpointSpec, OutputSpec
 from vla_sim.policies.folders import PolicyError, PolicyFolder
-from vla_sim.policies.vla.hub import CLIPConfig, CLIPModel, Kosmos2Config, Kosmos2Model, init
-from vla_sim.policies.vla.presets import load_pretrained
+from vla_sim.policies.models.hub import CLIPConfig, CLIPModel, Kosmos2Config, Kosmos2Model, init
+from vla_sim.policies.models.presets import load_pretrained
 
 KINDS: dict[str, tuple[Any, Any]] = {"kosmos2": (Kosmos2Config, Kosmos2Model), "clip": (CLIPConfig, CLIPModel)}
 # First parts of a network's weights -> the backbone that they are of.

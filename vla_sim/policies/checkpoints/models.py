@@ -15,10 +15,10 @@ from torch import nn
 
 from vla_sim.policies.checkpoints.parts import SelectingResampler, Shapes, normalisation, width_of
 from vla_sim.policies.checkpoints.spec import CheckpointSpec
-from vla_sim.policies.vla.backbones import Kosmos2Backbone
-from vla_sim.policies.vla.config import VlaConfig
-from vla_sim.policies.vla.hub import CLIPModel
-from vla_sim.policies.vla.rows import Rows
+from vla_sim.policies.models.backbones import Kosmos2Backbone
+from vla_sim.policies.models.config import VlaConfig
+from vla_sim.policies.models.hub import CLIPModel
+from vla_sim.policies.models.text_batch import Rows
 
 State = tuple[torch.Tensor, ...]
 

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from vla_sim.policies.folders import PolicyError
-from vla_sim.policies.vla.normalisation import BottleneckNormalisation
-from vla_sim.policies.vla.resampler import MobileResampler
-from vla_sim.policies.vla.specs import ResamplerSpec
+from vla_sim.policies.models.normalisation import BottleneckNormalisation
+from vla_sim.policies.models.resampler import MobileResampler
+from vla_sim.policies.models.specs import ResamplerSpec
 
 Size = tuple[int, ...]
 # Of the users' resampler: it never keeps fewer tokens than this.

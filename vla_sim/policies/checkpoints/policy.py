@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from vla_sim.errors import UserError
+from vla_sim.core.errors import UserError
 from vla_sim.policies.base import Policy, PolicySpec
 from vla_sim.policies.checkpoints.files import source_folder
 from vla_sim.policies.checkpoints.loading import Loaded, load_checkpoint
 from vla_sim.policies.checkpoints.models import Seen, State
 from vla_sim.policies.checkpoints.spec import PICTURES, OutputSpec
 from vla_sim.policies.folders import TOKENIZER, PolicyFolder
-from vla_sim.policies.pictures import shrink
-from vla_sim.policies.vla.rows import Rows, stacked
-from vla_sim.policies.vla.texts import Tokenizer, load_tokenizer
+from vla_sim.policies.images import shrink
+from vla_sim.policies.models.text_batch import Rows, stacked
+from vla_sim.policies.models.texts import Tokenizer, load_tokenizer
 
 KEPT_TEXTS = 4096
 

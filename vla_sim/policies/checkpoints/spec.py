@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vla_sim.errors import suggest
+from vla_sim.core.errors import suggest
+from vla_sim.core.specs import ACTION_NAMES
 from vla_sim.policies.checkpoints.layouts import LAYOUTS, Layout
 from vla_sim.policies.folders import PolicyFolder
-from vla_sim.policies.vla.specs import table
-from vla_sim.specs import ACTION_NAMES
+from vla_sim.policies.models.specs import table
 
 # How pixels 0..255 become a network's input: factor, mean, deviation.
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -102,7 +102,7 @@ class CheckpointSpec:
         lstm_layers: of the LSTM; 0: as in the users' code, 4 for robovlms and else 2.
         window, chunk: steps that the network sees and gives, where the file does not say; 0: it must say.
         normalisation: "found", or "none" for a hybrid that was trained without.
-        prompt_ids: see `vla_sim.policies.vla.specs.PromptIds`.
+        prompt_ids: see `vla_sim.policies.models.specs.PromptIds`.
         ignore: prefixes of weights that do not matter.
         image_px: (width, height) of the pictures that the policy asks for.
         first_step_zero: the first action of an episode is a standstill, as the users' server enforces.

@@ -1,0 +1,1 @@
+"""How the shipped weights are made: python -m recipes.train_shipped, python -m recipes.train_zoo."""

@@ -1,0 +1,97 @@
+"""The small backbones that all rows of the benchmark share: trained once, frozen, each in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vla_sim.policies.folders import CONFIG, FORMAT, TOKENIZER, WEIGHTS
+from vla_sim.training.batches import Sequences
+from vla_sim.training.config import TrainConfig
+from vla_sim.training.grounding import GroundingTrainer
+from vla_sim.training.weights import write_weights
+
+if TYPE_CHECKING:
+    from vla_sim.policies.tokenizer import InstructionTokenizer
+
+VOCABULARY = 800
+# Side of the pictures that small backbones read.
+SMALL_IMAGE_PX = 96
+# Kosmos-2 is the slower learner: its decoder has to find the picture among its tokens first.
+STEPS = {"clip": 1500, "kosmos2": 1500}
+CONFIG_OF_TRAINING = {"batch_episodes": 256, "max_steps": 2}
+
+
+def train_backbone(
+    name: str,
+    parts: Sequence[Sequences],
+    out: Path,
+    *,
+    seed: int = 0,
+    scale: float = 1.0,
+    log: Callable[[Mapping[str, Any]], None] | None = None,
+) -> Path:
+    """Train one backbone, or go on with it; its folder is `backbone_<name>` in `out/policies`.
+
+    Args:
+        name: "clip" or "kosmos2".
+        parts: demonstrations.
+        out: working folder.
+        seed: of weights and batches.
+        scale: factor on the steps.
+        log: see `Learner.run`.
+    """
+    import torch
+
+    from vla_sim.policies.models.model import VlaModel
+    from vla_sim.policies.models.presets import preset
+    from vla_sim.policies.models.texts import TextReader
+
+    target = out / "policies" / f"backbone_{name}"
+    if (target / CONFIG).is_file():
+        return target
+    tokenizer = row_tokenizer(parts)
+    sizes = {"vocab_size": tokenizer.vocab_size, "context_length": tokenizer.context_length}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = VlaModel(preset(f"{name}-small", head={"kind": "mlp"}, **sizes))  # type: ignore[arg-type]
+    config = TrainConfig(seed=seed, **CONFIG_OF_TRAINING)  # type: ignore[arg-type]
+    trainer = GroundingTrainer(model, TextReader.small(tokenizer, [name]), config, out / "backbones" / name)
+    for part in parts:
+        trainer.source.add(part)
+    if trainer.checkpoint.exists():
+        trainer.load()
+    trainer.run("pretrain", steps=max(1, round(STEPS[name] * scale)), decay=True, log=log)
+    facts = {"steps": trainer.step, "images_seen": trainer.images_seen, "minutes": round(trainer.seconds / 60, 1)}
+    _export(trainer.averaged(), tokenizer, target, {**facts, "seed": seed})
+    return target
+
+
+def row_tokenizer(parts: Sequence[Sequences]) -> InstructionTokenizer:
+    """One vocabulary for both backbones: of the instructions, and of Kosmos-2's prompts around them."""
+    from vla_sim.policies.models.texts import kosmos2_prompt
+    from vla_sim.policies.tokenizer import InstructionTokenizer
+
+    texts = sorted({text for part in parts for phrasings in part.texts for text in phrasings})
+    return InstructionTokenizer.trained([*texts, *map(kosmos2_prompt, texts)], vocab_size=VOCABULARY)
+
+
+def _export(model: Any, tokenizer: InstructionTokenizer, folder: Path, training: Mapping[str, Any]) -> None:
+    """Weights under their names in `VlaModel`; the config last, so that a folder with one is complete."""
+    write_weights(folder / WEIGHTS, model.backbone.state_dict())
+    tokenizer.save(folder / TOKENIZER)
+    kind = model.config.backbone
+    config = {
+        "format": FORMAT,
+        "type": "vla_backbone",
+        "description": f"small {kind}, pre-trained on simulated pictures and instructions; shared by several policies",
+        "backbone": kind,
+        kind: getattr(model.config, kind).to_dict(),
+        "stem_channels": list(model.config.stem_channels),
+        "prompt_ids": model.config.prompt_ids,
+        "context_length": model.config.context_length,
+        "training": dict(training),
+    }
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")

@@ -1,0 +1,233 @@
+"""`python -m recipes.train_shipped`: the shipped policies from seeds: expert rollouts, behaviour cloning, DAgger."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vla_sim.core.cli import run_command
+
+if TYPE_CHECKING:
+    from vla_sim.rollout.collecting import Drives, Task
+    from vla_sim.training.batches import Sampler, Sequences
+    from vla_sim.training.behaviour_cloning import Trainer
+
+EPILOG = """The folder OUT holds data, checkpoint, logs and the policies of each round. Started again
+on the same folder, it goes on where it was interrupted. Seeds are below 100000: no evaluation seed is ever seen.
+
+examples:
+  python -m recipes.train_shipped --out runs/train --publish policies
+  python -m recipes.train_shipped --out runs/quick --scale 0.1"""
+
+VOCABULARY = 800
+CHOOSING = "choose_goal"
+IMAGE_PX = 96
+# Share of the episodes that each scenario or suite gets; choosing among objects takes the most examples.
+MIX = {
+    "choose_goal": 0.36,
+    "obstacle_left": 0.11,
+    "obstacle_right": 0.11,
+    "two_obstacles_left": 0.1,
+    "two_obstacles_right": 0.1,
+    "reach_goal": 0.06,
+    "suite seed": 0.16,
+}
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round: episodes to collect, then steps of learning on all episodes so far.
+
+    Attributes:
+        first_world: seed of its first world.
+        learner_share, noise: see `vla_sim.rollout.collecting.Task`.
+        mix: share of the episodes by scenario or suite.
+            Empty: single pictures instead of drives, see `vla_sim.rollout.single_images`.
+        batch_episodes, max_steps: shape of a batch.
+        decay: let the learning rate fall.
+    """
+
+    name: str
+    first_world: int
+    episodes: int
+    steps: int
+    learner_share: float = 0.0
+    noise: float = 0.0
+    mix: Mapping[str, float] = field(default_factory=lambda: MIX)
+    batch_episodes: int = 96
+    max_steps: int = 40
+    decay: bool = False
+
+
+# Words first: which object is meant is learned on single pictures, and kept alive by them while driving is learned.
+ROUNDS = (
+    Round("look", first_world=30000, episodes=8000, steps=400, mix={}, batch_episodes=384, max_steps=4),
+    Round("clone", first_world=0, episodes=3000, steps=700, noise=0.5),
+    Round("dagger_1", first_world=5000, episodes=1500, steps=500, learner_share=0.8, noise=0.15),
+    Round("dagger_2", first_world=40000, episodes=1500, steps=750, learner_share=1.0, noise=0.05, decay=True),
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `recipes.train_shipped`."""
+    made = argparse.ArgumentParser(
+        prog="python -m recipes.train_shipped",
+        description=__doc__.split(": ", 1)[1],
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--out", type=Path, default=Path("runs/train"), metavar="DIR", help="working folder")
+    made.add_argument("--publish", type=Path, metavar="DIR", help="copy the finished policies into this folder")
+    made.add_argument("--embodiment", default="serbot")
+    made.add_argument("--seed", type=int, default=0, help="of weights, batches and worlds (default %(default)s)")
+    made.add_argument("--scale", type=float, default=1.0, help="factor on episodes and steps, for a quick try")
+    made.add_argument("--workers", type=int, default=2, help="processes that collect, and threads that learn")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return run_command(_run, parser(), arguments)
+
+
+def _run(options: argparse.Namespace) -> int:
+    import torch
+
+    from vla_sim.core.files import FolderLock
+    from vla_sim.rollout.driving import check_counts
+
+    check_counts(options)
+    torch.set_num_threads(options.workers)
+    with FolderLock(options.out):
+        _train(options)
+    return 0
+
+
+def _train(options: argparse.Namespace) -> None:
+    """All rounds that the folder lacks."""
+    begin = time.perf_counter()
+    trainer = _trainer(options)
+    resumed = trainer.checkpoint.exists()
+    parts: list[Sequences] = []
+    for number, round_ in enumerate(ROUNDS):
+        learner = options.out / ROUNDS[number - 1].name / "ensemble" if round_.learner_share else None
+        parts.append(_data(options, round_, learner))
+        trainer.source = _sampler(trainer, round_, parts)
+        if resumed and number == 0:
+            trainer.load()
+        steps = max(1, round(round_.steps * options.scale))
+        finished = options.out / round_.name / "ensemble" / "config.json"
+        if trainer.stages.get(round_.name, {}).get("steps", 0) < steps or not finished.exists():
+            trainer.run(round_.name, steps=steps, decay=round_.decay, log=_print_line)
+            trainer.export(options.out / round_.name)
+    if options.publish:
+        _publish(options.out / ROUNDS[-1].name, options.publish)
+    print(f"done in {(time.perf_counter() - begin) / 60:.1f} minutes: {options.out / ROUNDS[-1].name}")
+
+
+def _trainer(options: argparse.Namespace) -> Trainer:
+    from vla_sim.core.embodiments import load_embodiment
+    from vla_sim.policies.tokenizer import InstructionTokenizer
+    from vla_sim.scenarios import load_scenario
+    from vla_sim.training.behaviour_cloning import Trainer, fresh_model
+    from vla_sim.training.config import TrainConfig
+
+    spec = load_embodiment(options.embodiment)
+    names = {name for entry in MIX for name in _names(entry)}
+    texts = sorted({text for name in names for text in load_scenario(name).instructions("train")})
+    tokenizer = InstructionTokenizer.trained(texts, vocab_size=VOCABULARY)
+    config = TrainConfig(action_names=spec.action_names, action_scale=spec.max_mps, seed=options.seed)
+    model = fresh_model(tokenizer, seed=options.seed, actions=len(spec.action_names))
+    return Trainer(model, tokenizer, config, options.out)
+
+
+def _sampler(trainer: Trainer, round_: Round, parts: Sequence[Sequences]) -> Sampler:
+    """Draws from all parts in the way of this round."""
+    from vla_sim.training.batches import Sampler
+
+    config = replace(trainer.config, batch_episodes=round_.batch_episodes, max_steps=round_.max_steps)
+    sampler = Sampler(config)
+    for part in parts:
+        sampler.add(part)
+    return sampler
+
+
+def _data(options: argparse.Namespace, round_: Round, learner: Path | None) -> Sequences:
+    """The drives of a round: from disk, or collected now."""
+    from vla_sim.training.recorded import FACTS, read_round, save_round
+
+    folder = options.out / "data" / round_.name
+    if not (folder / FACTS).exists():
+        begin = time.perf_counter()
+        drives = _collected(options, round_, learner)
+        save_round(folder, drives)
+        succeeded = drives.outcomes.count("success") / len(drives.outcomes)
+        taken = time.perf_counter() - begin
+        pictures = int(drives.mask.sum())
+        print(
+            f"{round_.name}: {len(drives.mask)} episodes, {pictures} pictures, {succeeded:.1%} success, {taken:.0f} s"
+        )
+    return read_round(folder)
+
+
+def _collected(options: argparse.Namespace, round_: Round, learner: Path | None) -> Drives:
+    from vla_sim.rollout.collecting import collect
+    from vla_sim.rollout.single_images import collect_looks
+
+    common = {"image_px": IMAGE_PX, "workers": options.workers}
+    if round_.mix:
+        tasks = round_tasks(round_, options.seed, options.scale)
+        return collect(tasks, options.embodiment, learner=str(learner) if learner else None, **common)
+    first = first_seed(round_, options.seed)
+    seeds = range(first, first + max(1, round(round_.episodes * options.scale)))
+    return collect_looks(CHOOSING, seeds, options.embodiment, **common)
+
+
+def round_tasks(round_: Round, seed: int, scale: float) -> list[Task]:
+    """Which worlds a round drives: the entries of its mix, left and right with the same seeds, all below 100000."""
+    from vla_sim.rollout.collecting import Task
+
+    tasks = []
+    seed = first_seed(round_, seed)
+    for entry, share in round_.mix.items():
+        names = _names(entry)
+        count = max(len(names), round(round_.episodes * scale * share))
+        # A third of the drives is without noise, as a robot drives that is told what to do.
+        tasks += [
+            Task(names[i % len(names)], seed + i, round_.learner_share, round_.noise * (i % 3 != 0))
+            for i in range(count)
+        ]
+    return tasks
+
+
+def first_seed(round_: Round, seed: int) -> int:
+    """First world of a round, for training seed 0 or 1 and so on; never an evaluation seed."""
+    return seed * 50_000 % 100_000 + round_.first_world
+
+
+def _names(entry: str) -> list[str]:
+    """Scenario names of an entry of MIX."""
+    from vla_sim.scenarios import load_suite
+
+    if entry.startswith("suite "):
+        return [scenario.name for scenario in load_suite(entry.removeprefix("suite "))]
+    return [entry]
+
+
+def _publish(source: Path, target: Path) -> None:
+    for folder in sorted(source.iterdir()):
+        shutil.copytree(folder, target / folder.name, dirs_exist_ok=True)
+
+
+def _print_line(line: Mapping[str, Any]) -> None:
+    print(" ".join(f"{key}={value}" for key, value in line.items()), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

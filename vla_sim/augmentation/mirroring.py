@@ -1,0 +1,107 @@
+"""The world in a mirror: left becomes right in pictures, motion, words and names. Used by training and `augment`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vla_sim.augmentation.base import trace_of, with_trace
+from vla_sim.augmentation.words import mirror_name, mirror_text
+from vla_sim.core.episode import Episode, Plain
+from vla_sim.core.errors import UserError
+from vla_sim.core.types import Body, Pose2, Scene, wrap_angle
+
+# Sign of each component of actions and states in the mirrored world.
+MIRROR_SIGN = {
+    "vx": 1.0,
+    "vy": -1.0,
+    "wz": -1.0,
+    "x_m": 1.0,
+    "y_m": -1.0,
+    "yaw_rad": -1.0,
+    "vx_mps": 1.0,
+    "vy_mps": -1.0,
+    "wz_radps": -1.0,
+}
+# Facts that may name a side. Others, such as the file that an episode comes from, stay what they were.
+SIDED_FACTS = ("scenario", "simulated_scenario", "side", "phrasing")
+MIRROR = "mirror"
+
+
+def mirror_signs(names: Sequence[str]) -> np.ndarray:
+    """Sign of each component in the mirrored world, float32.
+
+    Raises:
+        UserError: nobody knows what a component is.
+    """
+    for name in names:
+        if name not in MIRROR_SIGN:
+            raise UserError(f"cannot mirror {name!r}: known components are {', '.join(MIRROR_SIGN)}")
+    return np.array([MIRROR_SIGN[name] for name in names], dtype=np.float32)
+
+
+def is_mirrored(episode: Episode) -> bool:
+    """Whether left and right are exchanged against the world that the provenance's seed gives."""
+    return trace_of(episode).count(MIRROR) % 2 == 1
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Pictures, lateral motion and turning, odometry, words, events and names with left and right exchanged.
+
+    Twice gives the episode again, byte for byte. The seed, hashes and source of the provenance still tell which world
+    it was before: `is_mirrored` says that this is its mirror image.
+    """
+
+    def __call__(self, episode: Episode, rng: np.random.Generator | None = None) -> Episode:
+        """The mirror image; nothing is drawn."""
+        signs = mirror_signs(episode.action_names)
+        trace = trace_of(episode)
+        return with_trace(
+            episode,
+            trace[:-1] if trace[-1:] == (MIRROR,) else (*trace, MIRROR),
+            name=mirror_name(episode.name),
+            images=np.ascontiguousarray(episode.images[:, :, ::-1]),
+            actions=episode.actions * signs,
+            labels=None if episode.labels is None else episode.labels * signs,
+            states=None if episode.states is None else episode.states * mirror_signs(episode.state_names),
+            instruction=mirror_text(episode.instruction),
+            events=None if episode.events is None else tuple(map(mirror_name, episode.events)),
+            provenance={key: _mirrored_fact(key, value) for key, value in episode.provenance.items()},
+        )
+
+
+def _mirrored_fact(key: str, value: Plain) -> Plain:
+    return mirror_name(value) if key in SIDED_FACTS and isinstance(value, str) else value
+
+
+def mirrored_scene(scene: Scene) -> Scene:
+    """The world on the other side of the plane y = 0, with its task and words. Surfaces keep their grain."""
+    x_min, x_max, y_min, y_max = scene.bounds_m
+    roll, pitch, yaw = scene.look.camera_tilt_rad
+    look = replace(scene.look, sun_azimuth_rad=-scene.look.sun_azimuth_rad, camera_tilt_rad=(-roll, pitch, -yaw))
+    return replace(
+        scene,
+        scenario=mirror_name(scene.scenario),
+        start=mirrored_pose(scene.start),
+        bodies=tuple(map(_mirrored_body, scene.bodies)),
+        bounds_m=(x_min, x_max, -y_max, -y_min),
+        task=replace(scene.task, side=scene.task.side.opposite if scene.task.side else None),
+        look=look,
+        instruction=replace(
+            scene.instruction,
+            text=mirror_text(scene.instruction.text),
+            phrasing=mirror_name(scene.instruction.phrasing),
+        ),
+    )
+
+
+def mirrored_pose(pose: Pose2) -> Pose2:
+    """The pose on the other side of the plane y = 0."""
+    return Pose2(pose.x_m, -pose.y_m, wrap_angle(-pose.yaw_rad))
+
+
+def _mirrored_body(body: Body) -> Body:
+    return replace(body, y_m=-body.y_m, yaw_rad=wrap_angle(-body.yaw_rad))

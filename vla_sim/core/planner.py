@@ -1,0 +1,344 @@
+"""Shortest paths on the instructed side: one definition for feasibility, the SPL reference and the expert.
+
+The robot is a disc. Obstacles are its convex bodies grown by the disc's radius (and a margin); a path is a polyline
+over their corners (a visibility graph) into the success region. Also home of the wrong-side rule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from vla_sim.core.geometry import surface_distance
+from vla_sim.core.types import Body, Role, Scene, Side
+
+# Corners are rounded with 12-gons drawn around the circle: paths get at most 3.5 % of the radius longer.
+_CORNERS = 12
+# A start this far inside a grown body is moved straight out first: contacts overlap by millimetres.
+_OVERLAP_M = 0.03
+# Room beside the reach of a distractor, so that passing it is never taken for reaching it.
+_DISTRACTOR_ROOM_M = 0.05
+# Paths go on to this share of the reach, so that a follower does not stall at the border of the region.
+_DEPTH = 0.5
+_EPS = 1e-7
+
+
+def _turned(points: np.ndarray, yaw_rad: float) -> np.ndarray:
+    cos, sin = math.cos(yaw_rad), math.sin(yaw_rad)
+    return points @ np.array([[cos, sin], [-sin, cos]])
+
+
+def _centre(body: Body) -> np.ndarray:
+    return np.array((body.x_m, body.y_m))
+
+
+def _circle(radius_m: float) -> np.ndarray:
+    """Corners (12, 2) on a circle, counter-clockwise, none straight ahead or aside."""
+    angles = (np.arange(_CORNERS) + 0.5) * (2 * math.pi / _CORNERS)
+    return radius_m * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _corners(body: Body) -> np.ndarray:
+    """Corners (4, 2) of a rectangular footprint in the world, counter-clockwise."""
+    half = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * (np.array(body.size_m[:2]) / 2)
+    return _turned(half, body.yaw_rad) + _centre(body)
+
+
+def _grown(body: Body, by_m: float) -> np.ndarray:
+    """Convex polygon (n, 2) around a footprint, everywhere at least `by_m` away from it; counter-clockwise."""
+    around = 1 / math.cos(math.pi / _CORNERS)
+    if body.round:
+        return _circle((body.size_m[0] / 2 + by_m) * around) + _centre(body)
+    arcs = _turned(_circle(by_m * around), body.yaw_rad).reshape(4, _CORNERS // 4, 2)
+    return (_corners(body)[:, None, :] + arcs).reshape(-1, 2)
+
+
+def _nearest_on(body: Body, points: np.ndarray) -> np.ndarray:
+    """Points of a footprint that are nearest to the given ones (n, 2)."""
+    centre = _centre(body)
+    if body.round:
+        away = points - centre
+        length = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), _EPS)
+        return centre + away * np.minimum(1.0, body.size_m[0] / 2 / length)
+    half = np.array(body.size_m[:2]) / 2
+    return centre + _turned(np.clip(_turned(points - centre, -body.yaw_rad), -half, half), body.yaw_rad)
+
+
+class _Obstruction:
+    """Convex polygons and forbidden crossings: which straight moves are free."""
+
+    def __init__(self, polygons: Sequence[np.ndarray], gates: Sequence[tuple[float, float, int]]) -> None:
+        """Gates are (x_m, y_m, sign): the line x = x_m may be crossed forward only where (y - y_m) * sign > 0."""
+        self._gates = gates
+        self.corners = np.concatenate(polygons) if polygons else np.zeros((0, 2))
+        edges = [np.roll(p, -1, axis=0) - p for p in polygons]
+        normals = [np.stack([e[:, 1], -e[:, 0]], axis=1) / np.linalg.norm(e, axis=1, keepdims=True) for e in edges]
+        self._normals = np.concatenate(normals) if polygons else np.zeros((0, 2))
+        self._offsets = np.einsum("ij,ij->i", self._normals, self.corners)
+        self._starts = np.cumsum([0, *(len(p) for p in polygons)])[:-1]
+
+    def _outside(self, points: np.ndarray) -> np.ndarray:
+        """Distance (n, edges) of points from every edge's line, positive outside."""
+        return points @ self._normals.T - self._offsets
+
+    def free(self, points: np.ndarray) -> np.ndarray:
+        """Which points (n, 2) lie in no polygon."""
+        if not len(self.corners):
+            return np.ones(len(points), dtype=bool)
+        inside = np.logical_and.reduceat(self._outside(points) < -_EPS, self._starts, axis=1)
+        return np.logical_not(inside.any(axis=1))
+
+    def moved_out(self, point: np.ndarray, most_m: float) -> np.ndarray | None:
+        """The point, or the nearest one outside its polygons; None when that is farther than `most_m`."""
+        moved = point
+        for _ in range(4 if len(self.corners) else 0):
+            outside = self._outside(moved[None])[0]
+            depth = np.maximum.reduceat(outside, self._starts)
+            worst = int(np.argmin(depth))
+            if depth[worst] >= -_EPS:
+                break
+            start = self._starts[worst]
+            stop = self._starts[worst + 1] if worst + 1 < len(self._starts) else len(outside)
+            edge = start + int(np.argmax(outside[start:stop]))
+            moved = moved - self._normals[edge] * (outside[edge] - _EPS)
+        near = math.dist(moved, point) <= most_m
+        return moved if near and self.free(moved[None])[0] else None
+
+    def blocked(self, here: np.ndarray, there: np.ndarray) -> np.ndarray:
+        """Which straight moves here -> there, both (n, 2), cut a polygon or cross a gate on the wrong side."""
+        blocked = np.zeros(len(here), dtype=bool)
+        for x, y, sign in self._gates:
+            ahead = (here[:, 0] < x) & (there[:, 0] >= x)
+            if ahead.any():
+                run = np.where(ahead, there[:, 0] - here[:, 0], 1.0)
+                crossing = here[:, 1] + (there[:, 1] - here[:, 1]) * (x - here[:, 0]) / run
+                blocked |= ahead & ((crossing - y) * sign < 0)
+        if len(self.corners):
+            blocked |= self._cut(here, there)
+        return blocked
+
+    def _cut(self, here: np.ndarray, there: np.ndarray) -> np.ndarray:
+        """Separating axes: a move misses a convex polygon if an edge's line or its own line keeps them apart."""
+        apart = (self._outside(here) >= -_EPS) & (self._outside(there) >= -_EPS)
+        missed = np.logical_or.reduceat(apart, self._starts, axis=1)
+        move = there - here
+        cross = move @ np.stack([self.corners[:, 1], -self.corners[:, 0]])
+        cross -= (move[:, 0] * here[:, 1] - move[:, 1] * here[:, 0])[:, None]
+        slack = _EPS * np.linalg.norm(move, axis=1)[:, None]
+        missed |= np.minimum.reduceat(cross, self._starts, axis=1) >= -slack
+        missed |= np.maximum.reduceat(cross, self._starts, axis=1) <= slack
+        return np.logical_not(missed.all(axis=1))
+
+
+class _Graph:
+    """Cost to go from every corner into the success region."""
+
+    def __init__(self, scene: Scene, *, robot_radius_m: float, margin_m: float, distractor_margin_m: float) -> None:
+        self._goal = scene.goal
+        self._within_m = robot_radius_m + scene.task.reach_m
+        self._depth_m = robot_radius_m + scene.task.reach_m * _DEPTH
+        by_m = dict.fromkeys(Role, robot_radius_m + margin_m)
+        by_m[Role.DISTRACTOR] = robot_radius_m + distractor_margin_m
+        self._limits, inner_walls = _limits(scene, robot_radius_m + margin_m)
+        solid = [b for b in scene.bodies if b.role in (Role.OBSTACLE, Role.DISTRACTOR)] + inner_walls
+        self._world = _Obstruction([_grown(b, by_m[b.role]) for b in solid], _gates(scene))
+        region = _grown(self._goal, (self._within_m - _EPS) * math.cos(math.pi / _CORNERS))
+        nodes = np.concatenate([self._world.corners, region])
+        keep = self._world.free(nodes) & self._inside(nodes)
+        self._nodes = nodes[keep]
+        self._solve()
+
+    def _inside(self, points: np.ndarray) -> np.ndarray:
+        low, high = self._limits
+        within = (points >= low - _EPS) & (points <= high + _EPS)
+        return within[:, 0] & within[:, 1]
+
+    def _entries(self, points: np.ndarray, within_m: float) -> tuple[np.ndarray, np.ndarray]:
+        """Where straight moves at the goal come within `within_m` of it, (n, 2), and their lengths (n,)."""
+        towards = _nearest_on(self._goal, points) - points
+        gap = np.linalg.norm(towards, axis=1)
+        length = np.maximum(0.0, gap - within_m)
+        return points + towards * (length / np.maximum(gap, _EPS))[:, None], length
+
+    def _direct(self, points: np.ndarray) -> np.ndarray:
+        """Length of the straight move into the region, infinite where it is blocked; (n,)."""
+        entries, lengths = self._entries(points, self._within_m)
+        blocked = self._world.blocked(points, entries) | ~self._inside(entries)
+        return np.where(blocked & (lengths > 0), np.inf, lengths)
+
+    def _solve(self) -> None:
+        count = len(self._nodes)
+        lengths = np.linalg.norm(self._nodes[:, None] - self._nodes[None], axis=2)
+        rows, columns = np.nonzero(~np.eye(count, dtype=bool))
+        blocked = self._world.blocked(self._nodes[rows], self._nodes[columns])
+        lengths[rows[blocked], columns[blocked]] = np.inf
+        np.fill_diagonal(lengths, np.inf)
+        self._cost = self._direct(self._nodes)
+        self._next = np.full(count, -1)
+        for _ in range(count):
+            via = lengths + self._cost
+            best = via.argmin(axis=1)
+            better = via[np.arange(count), best] < self._cost - _EPS
+            if not better.any():
+                break
+            self._cost = np.where(better, via[np.arange(count), best], self._cost)
+            self._next = np.where(better, best, self._next)
+
+    def _first(self, x_m: float, y_m: float) -> tuple[float, np.ndarray, int] | None:
+        """Total length from a point, the free point it starts from and the first corner (-1: straight in)."""
+        point = np.array((x_m, y_m))
+        start = self._world.moved_out(np.clip(point, *self._limits), _OVERLAP_M)
+        if start is None or math.dist(start, point) > _OVERLAP_M:
+            return None
+        cost = float(self._direct(start[None])[0])
+        first = -1
+        if cost > 0 and len(self._nodes):
+            moves = np.linalg.norm(self._nodes - start, axis=1) + self._cost
+            seen = np.flatnonzero(moves < cost)
+            seen = seen[~self._world.blocked(np.broadcast_to(start, (len(seen), 2)), self._nodes[seen])]
+            if len(seen):
+                first = int(seen[np.argmin(moves[seen])])
+                cost = float(moves[first])
+        return (cost + math.dist(start, point), start, first) if math.isfinite(cost) else None
+
+    def distance(self, x_m: float, y_m: float) -> float:
+        found = self._first(x_m, y_m)
+        return math.inf if found is None else found[0]
+
+    def path(self, x_m: float, y_m: float) -> np.ndarray:
+        found = self._first(x_m, y_m)
+        if found is None:
+            return np.zeros((0, 2))
+        _, start, node = found
+        points = [np.array((x_m, y_m))]
+        if math.dist(start, points[0]) > _EPS:
+            points.append(start)
+        while node >= 0:
+            points.append(self._nodes[node])
+            node = int(self._next[node])
+        points += self._last(points[-1])
+        return np.array(points)
+
+    def _last(self, point: np.ndarray) -> list[np.ndarray]:
+        """The stretch into the region, and on to its depth where nothing is in the way."""
+        for within_m in (self._depth_m, self._within_m):
+            entries, lengths = self._entries(point[None], within_m)
+            if lengths[0] > _EPS and not self._world.blocked(point[None], entries)[0] and self._inside(entries)[0]:
+                return [entries[0]]
+        return []
+
+
+def _limits(scene: Scene, by_m: float) -> tuple[tuple[np.ndarray, np.ndarray], list[Body]]:
+    """Lowest and highest (x, y) of the robot's centre between the outer walls, and the walls that stand inside."""
+    x_min, x_max, y_min, y_max = scene.bounds_m
+    low, high = np.array((x_min, y_min)), np.array((x_max, y_max))
+    free_low, free_high, inner = low.copy(), high.copy(), []
+    for wall in scene.with_role(Role.WALL):
+        corners = _corners(wall)
+        least, most = corners.min(axis=0), corners.max(axis=0)
+        below, above = most <= low + _EPS, least >= high - _EPS
+        free_low = np.where(below, np.maximum(free_low, most + by_m), free_low)
+        free_high = np.where(above, np.minimum(free_high, least - by_m), free_high)
+        if not (below | above).any():
+            inner.append(wall)
+    return (free_low, free_high), inner
+
+
+def _gates(scene: Scene) -> list[tuple[float, float, int]]:
+    side = scene.task.side
+    return [(b.x_m, b.y_m, side.sign) for b in scene.with_role(Role.OBSTACLE)] if side else []
+
+
+class Planner:
+    """Shortest paths of a round robot's centre through one scene; bodies stand where the scene put them."""
+
+    def __init__(self, scene: Scene, robot_radius_m: float, margin_m: float = 0.0) -> None:
+        """Distractors are given a wide berth (their reach and 0.05 m) wherever that leaves a path."""
+        self._scene = scene
+        self._radius_m = robot_radius_m
+        self._margin_m = margin_m
+        self._solid = [body for body in scene.bodies if body.role is not Role.GOAL]
+        wide = max(margin_m, scene.task.reach_m + _DISTRACTOR_ROOM_M)
+        self._berths = [wide, margin_m] if scene.with_role(Role.DISTRACTOR) else [margin_m]
+        self._graphs = [self._graph(self._berths[0])]
+
+    def _graph(self, berth_m: float) -> _Graph:
+        return _Graph(self._scene, robot_radius_m=self._radius_m, margin_m=self._margin_m, distractor_margin_m=berth_m)
+
+    def _levels(self) -> list[_Graph]:
+        """All graphs, the widest berth first; the narrow one is built when it is first needed."""
+        self._graphs += [self._graph(berth_m) for berth_m in self._berths[len(self._graphs) :]]
+        return self._graphs
+
+    def distance(self, x_m: float, y_m: float) -> float:
+        """Length in metres of the shortest path from a point until the goal is reached; inf where there is none."""
+        length = self._graphs[0].distance(x_m, y_m)
+        if math.isinf(length) and len(self._berths) > 1:
+            length = self._levels()[-1].distance(x_m, y_m)
+        return length
+
+    def path(self, x_m: float, y_m: float) -> np.ndarray:
+        """Corners (n, 2) of that path from the point on; n = 0 where there is none.
+
+        It ends not at the border of the success region but halfway to the goal's surface, if that is free.
+        """
+        corners = self._graphs[0].path(x_m, y_m)
+        if not len(corners) and len(self._berths) > 1:
+            corners = self._levels()[-1].path(x_m, y_m)
+        return corners
+
+    def nearest(self, x_m: float, y_m: float) -> tuple[str, float]:
+        """Name of the body (but the goal) nearest to the robot's disc at a point, and the gap; ("", inf) if none."""
+        gaps = [(surface_distance(body, x_m, y_m) - self._radius_m, body.name) for body in self._solid]
+        gap, name = min(gaps, default=(math.inf, ""))
+        return name, gap
+
+    def clearance(self, x_m: float, y_m: float) -> float:
+        """Gap in metres to that body; negative means overlap."""
+        return self.nearest(x_m, y_m)[1]
+
+    def goal_gap(self, x_m: float, y_m: float) -> float:
+        """Gap in metres between the robot's disc at a point and the goal's surface."""
+        return surface_distance(self._scene.goal, x_m, y_m) - self._radius_m
+
+
+def _crossing_y(body: Body, before: Sequence[float], after: Sequence[float]) -> float | None:
+    """Where a move crosses the line x = body.x_m forward; None when it does not."""
+    if not before[0] < body.x_m <= after[0]:
+        return None
+    share = (body.x_m - before[0]) / (after[0] - before[0])
+    return float(before[1] + share * (after[1] - before[1]))
+
+
+def crossed_wrong_side(scene: Scene, before_xy: Sequence[float], after_xy: Sequence[float]) -> bool:
+    """Whether a move of the robot's centre passes an obstacle on the side that was not asked for.
+
+    An obstacle is passed when the centre crosses the line x = its own x forward. Several obstacles count one by one,
+    so going between two that stand side by side is wrong on either instruction.
+    """
+    side = scene.task.side
+    if side is None:
+        return False
+    for body in scene.with_role(Role.OBSTACLE):
+        y = _crossing_y(body, before_xy, after_xy)
+        if y is not None and (y - body.y_m) * side.sign < 0:
+            return True
+    return False
+
+
+def passed_side(body: Body, path_xy: np.ndarray) -> Side | None:
+    """Side on which a path (n, 2) last passed a body; None when it never did."""
+    points = np.asarray(path_xy, dtype=float)
+    for before, after in zip(points[-2::-1], points[:0:-1], strict=True):
+        y = _crossing_y(body, before, after)
+        if y is not None:
+            return Side.LEFT if y > body.y_m else Side.RIGHT
+    return None
+
+
+def realised_side(scene: Scene, path_xy: np.ndarray) -> Side | None:
+    """Side on which a path (n, 2) passed the obstacles; None when it passed none, or not all on one side."""
+    sides = {passed_side(body, path_xy) for body in scene.with_role(Role.OBSTACLE)} - {None}
+    return sides.pop() if len(sides) == 1 else None

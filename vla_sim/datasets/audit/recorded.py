@@ -1,0 +1,125 @@
+"""What the audit needs of a recording, whatever file it came from; pictures only when asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from vla_sim.core.episode import Episode
+
+# Sides that an instruction names.
+LEFT_WORDS, RIGHT_WORDS = re.compile(r"\bleft\b|왼쪽|좌측", re.I), re.compile(r"\bright\b|오른쪽|우측", re.I)
+TRAIN, EVALUATION = "train", "evaluation"
+
+
+class Recorded(Protocol):
+    """One recording."""
+
+    @property
+    def name(self) -> str:
+        """Names it in messages."""
+
+    @property
+    def actions(self) -> np.ndarray:
+        """(T, A) as stored; not necessarily finite."""
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """Of the A columns."""
+
+    @property
+    def events(self) -> tuple[str, ...] | None:
+        """One word per action, or None."""
+
+    @property
+    def instruction(self) -> str:
+        """Its sentence, "" where there is none."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """What is known: scenario, side, distance, seed, split, outcome, channel_order; absent where unknown."""
+
+    def image(self, t: int) -> np.ndarray:
+        """The picture before action t, uint8 (height, width, 3): RGB where the file says its order, else as stored."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A file or episode that cannot be read, and why."""
+
+    name: str
+    reason: str
+
+
+class RecordedSet(Protocol):
+    """A data set to look at."""
+
+    @property
+    def source(self) -> Path:
+        """Where it lies."""
+
+    @property
+    def kind(self) -> str:
+        """Its format in words."""
+
+    def __iter__(self) -> Iterator[Recorded | Broken]:
+        """All recordings, and what stands where one should."""
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedEpisode:
+    """An `Episode` in memory as the audit sees it."""
+
+    episode: Episode
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """See `Recorded`."""
+        return self.episode.name
+
+    @property
+    def actions(self) -> np.ndarray:
+        """See `Recorded`."""
+        return self.episode.actions
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """See `Recorded`."""
+        return self.episode.action_names
+
+    @property
+    def events(self) -> tuple[str, ...] | None:
+        """See `Recorded`."""
+        return self.episode.events
+
+    @property
+    def instruction(self) -> str:
+        """See `Recorded`."""
+        return self.episode.instruction
+
+    def image(self, t: int) -> np.ndarray:
+        """See `Recorded`."""
+        return np.asarray(self.episode.images[t])
+
+
+KNOWN_LABELS = ("scenario", "side", "distance", "seed", "split")
+
+
+def labels_of(provenance: Mapping[str, object]) -> dict[str, str]:
+    """The labels among plain facts, as text."""
+    return {key: str(provenance[key]) for key in KNOWN_LABELS if provenance.get(key) not in (None, "")}
+
+
+def side_of(recorded: Recorded) -> str:
+    """Left, right or nothing: from the label, otherwise from the words of the instruction."""
+    label = str(recorded.labels.get("side", "")).lower()
+    if label in ("left", "right"):
+        return label
+    left, right = bool(LEFT_WORDS.search(recorded.instruction)), bool(RIGHT_WORDS.search(recorded.instruction))
+    return "" if left == right else "left" if left else "right"

@@ -1,0 +1,154 @@
+"""Which data sets a folder holds, as recordings for the audit: LeRobot sets and the seed robot's HDF5 files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from vla_sim.core.errors import UserError
+from vla_sim.datasets.audit.recorded import EVALUATION, TRAIN, Broken, Recorded, RecordedSet, labels_of
+from vla_sim.datasets.audit.serbot import seed_recordings, split_of
+from vla_sim.datasets.channel_order import RGB
+from vla_sim.datasets.lerobot.format import ACTION, INFO_PATH, read_info
+from vla_sim.datasets.lerobot.reader import LeRobotReader, LeRobotRecording, component_names
+from vla_sim.datasets.serbot.folder import EVALUATION_FOLDERS, SeedFolder
+
+# Where sets lie below the folder that is named.
+DEEPEST = 2
+
+
+def open_folder(folder: Path, split: str = TRAIN) -> list[RecordedSet]:
+    """All data sets in a folder, which may be one itself; `split` is theirs unless folder names say evaluation.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder")
+    if (folder / "meta").is_dir():
+        read_info(folder)  # says what is wrong with a set of another version
+        return [LeRobotSet(folder, split)]
+    found: list[RecordedSet] = [
+        LeRobotSet(path.parent.parent, split_of(path.relative_to(folder).parts[:-2], split))
+        for depth in range(1, DEEPEST + 1)
+        for path in sorted(folder.glob("*/" * depth + INFO_PATH))
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    with suppress(UserError):  # says that there are none
+        SeedFolder(folder)
+        found.append(SeedSet(folder, split))
+    if not found:
+        raise UserError(
+            f"{folder} holds no data set: neither {INFO_PATH} (LeRobot) nor recordings (*.h5, or folders of pictures)"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class LeRobotSet:
+    """A LeRobot data set.
+
+    Attributes:
+        source: its folder.
+        split: of all its episodes, unless info.json has splits of its own.
+    """
+
+    source: Path
+    split: str = TRAIN
+    kind: str = "LeRobotDataset v3.0"
+
+    def __iter__(self) -> Iterator[Recorded | Broken]:
+        """See `RecordedSet`."""
+        try:
+            reader = LeRobotReader(self.source, camera=_first_camera(self.source))
+        except UserError as error:
+            yield Broken(str(self.source), str(error))
+            return
+        own = _splits(reader, self.split)
+        names, factors, columns = _columns(reader)
+        for number in range(len(reader)):
+            try:
+                recording = reader.recording(number)
+                actions = recording.column(ACTION)[:, columns].astype(np.float64) * factors
+                yield _FromLeRobot(recording, actions, names, own[number])
+            except UserError as error:
+                yield Broken(f"{self.source.name}#{number}", str(error))
+
+
+class _FromLeRobot:
+    """A LeRobot episode as the audit sees it."""
+
+    def __init__(self, recording: LeRobotRecording, actions: np.ndarray, names: tuple[str, ...], split: str) -> None:
+        self._recording = recording
+        self.name, self.instruction = recording.name, recording.instruction
+        self.actions, self.action_names = actions, names
+        self.events = tuple(recording.facts["events"]) if recording.facts.get("events") else None
+        said = recording.facts.get("provenance", {})
+        known = {"split": split_of((str(said.get("split", "")),), split), "channel_order": RGB}
+        if recording.outcome:
+            known["outcome"] = recording.outcome.value
+        self.labels: Mapping[str, str] = {**labels_of(said), **known}
+
+    def image(self, t: int) -> np.ndarray:
+        """See `Recorded`."""
+        return self._recording.image(t)
+
+
+def _first_camera(root: Path) -> str | None:
+    """The first camera of several; the reader itself wants to be told, an audit can look at any."""
+    try:
+        features = json.loads((root / INFO_PATH).read_text(encoding="utf-8"))["features"]
+        return next(name for name, feature in features.items() if feature["dtype"] in ("video", "image"))
+    except (OSError, ValueError, KeyError, TypeError, StopIteration):
+        return None
+
+
+def _columns(reader: LeRobotReader) -> tuple[tuple[str, ...], np.ndarray, list[int]]:
+    """Names, factors and numbers of the action's columns; all as they are where they are no twist."""
+    try:
+        twist = reader.twist()
+    except UserError:
+        names = component_names(reader.features, ACTION)
+        return tuple(names), np.ones(len(names)), list(range(len(names)))
+    return tuple(name for _, name, _ in twist), np.array([f for _, _, f in twist]), [i for i, _, _ in twist]
+
+
+def _splits(reader: LeRobotReader, otherwise: str) -> list[str]:
+    """The split of each episode."""
+    splits = [otherwise] * len(reader)
+    for name, span in (reader.info.get("splits") or {}).items():
+        start, _, stop = str(span).partition(":")
+        if name.lower() in EVALUATION_FOLDERS and start.isdigit() and stop.isdigit():
+            splits[int(start) : int(stop)] = [EVALUATION] * len(splits[int(start) : int(stop)])
+    return splits
+
+
+@dataclass(frozen=True)
+class SeedSet:
+    """A folder of the seed robot's HDF5 recordings.
+
+    Attributes:
+        source: the folder.
+        split: of recordings whose folders name none.
+        twists: actions in m/s and rad/s instead of labels as stored.
+    """
+
+    source: Path
+    split: str = TRAIN
+    kind: str = "seed recordings"
+    twists: bool = False
+
+    def __iter__(self) -> Iterator[Recorded | Broken]:
+        """See `RecordedSet`."""
+        return seed_recordings(self.source, self.split, twists=self.twists)
+
+
+def comparable(sets: Sequence[RecordedSet]) -> list[RecordedSet]:
+    """The sets; beside LeRobot sets, whose actions are twists, recordings give twists too instead of labels."""
+    mixed = any(isinstance(one, LeRobotSet) for one in sets)
+    return [replace(one, twists=True) if mixed and isinstance(one, SeedSet) else one for one in sets]

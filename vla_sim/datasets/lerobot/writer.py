@@ -1,0 +1,549 @@
+"""Writes LeRobotDataset v3.0: each episode is complete on disk before the next, the set appears when all are in.
+
+Until then everything lies in a hidden folder beside the target (`.NAME.part`), one folder an episode, which no reader
+takes for a data set. A crash loses at most the episode in hand; `resume=True` goes on behind the last complete one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from vla_sim.core.episode import Episode
+from vla_sim.core.errors import UserError
+from vla_sim.core.files import FolderLock, clear_errors, discard_folder, sync_folder
+from vla_sim.core.types import Outcome
+from vla_sim.datasets.lerobot.format import (
+    ACTION,
+    AUTOMATIC,
+    CAMERA,
+    CHUNKS_SIZE,
+    DATA_FILE_MB,
+    DATA_PATH,
+    DONE,
+    EPISODES_PATH,
+    EXPERT,
+    FACTS_PATH,
+    INFO_PATH,
+    PLAN_PATH,
+    STATE,
+    STATS_PATH,
+    SUCCESS,
+    TASKS_PATH,
+    TRUNCATED,
+    VERSION,
+    VIDEO_FILE_MB,
+    VIDEO_PATH,
+    next_file,
+    repeats,
+)
+from vla_sim.datasets.lerobot.stats import as_lists, image_stats, pooled_stats, vector_stats
+from vla_sim.datasets.lerobot.video import CODEC, CRF, GOP, PIXELS, PRESET, join_films, need_av, write_film
+from vla_sim.datasets.store import differing
+
+Features = dict[str, dict[str, Any]]
+EPISODE_FILE, ROWS_FILE, FILM_FILE, SETTINGS_FILE = "episode.json", "rows.parquet", "film.mp4", "settings.json"
+MB = 2**20
+
+
+def need_arrow() -> Any:
+    """Whether pyarrow and pandas are there, which the optional extra `data` brings; returns pyarrow.
+
+    Raises:
+        UserError: one is not installed.
+    """
+    try:
+        import pandas  # noqa: F401
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UserError(f'LeRobot data sets need {error.name}: install it with pip install "vla-sim[data]"') from error
+    return pyarrow
+
+
+class LeRobotWriter:
+    """A data set being written; use it in a `with` statement, at whose end the data set appears under `root`.
+
+    One frame is written for every 1/fps seconds: a control step that lasts several repeats its picture, state and
+    action. The picture after the last action is left out, because every LeRobot frame has an action. What the format
+    has no place for (names, outcomes, event words, provenance, control step) goes to `meta/vla_sim.jsonl`.
+
+    Leaving the `with` statement by an exception keeps the complete episodes aside for `resume=True`.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        fps: int,
+        robot_type: str,
+        video: bool = True,
+        *,
+        resume: bool = False,
+        plan: Mapping[str, Any] | None = None,
+        states: bool | None = None,
+        outcomes: bool | None = None,
+        data_file_mb: float = DATA_FILE_MB,
+        video_file_mb: float = VIDEO_FILE_MB,
+    ) -> None:
+        """Open.
+
+        Args:
+            root: folder of the data set; must not exist or be empty.
+            fps: whole frames per second; each episode's step must be a whole number of frames
+                (`lerobot_format.lowest_fps` gives the lowest that fits).
+            robot_type: name of the robot, kept in the data set.
+            video: H.264 films; otherwise PNG pictures inside the tables.
+            resume: go on with what an interrupted writer left.
+            plan: what the set is made from, as plain JSON values; an unfinished set of another plan is not gone on
+                with.
+            states: whether `observation.state` is written; by default as the first episode has it.
+            outcomes: whether `next.success` and `next.truncated` are written; by default if the first has an outcome.
+            data_file_mb: size of tables above which a new file is begun.
+            video_file_mb: the same for films.
+
+        Raises:
+            UserError: the folder is taken, another writer is at work on it, an unfinished set lies there and `resume`
+                is false, or the settings differ from those of the set to be resumed.
+        """
+        need_arrow()
+        if video:
+            need_av()
+        repeats(1.0, fps)
+        self.root = Path(root).resolve()
+        self._part = self.root.with_name(f".{self.root.name}.part")
+        self._settings: dict[str, Any] = {"fps": int(fps), "robot_type": robot_type, "video": video}
+        self._plan = json.loads(json.dumps(dict(plan or {})))
+        self._states, self._outcomes = states, outcomes
+        self._limits = data_file_mb * MB, video_file_mb * MB
+        self._features: Features = {}
+        self._facts: list[dict[str, Any]] = []
+        self._frames = 0
+        self._tasks: dict[str, int] = {}
+        self._lock = self._open_part(resume)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the episodes that are complete on disk, in order."""
+        return tuple(facts["name"] for facts in self._facts)
+
+    def __len__(self) -> int:
+        """The number of complete episodes."""
+        return len(self._facts)
+
+    def __enter__(self) -> LeRobotWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.finalise()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the folder; complete episodes stay aside for `resume=True`."""
+        if not self._facts and self._part.is_dir():
+            shutil.rmtree(self._part)
+        self._lock.release()
+
+    # --- episodes -----------------------------------------------------------------------------------------------------
+
+    def add(self, episode: Episode) -> None:
+        """Write one episode; it is on disk when this returns.
+
+        Raises:
+            UserError: it does not fit the set (size, action names, states, step), or the disk refuses it.
+        """
+        held = repeats(episode.step_s, self._settings["fps"])
+        features = self._features_of(episode)
+        if self._features and features != self._features:
+            raise UserError(f"episode {episode.name} does not fit: {_difference(self._features, features)}")
+        aside, place = self._part / "adding", self._part / "episodes" / f"{len(self):06d}"
+        with self._kept():
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+            self._write_settings(features)
+            facts = self._write_episode(aside, episode, features, held)
+            _sync(aside)
+            place.parent.mkdir(exist_ok=True)
+            aside.rename(place)
+            sync_folder(place.parent)
+        self._features = features
+        self._remember(facts)
+
+    def _remember(self, facts: dict[str, Any]) -> None:
+        self._facts.append(facts)
+        self._frames += facts["frames"]
+        self._tasks.setdefault(facts["task"], len(self._tasks))
+
+    def _features_of(self, episode: Episode) -> Features:
+        height, width = episode.images.shape[1:3]
+        states = episode.states is not None if self._states is None else self._states
+        outcomes = episode.outcome is not None if self._outcomes is None else self._outcomes
+        if self._states and episode.states is None:
+            raise UserError(f"episode {episode.name} has no states; states=False leaves them out of the data set")
+        if self._outcomes and episode.outcome is None:
+            raise UserError(f"episode {episode.name} has no outcome; outcomes=False leaves them out of the tables")
+        camera: dict[str, Any] = {
+            "dtype": "video" if self._settings["video"] else "image",
+            "shape": [height, width, 3],
+            "names": ["height", "width", "channel"],
+        }
+        if self._settings["video"]:
+            camera["info"] = _film_info(height, width, self._settings["fps"])
+        motion = {"dtype": "float32", "shape": [len(episode.action_names)], "names": list(episode.action_names)}
+        flag = {"dtype": "bool", "shape": [1], "names": None}
+        features = {CAMERA: camera}
+        if states:
+            names = list(episode.state_names)
+            features[STATE] = {"dtype": "float32", "shape": [len(names)], "names": names}
+        features |= {ACTION: motion, EXPERT: dict(motion), DONE: dict(flag)}
+        if outcomes:
+            features |= {SUCCESS: dict(flag), TRUNCATED: dict(flag)}
+        return features | AUTOMATIC
+
+    def _write_settings(self, features: Features) -> None:
+        """Once, so that a resumed set keeps to what its first episode decided."""
+        path = self._part / SETTINGS_FILE
+        if not self._facts:
+            aside = path.with_suffix(".new")
+            aside.write_text(json.dumps({**self._settings, "plan": self._plan, "features": features}), encoding="utf-8")
+            aside.replace(path)
+
+    def _write_episode(self, folder: Path, episode: Episode, features: Features, held: int) -> dict[str, Any]:
+        import pyarrow.parquet as parquet
+
+        columns = self._columns(episode, features, held)
+        images = episode.images[: len(episode)]
+        stats = {name: as_lists(vector_stats(values)) for name, values in columns.items()}
+        stats[CAMERA] = as_lists(image_stats(images, held))
+        table = _table(columns, images, held, features)
+        parquet.write_table(table, folder / ROWS_FILE, compression="snappy", use_dictionary=True)
+        if self._settings["video"]:
+            write_film(folder / FILM_FILE, (image for image in images for _ in range(held)), self._settings["fps"])
+        facts = {
+            "name": episode.name,
+            "task": episode.instruction,
+            "frames": len(episode) * held,
+            "held": held,
+            "step_s": episode.step_s,
+            "outcome": episode.outcome.value if episode.outcome else None,
+            "labelled": episode.labels is not None,
+            "events": list(episode.events) if episode.events else None,
+            "provenance": dict(episode.provenance),
+            "stats": stats,
+        }
+        (folder / EPISODE_FILE).write_text(json.dumps(facts), encoding="utf-8")
+        return facts
+
+    def _columns(self, episode: Episode, features: Features, held: int) -> dict[str, np.ndarray]:
+        """All columns but the pictures, frame by frame."""
+        frames = np.arange(len(episode) * held)
+        last = frames == frames[-1]
+        step = frames // held
+        task = self._tasks.get(episode.instruction, len(self._tasks))
+        labels = episode.actions if episode.labels is None else episode.labels
+        values = {
+            ACTION: episode.actions[step],
+            EXPERT: labels[step],
+            DONE: last,
+            SUCCESS: last & (episode.outcome is Outcome.SUCCESS),
+            TRUNCATED: last & (episode.outcome is Outcome.TIMEOUT),
+            "timestamp": (frames / self._settings["fps"]).astype(np.float32),
+            "frame_index": frames,
+            "episode_index": np.full(len(frames), len(self)),
+            "index": self._frames + frames,
+            "task_index": np.full(len(frames), task),
+        }
+        if episode.states is not None:
+            values[STATE] = episode.states[step]
+        return {name: values[name] for name in features if name != CAMERA}
+
+    # --- the whole ----------------------------------------------------------------------------------------------------
+
+    def finalise(self) -> None:
+        """Make the data set appear under `root`; called at the end of the `with` statement.
+
+        Raises:
+            UserError: no episode was added, or the disk refuses; the complete episodes stay aside.
+        """
+        if not self._facts:
+            raise UserError(f"no episode was added: a LeRobot data set cannot be empty, {self.root} was not written")
+        whole = self._part / "whole"
+        with self._kept():
+            shutil.rmtree(whole, ignore_errors=True)
+            rows = [
+                {"episode_index": i, "tasks": [f["task"]], "length": f["frames"]} for i, f in enumerate(self._facts)
+            ]
+            self._join_tables(whole, rows)
+            if self._settings["video"]:
+                self._join_films(whole, rows)
+            self._write_meta(whole, rows)
+            _sync(whole)
+            (self._part / "finished").touch()
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            whole.replace(self.root)
+            sync_folder(self.root.parent)
+        discard_folder(self._part)
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """What the disk refuses, in one sentence that says what is left."""
+        try:
+            with clear_errors(self.root):
+                yield
+        except UserError as error:
+            if isinstance(error.__cause__, OSError):
+                kept = f"{len(self)} complete episodes are kept in {self._part}, resume=True goes on with them"
+                raise UserError(f"{error}; {kept}") from error.__cause__
+            raise
+
+    def _part_of(self, episode: int, file: str) -> Path:
+        return self._part / "episodes" / f"{episode:06d}" / file
+
+    def _join_tables(self, whole: Path, rows: list[dict[str, Any]]) -> None:
+        import pyarrow.parquet as parquet
+
+        start = 0
+        sizes = [self._part_of(i, ROWS_FILE).stat().st_size for i in range(len(rows))]
+        for (chunk, file), episodes in _grouped(sizes, self._limits[0]):
+            path = whole / DATA_PATH.format(chunk_index=chunk, file_index=file)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            schema = parquet.read_schema(self._part_of(episodes[0], ROWS_FILE))
+            with parquet.ParquetWriter(path, schema, compression="snappy", use_dictionary=True) as writer:
+                for i in episodes:
+                    writer.write_table(parquet.read_table(self._part_of(i, ROWS_FILE)))
+                    rows[i] |= {"data/chunk_index": chunk, "data/file_index": file}
+                    rows[i] |= {"dataset_from_index": start, "dataset_to_index": start + rows[i]["length"]}
+                    start += rows[i]["length"]
+
+    def _join_films(self, whole: Path, rows: list[dict[str, Any]]) -> None:
+        fps, key = self._settings["fps"], f"videos/{CAMERA}"
+        sizes = [self._part_of(i, FILM_FILE).stat().st_size for i in range(len(rows))]
+        for (chunk, file), episodes in _grouped(sizes, self._limits[1]):
+            path = whole / VIDEO_PATH.format(video_key=CAMERA, chunk_index=chunk, file_index=file)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            counts = join_films(path, [self._part_of(i, FILM_FILE) for i in episodes], fps)
+            ends = np.cumsum([0, *counts]).tolist()
+            for i, (start, end) in zip(episodes, pairwise(ends), strict=True):
+                if end - start != rows[i]["length"]:
+                    raise UserError(f"the film of episode {i} has {end - start} frames, not {rows[i]['length']}")
+                rows[i] |= {f"{key}/chunk_index": chunk, f"{key}/file_index": file}
+                rows[i] |= {f"{key}/from_timestamp": start / fps, f"{key}/to_timestamp": end / fps}
+
+    def _write_meta(self, whole: Path, rows: list[dict[str, Any]]) -> None:
+        import pandas
+        import pyarrow
+        import pyarrow.parquet as parquet
+
+        (whole / "meta").mkdir()
+        stats = {}
+        for name in self._facts[0]["stats"]:
+            parts = [{k: np.asarray(v) for k, v in facts["stats"][name].items()} for facts in self._facts]
+            stats[name] = as_lists(pooled_stats(parts))
+        (whole / STATS_PATH).write_text(json.dumps(stats, indent=4), encoding="utf-8")
+        (whole / INFO_PATH).write_text(json.dumps(self._info(), indent=4, ensure_ascii=False), encoding="utf-8")
+        index = pandas.Index(list(self._tasks), name="task")
+        pandas.DataFrame({"task_index": list(self._tasks.values())}, index=index).to_parquet(whole / TASKS_PATH)
+        for row, facts in zip(rows, self._facts, strict=True):
+            row |= {f"stats/{name}/{k}": v for name, one in facts["stats"].items() for k, v in one.items()}
+            row |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
+        path = whole / EPISODES_PATH.format(chunk_index=0, file_index=0)
+        path.parent.mkdir(parents=True)
+        parquet.write_table(pyarrow.Table.from_pylist(rows), path, compression="snappy", use_dictionary=True)
+        kept = ("name", "held", "step_s", "outcome", "labelled", "events", "provenance")
+        lines = [{"episode_index": i} | {k: f[k] for k in kept} for i, f in enumerate(self._facts)]
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        (whole / FACTS_PATH).write_text(text, encoding="utf-8")
+        if self._plan:
+            (whole / PLAN_PATH).write_text(
+                json.dumps(self._plan, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "codebase_version": VERSION,
+            "robot_type": self._settings["robot_type"],
+            "total_episodes": len(self._facts),
+            "total_frames": self._frames,
+            "total_tasks": len(self._tasks),
+            "chunks_size": CHUNKS_SIZE,
+            "data_files_size_in_mb": DATA_FILE_MB,
+            "video_files_size_in_mb": VIDEO_FILE_MB,
+            "fps": self._settings["fps"],
+            "splits": _splits([str(facts["provenance"].get("split") or "train") for facts in self._facts]),
+            "data_path": DATA_PATH,
+            "video_path": VIDEO_PATH if self._settings["video"] else None,
+            "features": self._features,
+        }
+
+    # --- opening ------------------------------------------------------------------------------------------------------
+
+    def _open_part(self, resume: bool) -> FolderLock:
+        if self.root.exists() and not (self.root.is_dir() and not any(self.root.iterdir())):
+            clear_finished(self.root)
+            raise UserError(f"{self.root} exists already; choose another folder")
+        unfinished = sorted((self._part / "episodes").glob("[0-9]*")) if self._part.is_dir() else []
+        if unfinished and not resume:
+            raise UserError(
+                f"an unfinished data set of {len(unfinished)} episodes lies in {self._part}; "
+                "go on with it (resume=True) or delete that folder"
+            )
+        lock = FolderLock(self._part)
+        if unfinished:
+            try:
+                self._read_part(unfinished)
+            except BaseException:
+                lock.release()
+                raise
+        return lock
+
+    def _read_part(self, folders: Sequence[Path]) -> None:
+        kept = json.loads((self._part / SETTINGS_FILE).read_text(encoding="utf-8"))
+        for name, value in self._settings.items():
+            if kept[name] != value:
+                raise UserError(f"{self._part} was begun with {name} {kept[name]!r}, it cannot go on with {value!r}")
+        changed = differing(kept.get("plan", {}), self._plan)
+        if changed:
+            raise UserError(
+                f"{self._part} was begun with another plan: {changed}; repeat that plan or delete the folder"
+            )
+        self._features = kept["features"]
+        self._states, self._outcomes = STATE in self._features, SUCCESS in self._features
+        for folder in folders:
+            self._remember(json.loads((folder / EPISODE_FILE).read_text(encoding="utf-8")))
+
+
+def clear_finished(root: Path) -> None:
+    """Clear away the parts of a data set whose writer died after it had appeared whole under `root`."""
+    part = root.resolve().with_name(f".{root.name}.part")
+    if not root.exists():
+        return
+    if (part / "finished").exists():
+        with FolderLock(part):
+            discard_folder(part)
+    elif not part.exists():
+        discard_folder(part)  # what a killed removal left
+
+
+def is_finished(root: Path, plan: Mapping[str, Any]) -> bool:
+    """Whether a whole data set of this plan lies under `root`; what a killed writer left beside it is cleared away.
+
+    Raises:
+        UserError: something else lies there.
+    """
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    clear_finished(root)
+    path = root / PLAN_PATH
+    if not path.is_file():
+        raise UserError(f"{root} holds other files; choose a new or empty folder")
+    try:
+        was = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    changed = differing(was, json.loads(json.dumps(plan)))
+    if changed:
+        raise UserError(f"{root} was made by another plan: {changed}; repeat that plan or choose another folder")
+    return True
+
+
+def _splits(names: Sequence[str]) -> dict[str, str]:
+    """Spans of episodes by the split that each came from; one "train" where a split is not in one piece."""
+    starts = [i for i, name in enumerate(names) if i == 0 or name != names[i - 1]]
+    if len({names[start] for start in starts}) < len(starts):
+        return {"train": f"0:{len(names)}"}
+    return {names[start]: f"{start}:{end}" for start, end in zip(starts, [*starts[1:], len(names)], strict=True)}
+
+
+def _table(columns: Mapping[str, np.ndarray], images: np.ndarray, held: int, features: Features) -> Any:
+    """An Arrow table in the order of the features; vectors as lists of fixed size, pictures as PNG."""
+    import pyarrow
+
+    arrays = {}
+    for name, feature in features.items():
+        if feature["dtype"] == "image":
+            shots = [shot for image in images for shot in [_png(image)] * held]
+            cells = [{"bytes": shot, "path": f"frame-{i:06d}.png"} for i, shot in enumerate(shots)]
+            arrays[name] = pyarrow.array(
+                cells, pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+            )
+        elif feature["dtype"] != "video":
+            kind = pyarrow.from_numpy_dtype(np.dtype(feature["dtype"]))
+            flat = pyarrow.array(np.ascontiguousarray(columns[name]).ravel(), kind)
+            size = feature["shape"][0]
+            arrays[name] = flat if size == 1 else pyarrow.FixedSizeListArray.from_arrays(flat, size)
+    return pyarrow.table(arrays)
+
+
+def _png(image: np.ndarray) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def _film_info(height: int, width: int, fps: int) -> dict[str, Any]:
+    return {
+        "video.height": height,
+        "video.width": width,
+        "video.codec": CODEC,
+        "video.pix_fmt": PIXELS,
+        "video.fps": fps,
+        "video.channels": 3,
+        "video.g": GOP,
+        "video.crf": CRF,
+        "video.preset": PRESET,
+        "video.fast_decode": 0,
+        "video.video_backend": "pyav",
+        "video.extra_options": {},
+        "has_audio": False,
+        "is_depth_map": False,
+    }
+
+
+def _grouped(sizes: Sequence[int], limit: float) -> list[tuple[tuple[int, int], list[int]]]:
+    """Which episodes share a file, with its chunk and file index; one episode is never cut."""
+    groups: list[tuple[tuple[int, int], list[int]]] = []
+    used = 0.0
+    for i, size in enumerate(sizes):
+        if not groups or used + size > limit:
+            groups.append((next_file(*groups[-1][0]) if groups else (0, 0), []))
+            used = 0
+        groups[-1][1].append(i)
+        used += size
+    return groups
+
+
+def _difference(first: Features, second: Features) -> str:
+    """What tells an episode's features from those of the set."""
+    for name in dict.fromkeys([*first, *second]):
+        here, there = first.get(name), second.get(name)
+        if here is None or there is None:
+            has, option = ("lacks" if there is None else "has"), "states" if name == STATE else "outcomes"
+            return f"it {has} {name}, unlike the first; {option}=False leaves it out of the whole data set"
+        for what in ("shape", "names"):
+            if here[what] != there[what]:
+                return f"{name} has {what} {there[what]}, in the first episode {here[what]}"
+    return "its features differ"
+
+
+def _sync(folder: Path) -> None:
+    """Have the files on the disk before a name says that they are complete."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

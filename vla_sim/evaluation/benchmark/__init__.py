@@ -1,0 +1,1 @@
+"""The benchmark: open-loop error beside closed-loop success."""

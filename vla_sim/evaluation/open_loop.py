@@ -1,0 +1,357 @@
+"""Offline half of the benchmark: the expert drives, and policies are asked at every step what they would have done.
+
+Nobody listens to the answers, so every policy sees the expert's observations and no consequence of its own actions.
+The drives are those of the closed loop without noise: same scenarios, seeds, instructions, robot, rollout and batches.
+Answers are kept step by step in `offline.jsonl` (format version 1, one line per drive); figures are computed from it.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla_sim.core.errors import UserError
+from vla_sim.core.memory import keep_freed_memory
+from vla_sim.policies.base import Policy
+from vla_sim.policies.expert import ExpertPolicy
+from vla_sim.policies.registry import load_policy, policy_hash
+from vla_sim.rollout.plan import LANES, Job, Plan
+from vla_sim.rollout.result import EpisodeRecord, write_atomically
+from vla_sim.rollout.rollout import Rollout, check_spec
+from vla_sim.scenarios import load_scenario
+
+FORMAT = 1
+OFFLINE_FILE = "offline.jsonl"
+EXPERT = "expert"
+# Drives of a unit; a unit is of one scenario and is lost as a whole when the run is interrupted.
+UNIT_DRIVES = 5 * LANES
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class ExpertDrive:
+    """One drive of the expert, and what each policy would have done at each of its T steps.
+
+    Attributes:
+        scenario, scenario_hash, seed: which world.
+        outcome: how the expert's drive ended.
+        action_names: components of an action, A of ("vx", "vy", "wz"), in m/s, m/s and rad/s.
+        labels: float64 (T, A), the expert's action at each step.
+        actions: by policy, float64 (T, A), as the policy gave them: not clipped to what the robot can do.
+        failures: by policy, why it gave no actions.
+        policy_hashes: by policy, and the expert's; tell whether a stored drive is still about the same policies.
+    """
+
+    scenario: str
+    scenario_hash: str
+    seed: int
+    outcome: str
+    action_names: tuple[str, ...]
+    labels: np.ndarray
+    actions: dict[str, np.ndarray]
+    failures: dict[str, str]
+    policy_hashes: dict[str, str]
+
+    def __post_init__(self) -> None:
+        shape = (len(self.labels), len(self.action_names))
+        if not len(self.labels):
+            raise ValueError(f"drive {self.scenario}/{self.seed} must have at least one step")
+        for name, values in {"labels": self.labels, **self.actions}.items():
+            if values.shape != shape or not np.isfinite(values).all():
+                raise ValueError(
+                    f"drive {self.scenario}/{self.seed}: {name} must be finite numbers of shape {shape}, "
+                    f"got shape {values.shape}"
+                )
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """(scenario, seed)."""
+        return self.scenario, self.seed
+
+    def to_json(self) -> str:
+        """One line without line break; numbers exact."""
+        values = {
+            "format": FORMAT,
+            "scenario": self.scenario,
+            "scenario_hash": self.scenario_hash,
+            "seed": self.seed,
+            "outcome": self.outcome,
+            "action_names": list(self.action_names),
+            "labels": self.labels.tolist(),
+            "actions": {name: values.tolist() for name, values in self.actions.items()},
+            "failures": self.failures,
+            "policy_hashes": self.policy_hashes,
+        }
+        return json.dumps(values, ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> ExpertDrive:
+        """The drive that `to_json` wrote.
+
+        Raises:
+            ValueError: not such a line.
+        """
+        try:
+            values = json.loads(line)
+            if values.pop("format") != FORMAT:
+                raise ValueError(f"offline format must be {FORMAT}")
+            values["action_names"] = tuple(values["action_names"])
+            values["labels"] = np.array(values["labels"], dtype=np.float64)
+            values["actions"] = {k: np.array(v, dtype=np.float64) for k, v in values["actions"].items()}
+            return cls(**values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a stored expert drive: {error}") from error
+
+
+@dataclass
+class _Notes:
+    """What is noted down in one lane since its last reset."""
+
+    seed: int
+    labels: list[np.ndarray] = field(default_factory=list)
+    actions: dict[str, list[np.ndarray]] = field(default_factory=dict)
+
+
+class Shadowed(Policy):
+    """The expert drives; the shadows see what it sees, keep their own memory and are not listened to.
+
+    Args:
+        shadows: policies by name. One that raises or gives no finite actions is not asked again: see `failures`.
+    """
+
+    spec = ExpertPolicy.spec
+
+    def __init__(self, shadows: Mapping[str, Policy]) -> None:
+        self._expert = ExpertPolicy()
+        self._shadows = dict(shadows)
+        self._notes: list[_Notes | None] = []
+        self.failures: dict[str, str] = {}
+
+    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
+        """Start new episodes for the expert and every shadow."""
+        if len(self._notes) != len(lanes):
+            self._notes = [None] * len(lanes)
+        for lane in np.flatnonzero(lanes).tolist():
+            self._notes[lane] = _Notes(int(seeds[lane]))
+        self._expert.reset(lanes, seeds)
+        for name, shadow in self._asked():
+            self._guarded(name, functools.partial(shadow.reset, lanes.copy(), seeds.copy()))
+
+    def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
+        """The expert's body twists, float32 (N, A); notes them and those of the shadows."""
+        assert infos is not None
+        labels = self._expert.act(observation, infos)
+        answers = {name: self._ask(name, shadow, observation, infos, labels.shape) for name, shadow in self._asked()}
+        for lane, notes in enumerate(self._notes):
+            if notes is not None and infos[lane].get("outcome") == "":
+                notes.labels.append(labels[lane])
+                for name, answer in answers.items():
+                    if answer is not None:
+                        notes.actions.setdefault(name, []).append(answer[lane])
+        return labels
+
+    def taken(self, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Labels (T, A) and answers by policy (T, A) of the episode of this seed that has just ended."""
+        lane = next(i for i, notes in enumerate(self._notes) if notes is not None and notes.seed == seed)
+        notes, self._notes[lane] = self._notes[lane], None
+        assert notes is not None
+        answers = {name: np.array(rows, dtype=np.float64) for name, rows in notes.actions.items()}
+        whole = {name: rows for name, rows in answers.items() if name not in self.failures}
+        return np.array(notes.labels, dtype=np.float64), whole
+
+    def _asked(self) -> list[tuple[str, Policy]]:
+        return [(name, shadow) for name, shadow in self._shadows.items() if name not in self.failures]
+
+    def _ask(
+        self,
+        name: str,
+        shadow: Policy,
+        observation: Mapping[str, Any],
+        infos: Sequence[Mapping[str, Any]],
+        shape: tuple[int, ...],
+    ) -> np.ndarray | None:
+        given = infos if shadow.spec.requires_privileged_info else None
+        answer = self._guarded(name, lambda: np.array(shadow.act(dict(observation), given), dtype=np.float64))
+        if answer is not None and (answer.shape != shape or not np.isfinite(answer).all()):
+            self.failures[name] = f"act must return finite actions of shape {shape}, got shape {answer.shape}"
+            return None
+        return answer
+
+    def _guarded(self, name: str, call: Callable[[], np.ndarray | None]) -> np.ndarray | None:
+        """What a shadow answers; whatever it raises is noted as its failure and costs nobody else anything."""
+        try:
+            return call()
+        except Exception:
+            self.failures[name] = traceback.format_exc(limit=1).strip().splitlines()[-1]
+            return None
+
+
+class OfflineBench:
+    """Drives the expert through worlds of a plan with policies as shadows; give it back with `close`.
+
+    Raises:
+        UserError: a policy cannot be loaded or does not fit the robot.
+    """
+
+    def __init__(self, plan: Plan, policies: Sequence[str]) -> None:
+        self._hashes = _hashes(policies)
+        shadows = {name: load_policy(name) for name in policies}
+        self._shadowed = Shadowed(shadows)
+        self._rollout = Rollout(plan, self._shadowed, self._hashes[EXPERT], lanes=LANES)
+        for shadow in shadows.values():
+            check_spec(shadow, self._rollout.env)
+
+    def drive(self, scenario: str, seeds: Iterable[int]) -> list[ExpertDrive]:
+        """The expert's drives through one scenario, in the order of the seeds."""
+        jobs = [Job(EXPERT, scenario, "", index, seed) for index, seed in enumerate(seeds)]
+        drives: dict[int, ExpertDrive] = {}
+
+        def keep(record: EpisodeRecord) -> None:
+            drives[record.seed] = self._drive_of(record)
+
+        self._rollout.run(jobs, keep)
+        return [drives[job.seed] for job in jobs]
+
+    def _drive_of(self, record: EpisodeRecord) -> ExpertDrive:
+        labels, actions = self._shadowed.taken(record.seed)
+        return ExpertDrive(
+            scenario=record.scenario,
+            scenario_hash=record.scenario_hash,
+            seed=record.seed,
+            outcome=record.outcome.value,
+            action_names=self._rollout.env.embodiment.action_names,
+            labels=labels,
+            actions=actions,
+            failures=dict(self._shadowed.failures),
+            policy_hashes=self._hashes,
+        )
+
+    def close(self) -> None:
+        """Give the env back."""
+        self._rollout.close()
+
+
+def units_of(plan: Plan) -> list[tuple[str, tuple[int, ...]]]:
+    """The plan's worlds as (scenario, seeds), cut so that a drive's batch never depends on the workers."""
+    seeds = tuple(range(plan.seed, plan.seed + plan.episodes))
+    cuts = [seeds[start : start + UNIT_DRIVES] for start in range(0, len(seeds), UNIT_DRIVES)]
+    return [(scenario, cut) for scenario in plan.scenarios for cut in cuts]
+
+
+def drive_offline(
+    plan: Plan,
+    policies: Sequence[str],
+    path: Path,
+    *,
+    workers: int = 1,
+    on_progress: Progress = lambda done, total: None,
+) -> list[ExpertDrive]:
+    """All drives of a plan, those that `path` already holds for the same policies taken from there.
+
+    Args:
+        plan: gives scenarios, seeds, phrasings and robot; its own policies do not matter.
+        policies: who is asked.
+        path: an `offline.jsonl`; grows unit by unit, so an interruption costs one unit per worker.
+        workers: processes. Results are the same for any number.
+        on_progress: told (drives done, of how many).
+
+    Raises:
+        UserError: a policy cannot be used or ends its process, or the file cannot be written.
+        KeyboardInterrupt: as it comes; what ran is in the file.
+    """
+    drives = {drive.key: drive for drive in stored_drives(plan, policies, path)}
+    total = len(plan.scenarios) * plan.episodes
+    missing = [unit for unit in units_of(plan) if any((unit[0], seed) not in drives for seed in unit[1])]
+    try:
+        write_atomically(path, _lines(drives.values()))
+        for drive in _driven(plan, tuple(policies), missing, workers):
+            if drive.key not in drives:
+                drives[drive.key] = drive
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(_lines([drive]))
+            on_progress(len(drives), total)
+        ordered = [drives[scenario, seed] for scenario, seeds in units_of(plan) for seed in seeds]
+        write_atomically(path, _lines(ordered))
+    except OSError as error:
+        raise UserError(f"cannot write to {path}: {error.strerror or error}") from error
+    return ordered
+
+
+def stored_drives(plan: Plan, policies: Sequence[str], path: Path) -> list[ExpertDrive]:
+    """Drives of this plan in the file that are about the policies and scenarios as they are now.
+
+    Anything else, a line cut off by an interruption among it, is left out and has to be driven again.
+    """
+    if not path.exists():
+        return []
+    hashes, scenarios = _hashes(policies), {name: load_scenario(name).hash for name in plan.scenarios}
+    found = []
+    for line in path.read_text("utf-8", errors="replace").split("\n"):
+        try:
+            drive = ExpertDrive.from_json(line)
+        except ValueError:
+            continue
+        same = drive.policy_hashes == hashes and scenarios.get(drive.scenario) == drive.scenario_hash
+        if same and plan.seed <= drive.seed < plan.seed + plan.episodes:
+            found.append(drive)
+    return found
+
+
+def _hashes(policies: Sequence[str]) -> dict[str, str]:
+    return {name: policy_hash(name) for name in dict.fromkeys((*policies, EXPERT))}
+
+
+def _lines(drives: Iterable[ExpertDrive]) -> str:
+    return "".join(drive.to_json() + "\n" for drive in drives)
+
+
+# --- processes ----------------------------------------------------------------------------------------------------
+
+
+def _driven(
+    plan: Plan, policies: tuple[str, ...], units: Sequence[tuple[str, tuple[int, ...]]], workers: int
+) -> Iterable[ExpertDrive]:
+    """The drives of all units, as they come from worker processes."""
+    if not units:
+        return
+    count = min(workers, len(units))
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_prepare_process) as executor:
+        futures = [executor.submit(_drive_unit, plan, policies, scenario, seeds) for scenario, seeds in units]
+        try:
+            for future in as_completed(futures):
+                yield from future.result()
+        except BrokenProcessPool as error:
+            raise UserError("a process of the offline part died: one of the policies ended it") from error
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _prepare_process() -> None:
+    """As the workers of the closed loop: Ctrl-C is the parent's, and sums take one thread (see `worker`)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+    keep_freed_memory()
+
+
+def _drive_unit(plan: Plan, policies: tuple[str, ...], scenario: str, seeds: tuple[int, ...]) -> list[ExpertDrive]:
+    return _bench(plan, policies).drive(scenario, seeds)
+
+
+@functools.lru_cache(maxsize=1)
+def _bench(plan: Plan, policies: tuple[str, ...]) -> OfflineBench:
+    """One for the life of a worker process."""
+    return OfflineBench(plan, policies)

@@ -1,0 +1,1 @@
+"""Reports and films made from results."""

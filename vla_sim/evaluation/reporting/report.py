@@ -1,0 +1,416 @@
+"""The report of a run: one HTML file that needs nothing but itself, for people who were not there.
+
+Written by the eval command from the summary and the records. Text of policies, instructions and tracebacks
+is escaped by the template; what is embedded is limited, so the file stays small for any number of episodes.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from vla_sim.core.types import Outcome, Role, Scene
+from vla_sim.evaluation.reporting.fonts import in_latin
+from vla_sim.evaluation.reporting.video import footprint
+from vla_sim.evaluation.statistics import wilson
+from vla_sim.evaluation.summary import decimals, percent, percent_range, table_rows
+from vla_sim.rollout.result import EpisodeRecord, replay_command, write_atomically
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+TEMPLATE = "report.html.j2"
+MAX_FAILURES = 200
+MAX_TRACEBACKS = 20
+MAX_TRACEBACK_CHARACTERS = 4000
+MAX_VIDEOS = 60
+MAX_PLOTS = 120
+MAX_PATHS = 4000
+MAX_PATH_POINTS = 60
+MAX_CLOSE_UPS = 12
+
+OUTCOME_LABELS = {
+    Outcome.SUCCESS: "success",
+    Outcome.COLLISION: "collision",
+    Outcome.WRONG_SIDE: "wrong side",
+    Outcome.WRONG_GOAL: "wrong goal",
+    Outcome.OUT_OF_BOUNDS: "out of bounds",
+    Outcome.TIMEOUT: "timeout",
+    Outcome.ERROR: "error",
+}
+
+
+@dataclass(frozen=True)
+class VideoRef:
+    """The film of an episode."""
+
+    record: EpisodeRecord
+    path: Path
+
+
+Scenes = Mapping[tuple[str, int], Scene]
+
+
+def write_report(
+    summary: Mapping[str, Any],
+    records: Sequence[EpisodeRecord],
+    videos: Sequence[VideoRef],
+    path: str | Path,
+    *,
+    scenes: Scenes | None = None,
+) -> None:
+    """Write the report; the file is replaced at once or not at all.
+
+    Args:
+        summary: as `summarise` made it.
+        records: the episodes behind it.
+        videos: films to show, in this order; one outside the report's folder is named but not shown.
+        path: the .html file.
+        scenes: worlds by (scenario, seed); close-ups of failures show the obstacles of those that are there.
+
+    Raises:
+        OSError: the file cannot be written; what was there stays.
+    """
+    path = Path(path)
+    html = render_report(summary, records, videos, path.parent, scenes=scenes)
+    write_atomically(path, html.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def render_report(
+    summary: Mapping[str, Any],
+    records: Sequence[EpisodeRecord],
+    videos: Sequence[VideoRef],
+    folder: Path,
+    *,
+    scenes: Scenes | None = None,
+) -> str:
+    """The report as text; arguments as `write_report`, `folder` is where it will stand."""
+    failures = _failures_first(records)
+    return template().render(
+        rows=table_rows(summary),
+        show_wrong_goal=any(r["wrong_goal_rate"] for r in summary["results"]),
+        headline=_headline(summary, records),
+        incomplete=_incomplete(summary),
+        policies=_policy_cards(summary, records),
+        stacks=[_stack(row) for row in summary["results"] if row["n"]],
+        outcomes=_seen_outcomes(records),
+        sides=summary["paired"]["sides"],
+        doubts=_doubts(table_rows(summary)),
+        pairs_overall=_overall(summary["paired"]["policies"]),
+        pairs_detail=[p for p in summary["paired"]["policies"] if p not in _overall(summary["paired"]["policies"])],
+        plots=_plots(records),
+        close_ups=_close_ups(failures, scenes or {}),
+        videos=[_video(v, folder) for v in videos[:MAX_VIDEOS]],
+        videos_left_out=max(0, len(videos) - MAX_VIDEOS),
+        failures=[_failure(r, folder) for r in failures[:MAX_FAILURES]],
+        failure_count=len(failures),
+        tracebacks=_tracebacks(records, folder),
+        provenance=_flat(summary["provenance"]),
+    )
+
+
+@functools.cache
+def template() -> Template:
+    """The report's template; compiled once, which takes a fifth of a second."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,  # always: names, instructions and tracebacks come from anywhere
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=percent, percent_range=percent_range, decimals=decimals, points=_points, label=_label, spelled=in_latin
+    )
+    return environment.get_template(TEMPLATE)
+
+
+def _points(share: float | None) -> str:
+    """A share in percent without the sign, for columns that carry it in their head."""
+    return decimals(None if share is None else 100 * share, 1)
+
+
+def _label(outcome: str) -> str:
+    return OUTCOME_LABELS[Outcome(outcome)]
+
+
+# --- top ----------------------------------------------------------------------------------------------------------
+
+
+def _headline(summary: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> dict[str, Any]:
+    """What was run, in figures."""
+    seeds = [r.seed for r in records]
+    return {
+        "policies": list(dict.fromkeys(row["policy"] for row in summary["results"])),
+        "scenarios": list(dict.fromkeys(row["scenario"] for row in summary["results"])),
+        "episodes": len(records),
+        "worlds": len({(r.scenario, r.seed) for r in records}),
+        "embodiments": sorted({r.embodiment for r in records}),
+        "seeds": f"{min(seeds)} to {max(seeds)}" if seeds else "none",
+        "languages": sorted({r.language for r in records}),
+        "driven_m": sum(r.path_length_m for r in records),
+        "driven_s": sum(r.sim_time_s for r in records),
+    }
+
+
+def _incomplete(summary: Mapping[str, Any]) -> bool:
+    return summary["provenance"].get("complete") is False or not all(row["complete"] for row in summary["results"])
+
+
+def _policy_cards(summary: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
+    """For each policy its success over everything, as the first thing to see."""
+    cards = []
+    for policy in dict.fromkeys(row["policy"] for row in summary["results"]):
+        own = [r for r in records if r.policy == policy]
+        pairs = [p for p in summary["paired"]["sides"] if p["policy"] == policy]
+        successes, worlds = sum(r.success for r in own), sum(p["n"] for p in pairs)
+        both, interval = sum(p["both"] for p in pairs), wilson(successes, len(own))
+        cards.append(
+            {
+                "policy": policy,
+                "privileged": any(r.privileged for r in own),
+                "n": len(own),
+                "successes": successes,
+                "rate": successes / len(own) if own else None,
+                "ci": [interval.low, interval.high],
+                "both_rate": both / worlds if worlds else None,
+                "worlds": worlds,
+                "errors": sum(r.outcome is Outcome.ERROR for r in own),
+            }
+        )
+    return cards
+
+
+def _doubts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What policies say of their own decisions: pooled rows where there are any."""
+    pooled = [row for row in rows if "suite" in row] or list(rows)
+    return [
+        {**row, "what": name.replace("_mps", ", m/s").replace("_", " "), **means}
+        for row in pooled
+        for name, means in row["diagnostics"].items()
+    ]
+
+
+def _overall(pairs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """One row for every two policies: the pooled one, or that of the only scenario they share."""
+    best: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for pair in pairs:
+        if pair["scenario"] is None or (pair["a"], pair["b"]) not in best:
+            best[pair["a"], pair["b"]] = pair
+    return list(best.values())
+
+
+def _seen_outcomes(records: Sequence[EpisodeRecord]) -> list[str]:
+    seen = {r.outcome for r in records}
+    return [outcome.value for outcome in OUTCOME_LABELS if outcome in seen]
+
+
+def _stack(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A bar of outcomes: parts as (outcome, count, percent of the bar)."""
+    parts = [
+        {"outcome": o.value, "count": row["outcomes"][o.value], "width": 100 * row["outcomes"][o.value] / row["n"]}
+        for o in OUTCOME_LABELS
+        if row["outcomes"][o.value]
+    ]
+    return {"policy": row["policy"], "scenario": row["scenario"], "n": row["n"], "parts": parts}
+
+
+# --- paths --------------------------------------------------------------------------------------------------------
+
+PLOT_PX = 190
+MARGIN_PX = 22
+
+
+class _Frame:
+    """From world metres to the pixels of a small plot: x (forward) up, y (left) to the left, equal scales."""
+
+    def __init__(self, points: Sequence[tuple[float, float]]) -> None:
+        xs, ys = [p[0] for p in points] or [0.0], [p[1] for p in points] or [0.0]
+        self.x_low, self.x_high = min(xs) - 0.25, max(xs) + 0.25
+        self.y_low, self.y_high = min(ys) - 0.25, max(ys) + 0.25
+        self.scale = min(PLOT_PX / (self.x_high - self.x_low), PLOT_PX / (self.y_high - self.y_low))
+        spare = PLOT_PX / self.scale - (self.y_high - self.y_low)
+        self.y_low, self.y_high = self.y_low - spare / 2, self.y_high + spare / 2
+        self.height = (self.x_high - self.x_low) * self.scale
+
+    def px(self, x_m: float, y_m: float) -> tuple[float, float]:
+        return round((self.y_high - y_m) * self.scale, 1), round((self.x_high - x_m) * self.scale, 1)
+
+    def line(self, points: Sequence[tuple[float, float]]) -> str:
+        """Value of a polyline's or polygon's `points`."""
+        return " ".join("{:g},{:g}".format(*self.px(x, y)) for x, y in points)
+
+    def grid(self) -> dict[str, Any]:
+        """Lines and labels each metre, or as many metres as leave room for the labels."""
+        every = max(1, math.ceil(20 / self.scale))
+        return {
+            "x": [(m, self.px(m, 0)[1]) for m in _multiples(self.x_low, self.x_high, every)],
+            "y": [(m, self.px(0, m)[0]) for m in _multiples(self.y_low, self.y_high, every)],
+            "width": PLOT_PX,
+            "height": round(self.height, 1),
+            "margin": MARGIN_PX,
+        }
+
+
+def _multiples(low: float, high: float, every: int) -> list[int]:
+    return [m for m in range(math.ceil(low), math.floor(high) + 1) if m % every == 0]
+
+
+def _plots(records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
+    """All paths of each policy and scenario, or an even sample of them; failures are kept first and drawn on top."""
+    cells: dict[tuple[str, str], list[EpisodeRecord]] = {}
+    for record in records:
+        if record.path:
+            cells.setdefault((record.scenario, record.policy), []).append(record)
+    order = {scenario: i for i, (scenario, _) in enumerate(cells)}
+    chosen = sorted(cells, key=lambda key: order[key[0]])[:MAX_PLOTS]
+    limit = max(8, MAX_PATHS // max(1, len(chosen)))
+    frames = {
+        scenario: _Frame([(p[0], p[1]) for key in chosen if key[0] == scenario for r in cells[key] for p in r.path])
+        for scenario, _ in chosen
+    }
+    return [_plot(key, cells[key], limit, frames[key[0]]) for key in chosen]
+
+
+def _plot(key: tuple[str, str], cell: Sequence[EpisodeRecord], limit: int, frame: _Frame) -> dict[str, Any]:
+    failures = [r for r in cell if not r.success]
+    successes = [r for r in cell if r.success]
+    shown = [*_sample(successes, max(limit // 4, limit - len(failures))), *_sample(failures, limit)]
+    return {
+        "scenario": key[0],
+        "policy": key[1],
+        "n": len(cell),
+        "shown": len(shown),
+        "grid": frame.grid(),
+        "paths": [_trace(r, frame) for r in shown],
+    }
+
+
+def _trace(record: EpisodeRecord, frame: _Frame) -> dict[str, Any]:
+    points = [(p[0], p[1]) for p in record.path]
+    kept = [*_sample(points[:-1], MAX_PATH_POINTS), points[-1]]
+    return {
+        "outcome": record.outcome.value,
+        "seed": record.seed,
+        "line": frame.line(kept),
+        "end": frame.px(*points[-1]),
+        "start": frame.px(*points[0]),
+    }
+
+
+def _sample(items: Sequence[Any], limit: int) -> list[Any]:
+    """At most `limit` items, evenly spread, the first among them."""
+    if len(items) <= limit:
+        return list(items)
+    return [items[i * len(items) // limit] for i in range(limit)]
+
+
+def _close_ups(failures: Sequence[EpisodeRecord], scenes: Scenes) -> list[dict[str, Any]]:
+    """Single failures, each in a frame of its own, with what stood there where the scene is known."""
+    drove = [r for r in failures if len(r.path) > 1]
+    return [_close_up(r, scenes.get((r.scenario, r.seed))) for r in _one_of_each_first(drove)[:MAX_CLOSE_UPS]]
+
+
+def _one_of_each_first(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
+    """The same records, those first that show a policy, scenario and outcome not shown before."""
+    seen: dict[tuple[str, str, Outcome], int] = {}
+    ranks = []
+    for record in records:
+        key = (record.policy, record.scenario, record.outcome)
+        ranks.append(seen.get(key, 0))
+        seen[key] = ranks[-1] + 1
+    return [records[i] for i in sorted(range(len(records)), key=lambda i: ranks[i])]
+
+
+def _close_up(record: EpisodeRecord, scene: Scene | None) -> dict[str, Any]:
+    bodies = [b for b in scene.bodies if b.role is not Role.WALL] if scene else []
+    outlines = [footprint(body) for body in bodies]
+    frame = _Frame([(p[0], p[1]) for p in record.path] + [p for corners in outlines for p in corners])
+    return {
+        "record": record,
+        "grid": frame.grid(),
+        "paths": [_trace(record, frame)],
+        "bodies": [
+            {
+                "points": frame.line(corners),
+                "role": body.role.value,
+                "name": body.name,
+                "hit": body.name == record.collision_partner,
+            }
+            for body, corners in zip(bodies, outlines, strict=True)
+        ],
+        "reach": frame.line(footprint(scene.goal, grow_m=scene.task.reach_m, smooth=True)) if scene else "",
+    }
+
+
+# --- lists --------------------------------------------------------------------------------------------------------
+
+
+def _failures_first(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
+    """All that did not succeed: of policies that can succeed before others, the worst kinds first, else in order."""
+    order = {outcome: i for i, outcome in enumerate(Outcome)}
+    able = {record.policy for record in records if record.success}
+    return sorted((r for r in records if not r.success), key=lambda r: (r.policy not in able, order[r.outcome]))
+
+
+def _failure(record: EpisodeRecord, folder: Path) -> dict[str, Any]:
+    return {"record": record, "replay": replay_command(record, str(folder))}
+
+
+def _tracebacks(records: Sequence[EpisodeRecord], folder: Path) -> list[dict[str, Any]]:
+    """Errors, equal tracebacks once with the number of episodes."""
+    groups: dict[str, list[EpisodeRecord]] = {}
+    for record in records:
+        if record.error is not None:
+            groups.setdefault(record.error, []).append(record)
+    most_first = sorted(groups.items(), key=lambda item: -len(item[1]))[:MAX_TRACEBACKS]
+    return [
+        {
+            "text": _end_of(text),
+            "last_line": (text.strip().splitlines() or ["no message"])[-1][:300],
+            "count": len(own),
+            "first": own[0],
+            "replay": replay_command(own[0], str(folder)),
+        }
+        for text, own in most_first
+    ]
+
+
+def _end_of(text: str) -> str:
+    cut = len(text) - MAX_TRACEBACK_CHARACTERS
+    return text if cut <= 0 else f"... {cut} characters left out ...\n{text[cut:]}"
+
+
+def _video(video: VideoRef, folder: Path) -> dict[str, Any]:
+    """A film with its address relative to the report, or without one when it lies elsewhere."""
+    try:
+        inside = Path(video.path).resolve().relative_to(folder.resolve())
+    except ValueError:
+        return {"record": video.record, "src": None, "name": str(video.path)}
+    return {"record": video.record, "src": "./" + quote(inside.as_posix()), "name": inside.name}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested values as lines: ("versions.numpy", "2.0.1")."""
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, (list, tuple)):
+            rows.append((f"{prefix}{key}", ", ".join(str(part) for part in value if part != "") or "–"))
+        else:
+            rows.append((f"{prefix}{key}", _in_words(value)))
+    return rows
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value is None else str(value)

@@ -1,0 +1,216 @@
+"""From a name, a folder or `module:Class` to a policy, and to the hash that identifies it. No torch at import."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from vla_sim.core.content import content_folder
+from vla_sim.core.errors import suggest
+from vla_sim.policies.base import Policy
+from vla_sim.policies.checkpoints import files as checkpoints
+from vla_sim.policies.folders import CONFIG, PolicyError, PolicyFolder, refuse_pickle
+
+# Type in a config -> class with `from_folder(folder)`, or with a constructor that needs nothing.
+TYPES = {
+    "hold": "vla_sim.policies.baselines:HoldPolicy",
+    "random": "vla_sim.policies.baselines:RandomPolicy",
+    "replay": "vla_sim.policies.baselines:ReplayPolicy",
+    "expert": "vla_sim.policies.expert:ExpertPolicy",
+    "clip": "vla_sim.policies.clip_policy:ClipPolicy",
+    "vla": "vla_sim.policies.models.policy:VlaPolicy",
+    "ensemble": "vla_sim.policies.ensemble:EnsemblePolicy",
+    "chunked": "vla_sim.policies.chunking:ChunkedFolder",
+    "ppo_state": "vla_sim.policies.state_policy:StatePolicy",
+    "checkpoint": "vla_sim.policies.checkpoints.policy:CheckpointPolicy",
+}
+# Types whose behaviour is their code: the hash covers it.
+CODE_TYPES = ("hold", "random", "replay", "expert")
+# What the extra `vla` brings.
+EXTRA_MODULES = ("transformers", "huggingface_hub")
+# Types that are only a part of policies.
+PARTS = ("clip_backbone", "vla_backbone")
+
+
+def load_policy(name: str) -> Policy:
+    """The policy of that name (in `policies/`), folder, or `module:Class`.
+
+    Raises:
+        UserError: there is none (with the nearest name), or it cannot be used; nothing of it was executed, except
+            that `module:Class` imports the module.
+    """
+    if _is_class(name):
+        return _made(_named_class(name), name)
+    return load_folder(policy_folder(name))
+
+
+def load_folder(folder: PolicyFolder) -> Policy:
+    """The policy in an already read folder."""
+    cls = _import(TYPES[_checked_type(folder)])
+    build = getattr(cls, "from_folder", None)
+    if build is not None:
+        return build(folder)
+    folder.know(())
+    return cls()
+
+
+def policy_hash(name: str) -> str:
+    """What identifies a policy: sha256, hex, over everything that decides what it does.
+
+    That is configs, weights, tokenizer and members; for `module:Class` and scripted policies the source file.
+    Executes nothing and needs no torch.
+    """
+    if _is_class(name):
+        return _digest([name.partition(":")[2], _source_hash(name)])
+    return folder_hash(policy_folder(name))
+
+
+def check_policy(name: str) -> None:
+    """Refuse what cannot be a policy, as far as that can be told without loading it.
+
+    Raises:
+        UserError: there is no such policy (with the nearest name), its files are damaged, or it is a part of others.
+    """
+    policy_hash(name)
+    if not _is_class(name):
+        _checked_type(PolicyFolder.read(find_folder(name)))
+
+
+def folder_hash(folder: PolicyFolder) -> str:
+    """See `policy_hash`."""
+    parts = [folder.own_hash()]
+    kind = _checked_type(folder, parts_too=True)
+    if kind in CODE_TYPES:
+        parts.append(_source_hash(TYPES[kind]))
+    if kind == checkpoints.KIND:
+        parts.append(checkpoints.content_hash(folder))
+    return _digest([*parts, *(folder_hash(folder.sibling(other)) for other in folder.needs())])
+
+
+def policy_names() -> list[str]:
+    """Names that `load_policy` knows, sorted."""
+    configs = sorted(content_folder("policies").glob(f"*/{CONFIG}"))
+    folders = [PolicyFolder.read(config.parent) for config in configs]
+    return [folder.name for folder in folders if folder.kind not in PARTS]
+
+
+def find_folder(name: str) -> Path:
+    """Where a named policy lies.
+
+    Raises:
+        PolicyError: nowhere; the message offers the nearest name.
+    """
+    path = Path(name).expanduser()
+    if checkpoints.is_checkpoint(path):
+        return path.parent
+    if path.suffix.lower() in checkpoints.SUFFIXES and path.is_file():
+        raise checkpoints.no_config(path)
+    refuse_pickle(path)
+    known = content_folder("policies") / name
+    if path.name == name and (known / CONFIG).is_file():
+        return known
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise PolicyError(f"policy {name} is a file: name its folder (with {CONFIG} in it)")
+    if path.name != name:
+        raise PolicyError(f"policy folder {name} does not exist")
+    raise PolicyError(f"unknown policy {name!r}; {suggest(name, policy_names())}")
+
+
+def policy_folder(name: str) -> PolicyFolder:
+    """The folder of a named policy; a checkpoint's file stands for its folder with that file in it."""
+    path = Path(name).expanduser()
+    return checkpoints.folder_of(path) if checkpoints.is_checkpoint(path) else PolicyFolder.read(find_folder(name))
+
+
+def _checked_type(folder: PolicyFolder, *, parts_too: bool = False) -> str:
+    kind = folder.kind
+    if kind in PARTS and not parts_too:
+        raise folder.error(f"{folder.name} is a part of other policies, not a policy{_users_of(folder.name)}")
+    if kind not in TYPES and kind not in PARTS:
+        raise folder.error(f"unknown type {kind!r}; {suggest(kind, list(TYPES))}")
+    return kind
+
+
+def _users_of(part: str) -> str:
+    """': it belongs to a, b' for a part of shipped policies."""
+    users = [name for name in policy_names() if part in PolicyFolder.read(find_folder(name)).needs()]
+    return f": it belongs to {', '.join(users)}" if users else ""
+
+
+def _is_class(name: str) -> bool:
+    module, colon, cls = name.partition(":")
+    return bool(colon) and cls.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def _source(module: str) -> Path:
+    """Where a module's source lies, found without importing it (its parent packages are imported)."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # a script of the user's beside which the console command was started
+    try:
+        spec = importlib.util.find_spec(module)
+    except ImportError as error:
+        raise PolicyError(f"module {module!r} cannot be found: {error}") from error
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        raise PolicyError(f"module {module!r} cannot be found (looked in the current folder and Python's path)")
+    return Path(spec.origin)
+
+
+def _source_hash(name: str) -> str:
+    module, _, cls = name.partition(":")
+    path = _source(module)
+    _check_defined(path, cls)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _check_defined(path: Path, cls: str) -> None:
+    """Refuse a class that the module neither defines nor imports by name; seen without running it."""
+    if path.suffix != ".py":
+        return
+    try:
+        body = ast.parse(path.read_bytes()).body
+    except SyntaxError as error:
+        raise PolicyError(f"{path} is no Python: {error}") from error
+    classes = [node.name for node in body if isinstance(node, ast.ClassDef)]
+    if cls not in classes and not re.search(rb"\b" + cls.encode() + rb"\b", path.read_bytes()):
+        raise PolicyError(f"{path.stem} has no class {cls!r}; {suggest(cls, classes)}")
+
+
+def _named_class(name: str) -> Any:
+    _source_hash(name)
+    return _import(name)
+
+
+def _import(name: str) -> Any:
+    module, _, cls = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), cls)
+    except AttributeError as error:
+        raise PolicyError(f"{module} has no {cls!r}") from error
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRA_MODULES:
+            raise
+        raise PolicyError(
+            f"this policy needs {error.name}: pip install 'vla-sim[vla]', on CPython 3.11 or newer"
+        ) from error
+
+
+def _made(cls: Any, name: str) -> Policy:
+    missing = [part for part in ("reset", "act", "spec") if not hasattr(cls, part)]
+    if missing or not isinstance(cls, type):
+        raise PolicyError(
+            f"{name} is no policy: it lacks {', '.join(missing) or 'a class'} (see vla_sim.policies.base.Policy)"
+        )
+    return cls()
+
+
+def _digest(parts: list[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -1,0 +1,151 @@
+"""What `collect`, `expand` and `augment` share: options, recordings that can be read, the line that says how far."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vla_sim.core.errors import UserError, suggest
+
+if TYPE_CHECKING:
+    from vla_sim.datasets.serbot.folder import SeedFolder, SeedRecording
+    from vla_sim.datasets.store import Entry, EpisodeStore
+    from vla_sim.rollout.recording import RecordingSetup
+
+LANGUAGES = ("en", "ko")
+
+
+def one_of(choices: Sequence[str]) -> Callable[[str], str]:
+    """An argparse type for one of some words; another word is refused with the nearest of them."""
+
+    def chosen(word: str) -> str:
+        if word not in choices:
+            raise argparse.ArgumentTypeError(f"unknown choice {word!r}; {suggest(word, choices)}")
+        return word
+
+    return chosen
+
+
+def add_choice(made: Any, option: str, choices: Sequence[str], *, default: str | None = None, text: str) -> None:
+    """An option whose values are some words, listed in its help."""
+    made.add_argument(option, type=one_of(choices), default=default, metavar="{" + ",".join(choices) + "}", help=text)
+
+
+def add_drive_options(made: argparse.ArgumentParser) -> None:
+    """Options that `collect` and `expand` share."""
+    drives = made.add_argument_group("simulated drives")
+    drives.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="processes; files are the same for any number (default 2)"
+    )
+    drives.add_argument(
+        "--noise",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="smooth noise on the steering in shares of full speed; labels stay the expert's (default 0)",
+    )
+    drives.add_argument(
+        "--keys", action="store_true", help="steer by the eight directions of the seed robot's keys, not any heading"
+    )
+    drives.add_argument(
+        "--embodiment", default="serbot", metavar="NAME", help="the robot, a name or a TOML file (default serbot)"
+    )
+    drives.add_argument(
+        "--image-px",
+        type=int,
+        nargs=2,
+        metavar=("WIDTH", "HEIGHT"),
+        help="size of the pictures (default: the robot's; with expand: the recordings')",
+    )
+    add_choice(drives, "--language", LANGUAGES, text="of the sentences (default: both)")
+    drives.add_argument(
+        "--renderer",
+        default="software",
+        metavar="NAME",
+        help="who draws: software, gpu or tiny (slow reference); pictures differ a little (default software)",
+    )
+
+
+def check_counts(options: argparse.Namespace, *names: str) -> None:
+    """Refuse counts below one, and paddings below zero.
+
+    Raises:
+        UserError: names the option.
+    """
+    if getattr(options, "frames", 0) < 0:
+        raise UserError(f"--frames must not be negative, got {options.frames}")
+    for name in (*names, "workers"):
+        if getattr(options, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(options, name)}")
+
+
+def readable(folder: SeedFolder, *, skip: bool) -> list[SeedRecording]:
+    """The recordings of a folder that can be read; pictures are not looked at. The others are named on stderr.
+
+    Raises:
+        UserError: there are others and they are not to be skipped, or none is left.
+    """
+    problems = folder.problems()
+    for _, text in problems:
+        print(f"left out: {text}" if skip else text, file=sys.stderr)
+    if problems and not skip:
+        raise UserError(f"{len(problems)} of {len(folder)} recordings cannot be read; --skip-bad leaves them out")
+    bad = {path for path, _ in problems}
+    good = [recording for recording in folder if recording.path not in bad]
+    if not good:
+        raise UserError(f"{folder.path}: no recording can be read")
+    return good
+
+
+def setup_of(options: argparse.Namespace) -> RecordingSetup:
+    """What decides the drives."""
+    from vla_sim.rollout.recording import RecordingSetup
+
+    return RecordingSetup(
+        policy=getattr(options, "policy", "expert"),
+        embodiment=options.embodiment,
+        image_px=tuple(options.image_px) if options.image_px else None,
+        noise=options.noise,
+        keys=options.keys,
+        language=options.language,
+        renderer=options.renderer,
+    )
+
+
+class Progress:
+    """One line that says how far a collection is."""
+
+    def __init__(self, jobs: Sequence[object], store: EpisodeStore, setup: RecordingSetup) -> None:
+        self._store, self._total, self._first = store, len(jobs), len(store.entries)
+        self._step_s = setup.robot().control_s
+        self._begin = self._shown = time.perf_counter()
+        self._steps = 0
+        if self._first:
+            print(f"{self._first} of {self._total} episodes are complete already", flush=True)
+
+    def __call__(self, entry: Entry) -> None:
+        """Count an episode."""
+        self._steps += entry.frames
+        now = time.perf_counter()
+        pause_s = 0.2 if sys.stdout.isatty() else 5.0
+        if now - self._shown > pause_s:
+            self._shown = now
+            print(self._line(), end="\r" if sys.stdout.isatty() else "\n", flush=True)
+
+    def end(self, out: Path) -> None:
+        """Say what there is now."""
+        outcomes = [str(entry.facts.get("outcome", "")) for entry in self._store.entries.values()]
+        driven = [outcome for outcome in outcomes if outcome]
+        shares = ", ".join(f"{driven.count(name)} {name}" for name in dict.fromkeys(sorted(driven)))
+        kept = len(outcomes) - len(driven)
+        counts = f"{kept} recordings kept, {len(driven)} drives added: " if kept else ""
+        print(f"{self._line()}\n{out}: {len(outcomes)} episodes, {counts}{shares or 'none'}")
+
+    def _line(self) -> str:
+        taken_s = time.perf_counter() - self._begin
+        speed = f"{self._steps * self._step_s / taken_s:.0f} x real time"
+        return f"{len(self._store.entries)}/{self._total} episodes, {speed}, {taken_s:.1f} s"

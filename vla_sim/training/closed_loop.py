@@ -1,0 +1,272 @@
+"""Success in the closed loop while learning goes on: small evaluations, and a training that stops by them.
+
+Validation loss is recorded beside it, but does not decide: a policy can imitate better and drive worse.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vla_sim.core.errors import UserError
+from vla_sim.core.files import sweep_aside, whole_folder, write_whole
+from vla_sim.training.tensorboard_log import Board
+
+if TYPE_CHECKING:
+    from vla_sim.training.batches import Sequences
+    from vla_sim.training.behaviour_cloning import Trainer
+
+# (scenario, seed) of an episode: whether it succeeded.
+Successes = Mapping[tuple[str, int], bool]
+
+STAGE = "fit"
+BEST, CHECKS, POLICY = "best.json", "checks", "policy"
+
+
+@dataclass(frozen=True)
+class Exam:
+    """Worlds that policies are driven through.
+
+    Attributes:
+        scenarios: names.
+        seeds: the same ones for each scenario.
+        embodiment: who drives.
+        instruction_set: "train", or "eval" for held-out phrasings.
+    """
+
+    scenarios: tuple[str, ...]
+    seeds: range
+    embodiment: str = "serbot"
+    instruction_set: str = "train"
+
+    def drive(self, policy: Path, out: Path, *, workers: int = 1) -> Successes:
+        """Drive a policy through all worlds; a folder that has results of this exam and policy is completed.
+
+        Args:
+            policy: folder.
+            out: gets run.json, episodes.jsonl and summary.json.
+            workers: processes; they do not change the result.
+
+        Raises:
+            KeyboardInterrupt: it was interrupted.
+        """
+        from vla_sim.evaluation.runner import PLAN_FILE, evaluate, read_plan
+        from vla_sim.rollout.plan import Plan
+
+        plan = Plan(
+            policies=(str(policy),),
+            scenarios=self.scenarios,
+            suites=("",) * len(self.scenarios),
+            episodes=len(self.seeds),
+            seed=self.seeds[0],
+            embodiment=self.embodiment,
+            instruction_set=self.instruction_set,
+        )
+        if (out / PLAN_FILE).exists() and read_plan(out) != plan:
+            # Of other worlds, or from where the folder lay before: what is here can be driven again.
+            shutil.rmtree(out)
+        result = evaluate(plan, out, workers=workers)
+        if not result.complete:
+            raise KeyboardInterrupt
+        return {(record.scenario, record.seed): record.success for record in result.records}
+
+
+def by_scenario(successes: Successes) -> dict[str, float]:
+    """Share of successes of each scenario."""
+    found: dict[str, list[bool]] = {}
+    for (scenario, _), success in successes.items():
+        found.setdefault(scenario, []).append(success)
+    return {scenario: sum(values) / len(values) for scenario, values in found.items()}
+
+
+def keep_plan(folder: Path, plan: Mapping[str, Any], *, free: Sequence[str] = ()) -> None:
+    """Mark a folder with its plan, and refuse to go on there with another one.
+
+    Args:
+        folder: of the run.
+        plan: plain values that decide what comes out.
+        free: keys that may change.
+
+    Raises:
+        UserError: the folder was begun with another plan.
+    """
+    path = folder / "plan.json"
+    now = json.loads(json.dumps({"format": 1, **plan}))
+    if path.exists():
+        was = json.loads(path.read_text("utf-8"))
+        for key in now:
+            if key not in free and was.get(key) != now[key]:
+                raise UserError(
+                    f"{folder}: was begun with {key} {was.get(key)!r}, now it is {now[key]!r}; repeat the command as "
+                    "it was or choose another folder"
+                )
+    write_whole(path, (json.dumps(now, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """How long to train, and when to look.
+
+    Attributes:
+        steps: at most.
+        check_every: steps between two looks at the closed loop.
+        patience: looks without a new best after which training stops; 0 trains to the end.
+        exam: what a look drives.
+        driver: which of the trained policies drives.
+    """
+
+    steps: int
+    check_every: int
+    patience: int
+    exam: Exam
+    driver: str = "clip_lstm"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "check_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
+        if self.patience < 0:
+            raise UserError(f"patience must not be negative, got {self.patience}")
+
+    @property
+    def checks(self) -> list[int]:
+        """Steps after which to look; the last one is the end."""
+        return [*range(self.check_every, self.steps, self.check_every), self.steps]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen after so many steps.
+
+    Attributes:
+        step: of the training.
+        successes, episodes: in the closed loop.
+        scenarios: share of successes of each.
+        losses: on validation episodes; empty where there are none.
+    """
+
+    step: int
+    successes: int
+    episodes: int
+    scenarios: Mapping[str, float]
+    losses: Mapping[str, float]
+
+    @property
+    def success(self) -> float:
+        """Share of successes."""
+        return self.successes / self.episodes
+
+    def line(self) -> str:
+        """For people."""
+        losses = ", ".join(f"{name} {value:.3g}" for name, value in self.losses.items())
+        validation = f"; validation: {losses}" if losses else ""
+        return f"step {self.step}: success {self.success:.1%} ({self.successes} of {self.episodes}){validation}"
+
+
+def fit(
+    trainer: Trainer,
+    plan: FitPlan,
+    *,
+    validation: Sequence[Sequences] = (),
+    workers: int = 1,
+    curves: bool = True,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Train, look at the closed loop now and then, keep the best; started again, it goes on where it was.
+
+    Args:
+        trainer: with its data; its folder gets everything.
+        plan: how long, and when to look.
+        validation: episodes that are not learned from; their loss is recorded.
+        workers: processes that drive.
+        curves: whether to write them for TensorBoard.
+        say: told of each look.
+
+    Returns:
+        The folder of the best policies, complete: `policy` in the trainer's folder.
+    """
+    out = trainer.out_dir
+    if (out / BEST).exists():
+        return out / POLICY
+    if trainer.checkpoint.exists():
+        trainer.load()
+    for folder in (out, out / CHECKS):
+        sweep_aside(folder)
+    # What an interrupted run drew beyond its checkpoint is drawn anew.
+    board = Board(out / "tensorboard", first_step=trainer.step + 1) if curves else None
+    try:
+        return _fit(trainer, plan, validation, workers, board, say)
+    finally:
+        if board:
+            board.close()
+
+
+def _fit(
+    trainer: Trainer,
+    plan: FitPlan,
+    validation: Sequence[Sequences],
+    workers: int,
+    board: Board | None,
+    say: Callable[[str], None],
+) -> Path:
+    out = trainer.out_dir
+    looks: list[Look] = []
+    for step in plan.checks:
+        record = out / CHECKS / f"{step:06}.json"
+        new = not record.exists()
+        if new:
+            trainer.run(STAGE, steps=plan.steps, until=step, decay=True, log=board.curve if board else None)
+            look = _look(trainer, plan, step, validation, workers)
+            write_whole(record, (json.dumps(vars(look), indent=1) + "\n").encode())
+            say(look.line())
+            if board:
+                board.look(look)
+        looks.append(Look(**json.loads(record.read_text("utf-8"))))
+        # Among equals the last: its learning rate has fallen furthest.
+        best = max(looks, key=lambda found: (found.successes, found.step))
+        if new:  # only then are all looks known
+            _forget_all_but(out / CHECKS, best.step)
+        first_best = min(found.step for found in looks if found.successes == best.successes)
+        if plan.patience and sum(found.step > first_best for found in looks) >= plan.patience:
+            say(f"no better for {plan.patience} looks: stopped after {step} steps")
+            break
+    return _keep(out, best, looks)
+
+
+def _look(trainer: Trainer, plan: FitPlan, step: int, validation: Sequence[Sequences], workers: int) -> Look:
+    folder = trainer.out_dir / CHECKS / f"{step:06}"
+    # Left by a run that was killed before its look was complete.
+    shutil.rmtree(folder, ignore_errors=True)
+    with whole_folder(folder) as aside:
+        trainer.export(aside / POLICY)
+    found = plan.exam.drive(folder / POLICY / plan.driver, folder / "drives", workers=workers)
+    return Look(step, sum(found.values()), len(found), by_scenario(found), _losses(trainer, validation))
+
+
+def _losses(trainer: Trainer, validation: Sequence[Sequences]) -> dict[str, float]:
+    """Means over all frames."""
+    frames = [int(part.mask.sum()) for part in validation]
+    found = [trainer.validate(part) for part in validation]
+    return {
+        name: round(sum(n * losses[name] for n, losses in zip(frames, found, strict=True)) / sum(frames), 6)
+        for name in (found[0] if found else ())
+    }
+
+
+def _forget_all_but(folder: Path, step: int) -> None:
+    for path in folder.glob("[0-9]*"):
+        if path.is_dir() and path.name != f"{step:06}":
+            shutil.rmtree(path)
+
+
+def _keep(out: Path, best: Look, looks: Sequence[Look]) -> Path:
+    shutil.rmtree(out / POLICY, ignore_errors=True)
+    with whole_folder(out / POLICY) as aside:
+        shutil.copytree(out / CHECKS / f"{best.step:06}" / POLICY, aside, dirs_exist_ok=True)
+    document = {"format": 1, "best_step": best.step, "looks": [vars(look) for look in looks]}
+    write_whole(out / BEST, (json.dumps(document, indent=1) + "\n").encode())
+    return out / POLICY

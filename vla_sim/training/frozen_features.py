@@ -1,0 +1,173 @@
+"""What frozen backbones see in the demonstrations, computed once and kept on disk: heads learn from it in minutes.
+
+Each variant is one look at all episodes: the first as they are, the others augmented as `Sampler` augments, with other
+phrasings. Half precision: what is lost is below what the heads can tell apart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vla_sim.training.batches import Batch, Sampler, Sequences
+from vla_sim.training.config import TrainConfig
+from vla_sim.training.grounding import recoloured, trimmed
+
+if TYPE_CHECKING:
+    from vla_sim.policies.models.encoder import VlaEncoder
+
+PARTS = ("patches", "picture", "text")
+CHUNK_EPISODES = 64
+
+
+@dataclass(frozen=True)
+class Cached:
+    """One variant of one round of demonstrations.
+
+    Attributes:
+        features: by backbone and part, float16 (F, ...), see `Features`; memory maps.
+        actions: float32 (F, A), normalised.
+        goals: float32 (F, 2), see `Sequences`.
+        starts: int64 (E + 1,), where each episode begins.
+        groups: see `Sequences`.
+    """
+
+    features: Mapping[str, Mapping[str, np.ndarray]]
+    actions: np.ndarray
+    goals: np.ndarray
+    starts: np.ndarray
+    groups: tuple[str, ...]
+
+
+def cached(
+    part: Sequences, encoders: Mapping[str, VlaEncoder], config: TrainConfig, folder: Path, *, variant: int
+) -> Cached:
+    """Read a variant from disk, or compute it.
+
+    Args:
+        part: one round of demonstrations.
+        encoders: by name of the backbone.
+        config: how variants other than 0 are augmented; its seed decides them.
+        folder: where this variant of this round is kept; what is missing is computed.
+        variant: its number.
+    """
+    plain = {"mirror": 0.0, "jitter": 0.0, "shift_px": 0, "vary_words": 0.0} if variant == 0 else {}
+    config = dataclasses.replace(config, max_steps=10**6, **plain)  # type: ignore[arg-type]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, encoder in encoders.items():
+        if not (folder / f"{name}.done").exists():
+            _compute(part, name, encoder, config, folder, variant)
+    features = {name: {key: np.load(folder / f"{name}.{key}.npy", mmap_mode="r") for key in PARTS} for name in encoders}
+    actions, goals, starts = (np.load(folder / f"{key}.npy") for key in ("actions", "goals", "starts"))
+    return Cached(features, actions, goals, starts, tuple(part.groups))
+
+
+def _compute(part: Sequences, name: str, encoder: VlaEncoder, config: TrainConfig, folder: Path, variant: int) -> None:
+    import torch
+
+    sampler = Sampler(config)
+    sampler.add(part)
+    found: dict[str, list[np.ndarray]] = {key: [] for key in (*PARTS, "actions", "goals", "lengths")}
+    for first in range(0, len(part.mask), CHUNK_EPISODES):
+        episodes = range(first, min(first + CHUNK_EPISODES, len(part.mask)))
+        batch = sampler.of(episodes, np.random.default_rng([config.seed, variant, first]))
+        with torch.inference_mode():
+            seen = _seen(encoder, batch)
+        for key in PARTS:
+            found[key].append(getattr(seen, key).to(torch.float16).numpy())
+        found["actions"].append(batch.actions)
+        found["goals"].append(batch.goals)
+        found["lengths"].append(batch.mask.sum(axis=1))
+    for key in PARTS:
+        np.save(folder / f"{name}.{key}.npy", np.concatenate(found[key]))
+    np.save(folder / "actions.npy", np.concatenate(found["actions"]))
+    np.save(folder / "goals.npy", np.concatenate(found["goals"]))
+    np.save(folder / "starts.npy", np.concatenate([[0], np.concatenate(found["lengths"]).cumsum()]))
+    aside = folder / f"{name}.part"
+    aside.write_text("")
+    os.replace(aside, folder / f"{name}.done")
+
+
+def _seen(encoder: VlaEncoder, batch: Batch) -> Any:
+    import torch
+
+    from vla_sim.policies.models.text_batch import picked
+
+    episode = torch.from_numpy(batch.mask).nonzero()[:, 0]
+    language = encoder.backbone.encode_text(trimmed(encoder.reader.read(batch.texts)))
+    return encoder.backbone(recoloured(batch), picked(language, episode))[0]
+
+
+@dataclass(frozen=True)
+class FeatureBatch:
+    """What one step of a head learns from; F frames of E episodes, episode after episode.
+
+    Attributes:
+        features: by backbone and part, float16 (F, ...).
+        actions: float32 (F, A), normalised.
+        goals: float32 (F, 2).
+        mask: bool (E, T).
+    """
+
+    features: Mapping[str, Mapping[str, np.ndarray]]
+    actions: np.ndarray
+    goals: np.ndarray
+    mask: np.ndarray
+
+    @property
+    def frames(self) -> int:
+        """F."""
+        return len(self.actions)
+
+
+class FeatureSampler:
+    """Draws batches from cached variants; groups are drawn equally often.
+
+    Args:
+        variants: of the same rounds; each draw takes any of them.
+        config: gives batch_episodes and max_steps.
+    """
+
+    def __init__(self, variants: Sequence[Cached], config: TrainConfig) -> None:
+        self._variants, self._config = list(variants), config
+        self._groups: dict[str, list[tuple[int, int]]] = {}
+        for number, variant in enumerate(self._variants):
+            for episode, group in enumerate(variant.groups):
+                self._groups.setdefault(group, []).append((number, episode))
+
+    @property
+    def episodes(self) -> int:
+        """How many there are, each variant for itself."""
+        return sum(len(variant.groups) for variant in self._variants)
+
+    def draw(self, rng: np.random.Generator) -> FeatureBatch:
+        """The next batch."""
+        names = list(self._groups)
+        chosen = []
+        for _ in range(self._config.batch_episodes):
+            members = self._groups[names[rng.integers(len(names))]]
+            chosen.append(members[rng.integers(len(members))])
+        return self._batch(chosen)
+
+    def _batch(self, chosen: Sequence[tuple[int, int]]) -> FeatureBatch:
+        spans = []
+        for number, episode in chosen:
+            first, last = self._variants[number].starts[episode : episode + 2]
+            spans.append((self._variants[number], slice(first, min(last, first + self._config.max_steps))))
+        lengths = np.array([span.stop - span.start for _, span in spans])
+        some = self._variants[0].features
+        return FeatureBatch(
+            features={
+                name: {key: np.concatenate([v.features[name][key][span] for v, span in spans]) for key in PARTS}
+                for name in some
+            },
+            actions=np.concatenate([v.actions[span] for v, span in spans]),
+            goals=np.concatenate([v.goals[span] for v, span in spans]),
+            mask=np.arange(lengths.max()) < lengths[:, None],
+        )

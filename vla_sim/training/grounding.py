@@ -1,0 +1,153 @@
+"""Pre-training of small backbones on single pictures: what the words point at, and which way that is.
+
+Kosmos-2 learns by grounding and captioning, CLIP by grounding and contrast, as the large ones did; both learn the
+expert's way from a single picture, too, without which a frozen backbone keeps nothing of obstacles.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vla_sim.training.batches import Batch, Sampler, goal_cells
+from vla_sim.training.config import TrainConfig
+from vla_sim.training.trainer import Learner
+
+if TYPE_CHECKING:
+    import torch
+
+    from vla_sim.policies.models.backbones import Features
+    from vla_sim.policies.models.model import VlaModel
+    from vla_sim.policies.models.text_batch import Rows
+    from vla_sim.policies.models.texts import TextReader
+
+# Share of captions and contrast in what is minimised; the way weighs 1.
+WORDS_WEIGHT = 0.1
+
+
+class GroundingTrainer(Learner):
+    """Teaches a `VlaModel` with one backbone; see the module's docstring.
+
+    Args:
+        model: one backbone, small; its head sees single pictures.
+        reader: its tokenizer.
+        config: how to learn.
+        out_dir: where the checkpoint and the log go.
+    """
+
+    LOSSES = ("way", "where", "words")
+    model: VlaModel
+    source: Sampler
+
+    def __init__(self, model: VlaModel, reader: TextReader, config: TrainConfig, out_dir: Path) -> None:
+        super().__init__(model, Sampler(config), config, out_dir)
+        self.reader = reader
+
+    def total(self, losses: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """The way, and the two lessons with their weights."""
+        way, where, words = losses
+        return way + self.config.where_weight * where + WORDS_WEIGHT * words
+
+    def losses(self, model: Any, batch: Batch) -> tuple[torch.Tensor, ...]:
+        """Of the expert's action, of the goal's cell, of words: captions for Kosmos-2, contrast for CLIP."""
+        import torch
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
+        tokens = trimmed(self.reader.read(batch.texts))
+        mask = torch.from_numpy(batch.mask)
+        target = torch.zeros(*batch.mask.shape, 1, batch.actions.shape[1])
+        target[mask] = torch.from_numpy(batch.actions)[:, None]
+        # Plain attention: for texts this short, the fused kernel takes three times as long on the way back.
+        with self.autocast(), sdpa_kernel(SDPBackend.MATH):
+            output = model(recoloured(batch), tokens, mask)
+            words = self._words(model, output.read[0], tokens, batch)
+        way = model.head.loss(output.outputs.float(), target, mask[..., None])
+        return way, where_loss(output.where.float(), batch.goals), words
+
+    def _words(self, model: Any, read: Features, tokens: Rows, batch: Batch) -> torch.Tensor:
+        import torch
+
+        episode = torch.from_numpy(batch.mask).nonzero()[:, 0]
+        if hasattr(model.backbone, "kosmos2"):
+            ids = tokens["kosmos2.ids"][episode]
+            return caption_loss(
+                read.tokens, model.backbone.kosmos2.text_model.model.embed_tokens.weight, ids, read.mask
+            )
+        first = torch.from_numpy(np.concatenate([[0], batch.mask.sum(axis=1).cumsum()[:-1]]))
+        return contrast_loss(model.backbone.clip, read.picture[first], read.text[first], batch.texts)
+
+
+def recoloured(batch: Batch) -> torch.Tensor:
+    """The batch's pictures in their changed colours, float32 (F, h, w, 3) in 0..255."""
+    import torch
+
+    frames, height, width, _ = batch.images.shape
+    flat = torch.from_numpy(batch.images).view(frames, height * width, 3).to(torch.float32)
+    matrix, offset = map(torch.from_numpy, batch.colour)
+    return torch.baddbmm(offset[:, None], flat, matrix).clamp_(0, 255).view(frames, height, width, 3)
+
+
+def trimmed(tokens: Rows) -> Rows:
+    """Without the columns in which every text is padding; what models make of the rest is the same."""
+    rows = dict(tokens)
+    for name in [key.removesuffix(".mask") for key in tokens if key.endswith(".mask")]:
+        longest = int(tokens[f"{name}.mask"].sum(dim=1).max())
+        for part in ("ids", "mask"):
+            rows[f"{name}.{part}"] = tokens[f"{name}.{part}"][:, :longest]
+    return rows
+
+
+def where_loss(logits: torch.Tensor, goals: np.ndarray) -> torch.Tensor:
+    """Cross-entropy of the cell of the goal, over the pictures that show it.
+
+    Args:
+        logits: (F, P), a square grid of cells.
+        goals: see `Sequences`.
+    """
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    cell, seen = goal_cells(goals, round(logits.shape[1] ** 0.5))
+    if not seen.any():
+        return logits.sum() * 0
+    return cross_entropy(logits[torch.from_numpy(seen)], torch.from_numpy(cell))
+
+
+def caption_loss(tokens: torch.Tensor, embedding: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of each next token of the prompt, which the decoder reads behind the picture.
+
+    Args:
+        tokens: the decoder's output (n, L, D).
+        embedding: of the vocabulary, (V, D), tied to the output as in Kosmos-2.
+        ids: of the prompt, int64 (n, L).
+        mask: bool (n, L), which of them exist.
+    """
+    from torch.nn.functional import cross_entropy
+
+    asked = mask[:, 1:]
+    logits = (tokens[:, :-1][asked] @ embedding.t()).float()
+    return cross_entropy(logits, ids[:, 1:][asked])
+
+
+def contrast_loss(clip: Any, picture: torch.Tensor, text: torch.Tensor, texts: tuple[str, ...]) -> torch.Tensor:
+    """CLIP's loss between pictures and sentences; equal sentences are all right answers.
+
+    Args:
+        clip: transformers' CLIPModel.
+        picture: (n, V), before CLIP's projection.
+        text: (n, D), likewise.
+        texts: n sentences.
+    """
+    import torch
+    from torch.nn.functional import cross_entropy, normalize
+
+    seen = normalize(clip.visual_projection(picture).float(), dim=-1)
+    said = normalize(clip.text_projection(text).float(), dim=-1)
+    logits = seen @ said.t() * clip.logit_scale.float().exp().clamp(max=100)
+    number = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    which = torch.tensor([number[text] for text in texts])
+    same = (which[:, None] == which[None]).float()
+    target = same / same.sum(dim=1, keepdim=True)
+    return (cross_entropy(logits, target) + cross_entropy(logits.t(), target)) / 2

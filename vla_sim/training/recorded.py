@@ -1,0 +1,61 @@
+"""The demonstrations that `recipes.train_shipped` leaves on disk, read without loading the pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from vla_sim.core.errors import UserError
+from vla_sim.rollout.collecting import Drives
+from vla_sim.rollout.single_images import LOOK
+from vla_sim.training.batches import Sequences
+
+ARRAYS = ("images", "actions", "goals", "mask")
+FACTS = "facts.json"
+# Groups are drawn equally often: single pictures and drives.
+DRIVE = "drive"
+
+
+def save_round(folder: Path, drives: Drives) -> None:
+    """Write aside, then rename: a folder with its facts is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ARRAYS:
+        np.save(folder / f"{name}.npy", getattr(drives, name))
+    facts = {"texts": drives.texts, "scenarios": drives.scenarios, "outcomes": drives.outcomes}
+    aside = folder / f"{FACTS}.part"
+    aside.write_text(json.dumps(facts, ensure_ascii=False), "utf-8")
+    os.replace(aside, folder / FACTS)
+
+
+def read_round(folder: Path) -> Sequences:
+    """One round's episodes.
+
+    Raises:
+        UserError: it is missing, incomplete or damaged, or an action is not a number.
+    """
+    if not (folder / FACTS).is_file():
+        raise UserError(
+            f"{folder} holds no demonstrations: {FACTS} is missing (python -m recipes.train_shipped makes them)"
+        )
+    try:
+        facts = json.loads((folder / FACTS).read_text("utf-8"))
+        images, actions, goals, mask = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
+        groups = [LOOK if scenario == LOOK else DRIVE for scenario in facts["scenarios"]]
+        return Sequences(images, facts["texts"], actions, np.asarray(mask), groups, np.asarray(goals))
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise UserError(f"{folder}: its drives cannot be read: {error}; gather them again or leave them out") from error
+
+
+def read_rounds(folder: Path) -> list[Sequences]:
+    """All rounds of a data folder, in the order of their names.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = sorted(folder.glob(f"*/{FACTS}"))
+    if not found:
+        raise UserError(f"{folder} holds no demonstrations (python -m recipes.train_shipped makes them, in OUT/data)")
+    return [read_round(path.parent) for path in found]

@@ -1,0 +1,405 @@
+"""Sources of demonstrations and how often each is drawn: recordings, data sets and simulated rounds, mixed by weight.
+
+A source is anything that `vla_sim.datasets` reads (HDF5 recordings, LeRobot data sets) or a folder of simulated rounds.
+Its pictures are shrunk once to the network's size and kept on disk, so a training that goes on need not read it again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla_sim.core.episode import Episode
+from vla_sim.core.errors import UserError
+from vla_sim.core.files import sweep_aside, whole_folder, write_whole
+from vla_sim.datasets.lerobot.format import INFO_PATH
+from vla_sim.rollout.collecting import Drives
+from vla_sim.training.batches import Sequences
+from vla_sim.training.recorded import FACTS, read_round, save_round
+
+PART_EPISODES = 64
+# What cameras give; the network's own size is shrunk from that, as it is when it drives.
+CAMERA_PX = 224
+INDEX, BEGUN = "index.json", "begun.json"
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """One source.
+
+    Attributes:
+        name: in logs; "real", for example.
+        folder: where it lies.
+        weight: how often it is drawn, relative to the others.
+    """
+
+    name: str
+    folder: Path
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.weight) and self.weight > 0):
+            raise UserError(f"source {self.name}: its weight must be positive, got {self.weight}")
+        if not self.name or "/" in self.name:
+            raise UserError(f"a source's name must not be empty or have a slash, got {self.name!r}")
+
+    @classmethod
+    def parse(cls, text: str) -> SourceSpec:
+        """From "real=recordings:0.5"; name and weight may be left out.
+
+        Raises:
+            UserError: no such folder, or a weight that is none.
+        """
+        name, equals, place = text.partition("=")
+        if not equals:
+            name, place = "", text
+        elif not name:
+            raise UserError(f"source {text!r}: its name is empty (write NAME=DIR:WEIGHT)")
+        place, weight = _split_weight(place)
+        folder = Path(place)
+        if not folder.is_dir():
+            raise UserError(f"source {text!r}: no such folder: {folder} (write NAME=DIR:WEIGHT)")
+        return cls(name or folder.resolve().name, folder, weight)
+
+
+def _split_weight(place: str) -> tuple[str, float]:
+    before, colon, last = place.rpartition(":")
+    if colon:
+        try:
+            return before, float(last)
+        except ValueError:
+            if not Path(place).exists():
+                raise UserError(f"weight must be a number, got {last!r} in {place!r}") from None
+    return place, 1.0
+
+
+def parse_sources(texts: Sequence[str]) -> list[SourceSpec]:
+    """All sources; their names must differ.
+
+    Raises:
+        UserError: see `SourceSpec.parse`; or two have one name.
+    """
+    specs = [SourceSpec.parse(text) for text in texts]
+    names = [spec.name for spec in specs]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"two sources are named {name!r}: write NAME=DIR to tell them apart")
+    return specs
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a network needs.
+
+    Attributes:
+        image_px: side of its pictures.
+        action_names: components of its actions.
+        step_s: seconds between two actions of the robot.
+        keep_still: keep a still frame with which recordings begin.
+    """
+
+    image_px: int
+    action_names: tuple[str, ...]
+    step_s: float
+    keep_still: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """Episodes of a source, ready to be learned from.
+
+    Attributes:
+        spec: where they are from.
+        parts: the episodes; pictures lie on disk.
+        left_out: still first frames that were dropped.
+    """
+
+    spec: SourceSpec
+    parts: Sequence[Sequences]
+    left_out: int = 0
+
+    @property
+    def episodes(self) -> int:
+        """How many."""
+        return sum(len(part.mask) for part in self.parts)
+
+    @property
+    def frames(self) -> int:
+        """How many steps."""
+        return sum(int(part.mask.sum()) for part in self.parts)
+
+    def named(self) -> list[Sequences]:
+        """The parts, all episodes counted under the source's name (and their group, where it has several)."""
+        groups = {group for part in self.parts for group in part.groups}
+        if len(groups) == 1:
+            return [replace(part, groups=[self.spec.name] * len(part.mask)) for part in self.parts]
+        return [replace(part, groups=[f"{self.spec.name}/{group}" for group in part.groups]) for part in self.parts]
+
+    def weights(self) -> dict[str, float]:
+        """Of its groups; they share the source's weight."""
+        groups = list(dict.fromkeys(group for part in self.named() for group in part.groups))
+        return {group: self.spec.weight / len(groups) for group in groups}
+
+    def split(self, share: float, seed: int) -> tuple[Source, Source]:
+        """Episodes to learn from and episodes for the validation loss, drawn once.
+
+        Args:
+            share: of the episodes that are for validation.
+            seed: of the drawing.
+        """
+        rng = np.random.default_rng([seed, len(self.spec.name)])
+        held = rng.permutation(self.episodes) < round(share * self.episodes)
+        learned: list[Sequences] = []
+        checked: list[Sequences] = []
+        first = 0
+        for part in self.parts:
+            here = held[first : first + len(part.mask)]
+            first += len(part.mask)
+            for chosen, parts in ((~here, learned), (here, checked)):
+                if chosen.any():
+                    parts.append(_some(part, np.flatnonzero(chosen)))
+        return replace(self, parts=learned), replace(self, parts=checked)
+
+
+def _some(part: Sequences, episodes: np.ndarray) -> Sequences:
+    """Some episodes of a part; all of them without a copy."""
+    if len(episodes) == len(part.mask):
+        return part
+    assert part.goals is not None
+    return Sequences(
+        part.images[episodes],
+        [part.texts[i] for i in episodes],
+        part.actions[episodes],
+        part.mask[episodes],
+        [part.groups[i] for i in episodes],
+        part.goals[episodes],
+    )
+
+
+def mixture_weights(sources: Iterable[Source]) -> dict[str, float]:
+    """How often each group of all sources is drawn; they add up to 1."""
+    weights = {group: weight for source in sources for group, weight in source.weights().items()}
+    total = sum(weights.values())
+    return {group: weight / total for group, weight in weights.items()}
+
+
+def open_source(
+    spec: SourceSpec, shape: Shape, cache: Path, *, skip_bad: bool = False, say: Callable[[str], None] = print
+) -> Source:
+    """The episodes of a source.
+
+    Args:
+        spec: where it lies.
+        shape: what the network needs.
+        cache: folder for its shrunk pictures.
+        skip_bad: leave recordings out that cannot be read, and name them on stderr.
+        say: told what it holds.
+
+    Raises:
+        UserError: it holds nothing readable, or nothing that fits the network.
+    """
+    rounds = sorted(path.parent for path in spec.folder.rglob(FACTS))
+    if rounds:
+        source = Source(spec, [_checked_round(read_round(folder), folder, shape) for folder in rounds])
+    else:
+        source = _converted(spec, shape, cache, skip_bad)
+    note = f", {source.left_out} still first frames left out" if source.left_out else ""
+    say(f"{spec.name}: {source.episodes} episodes, {source.frames} steps from {spec.folder}{note}")
+    return source
+
+
+def _checked_round(part: Sequences, folder: Path, shape: Shape) -> Sequences:
+    side = part.images.shape[2]
+    if side != shape.image_px:
+        raise UserError(f"{folder}: its pictures are {side} px wide, the network reads {shape.image_px}")
+    if part.actions.shape[2] != len(shape.action_names):
+        raise UserError(
+            f"{folder}: its actions have {part.actions.shape[2]} columns, wanted {list(shape.action_names)}"
+        )
+    return part
+
+
+def read_episodes(folder: Path, *, skip_bad: bool = False) -> Iterator[Episode]:
+    """Episodes of a folder of recordings or of a LeRobot data set, one at a time.
+
+    Args:
+        folder: of either.
+        skip_bad: leave recordings out that cannot be read.
+
+    Raises:
+        UserError: it is neither, or one cannot be read.
+    """
+    if (folder / INFO_PATH).exists():
+        from vla_sim.datasets.lerobot import LeRobotReader
+
+        yield from LeRobotReader(folder)
+    else:
+        from vla_sim.datasets.serbot.folder import SeedFolder
+        from vla_sim.rollout.driving import readable
+
+        for recording in readable(SeedFolder(folder), skip=skip_bad):
+            yield recording.load()
+
+
+def _converted(spec: SourceSpec, shape: Shape, cache: Path, skip_bad: bool) -> Source:
+    """A source whose pictures are shrunk into the cache first, unless they are there."""
+    from vla_sim.datasets.store import content_hash
+
+    index = cache / INDEX
+    key = {
+        "folder": str(spec.folder.resolve()),
+        "sha256": content_hash(spec.folder),
+        "shape": json.loads(json.dumps(vars(shape))),
+    }
+    if index.exists():
+        known = json.loads(index.read_text("utf-8"))
+        if {name: known.get(name) for name in key} != key:
+            raise UserError(
+                f"{cache}: was made from {known.get('folder')} otherwise, or that has changed; choose another folder"
+            )
+    else:
+        _begin_cache(cache, key)
+        left_out = _fill_cache(spec, shape, cache, skip_bad)
+        write_whole(index, (json.dumps({**key, "left_out": left_out}, indent=1) + "\n").encode())
+        known = {"left_out": left_out}
+    return Source(spec, [read_round(path.parent) for path in sorted(cache.glob(f"part_*/{FACTS}"))], known["left_out"])
+
+
+def _begin_cache(cache: Path, key: Mapping[str, Any]) -> None:
+    """Keep the parts that a killed run made of the same episodes, and no others."""
+    begun = cache / BEGUN
+    if not (begun.exists() and json.loads(begun.read_text("utf-8")) == key):
+        shutil.rmtree(cache, ignore_errors=True)
+        write_whole(begun, json.dumps(key).encode())
+
+
+def _fill_cache(spec: SourceSpec, shape: Shape, cache: Path, skip_bad: bool) -> int:
+    cache.mkdir(parents=True, exist_ok=True)
+    sweep_aside(cache)
+    left_out = 0
+    for number, episodes in enumerate(_in_parts(read_episodes(spec.folder, skip_bad=skip_bad))):
+        fitted = [fitted_episode(episode, shape) for episode in episodes]
+        left_out += sum(still for _, still in fitted)
+        target = cache / f"part_{number:03}"
+        if not target.exists():
+            with whole_folder(target) as aside:
+                save_round(aside, _as_drives([episode for episode, _ in fitted]))
+    return left_out
+
+
+def _in_parts(episodes: Iterator[Episode]) -> Iterator[list[Episode]]:
+    part: list[Episode] = []
+    for episode in episodes:
+        part.append(episode)
+        if len(part) == PART_EPISODES:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def fitted_episode(episode: Episode, shape: Shape) -> tuple[Episode, bool]:
+    """An episode as the network needs it, and whether it began with a still frame that was left out.
+
+    Pictures are squeezed to the network's square, actions become the expert's labels in the order of the network's
+    components, and a set recorded at a multiple of the robot's rate is thinned out.
+
+    Raises:
+        UserError: its sentence is missing, its actions lack a component or have one more that moves, or its rate does
+            not fit.
+    """
+    if not episode.instruction.strip():
+        raise UserError(f"episode {episode.name} has no instruction; a policy that is told what to do needs one")
+    every = _thinning(episode, shape)
+    labels = _columns(episode, shape)
+    still = not shape.keep_still and len(labels) > every and not labels[0].any()
+    first = every if still else 0
+    pictures = episode.images[: len(episode)][first::every]
+    fitted = replace(
+        episode,
+        images=_shrunk(pictures, shape.image_px),
+        actions=np.ascontiguousarray(labels[first::every]),
+        action_names=shape.action_names,
+        labels=None,
+        states=None,
+        state_names=(),
+        events=None,
+        step_s=shape.step_s,
+    )
+    return fitted, still
+
+
+def _thinning(episode: Episode, shape: Shape) -> int:
+    """Every how many-th step is kept."""
+    ratio = shape.step_s / episode.step_s
+    if ratio < 0.99 or abs(ratio - round(ratio)) > 0.01 * ratio:
+        raise UserError(
+            f"episode {episode.name} has a step of {episode.step_s:g} s, which does not go into the robot's "
+            f"{shape.step_s:g} s"
+        )
+    return round(ratio)
+
+
+def _columns(episode: Episode, shape: Shape) -> np.ndarray:
+    """The expert's labels by the names of the network's components, float32 (T, A)."""
+    labels = episode.actions if episode.labels is None else episode.labels
+    missing = [name for name in shape.action_names if name not in episode.action_names]
+    if missing:
+        raise UserError(
+            f"episode {episode.name}: the network's actions are {list(shape.action_names)}, the episode has "
+            f"{list(episode.action_names)}: {missing[0]} is missing"
+        )
+    for column, name in enumerate(episode.action_names):
+        if name not in shape.action_names and np.abs(labels[:, column]).max() > 1e-6:
+            raise UserError(f"episode {episode.name} moves by {name}, which the network's actions do not have")
+    return labels[:, [episode.action_names.index(name) for name in shape.action_names]]
+
+
+def _shrunk(pictures: np.ndarray, side_px: int) -> np.ndarray:
+    from vla_sim.policies.images import shrink
+
+    return shrink(shrink(np.ascontiguousarray(pictures), CAMERA_PX), side_px)
+
+
+def _as_drives(episodes: Sequence[Episode]) -> Drives:
+    """Padded to the longest; where the goal is in the pictures is not known."""
+    count, longest = len(episodes), max(len(episode) for episode in episodes)
+    first = episodes[0]
+    images = np.zeros((count, longest, *first.images.shape[1:]), dtype=np.uint8)
+    actions = np.zeros((count, longest, len(first.action_names)), dtype=np.float32)
+    mask = np.zeros((count, longest), dtype=bool)
+    for number, episode in enumerate(episodes):
+        steps = len(episode)
+        images[number, :steps], actions[number, :steps], mask[number, :steps] = episode.images, episode.actions, True
+    goals = np.full((count, longest, 2), np.nan, dtype=np.float32)
+    return Drives(
+        images,
+        actions,
+        goals,
+        mask,
+        [[episode.instruction] for episode in episodes],
+        [str(episode.provenance.get("scenario", "")) for episode in episodes],
+        [episode.outcome.value if episode.outcome else "" for episode in episodes],
+    )
+
+
+def describe(sources: Sequence[Source]) -> list[dict[str, Any]]:
+    """Plain facts for a run's plan."""
+    shares: Mapping[str, float] = mixture_weights(sources)
+    return [
+        {
+            "name": source.spec.name,
+            "folder": str(source.spec.folder.resolve()),
+            "share": sum(share for group, share in shares.items() if group.split("/")[0] == source.spec.name),
+            "episodes": source.episodes,
+            "frames": source.frames,
+        }
+        for source in sources
+    ]
