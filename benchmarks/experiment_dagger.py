@@ -3,7 +3,7 @@
 `python -m benchmarks.experiment_dagger --out runs/experiment` makes data, policies, evaluations, table and plot from
 seeds. Every arm leaves a file; started again, only what is missing is done. One process for each training seed.
 
-bc72     cloning of 72 recordings made like the seed's: 24 scripts, three recordings of each, nothing added
+bc72     cloning of 72 recordings made like serbot's: 24 scripts, three recordings of each, nothing added
 repeat   control of bc200: the same 72, repeated to as many pictures, as many steps
 bc200    the 72 expanded to 200 by `vla_sim.expand`
 augment  the 200 with mirroring, shifts, colours and garbled words; its control is bc200: same pictures, same steps
@@ -165,8 +165,8 @@ class Chain:
     # --- data ------------------------------------------------------------------------------------------------------
 
     def _recorded(self) -> list[Sequences]:
-        """As the seed's data: a script for each of 24 layouts, recorded again and again, steered by keys."""
-        from vla_sim.datasets.serbot.hdf5 import SeedStyle
+        """As serbot's data: a script for each of 24 layouts, recorded again and again, steered by keys."""
+        from vla_sim.datasets.serbot.hdf5 import SerbotStyle
         from vla_sim.datasets.store import EpisodeStore
         from vla_sim.rollout.filling import FileShape, fill, plan_of
         from vla_sim.rollout.recording import RecordingJob, RecordingSetup
@@ -178,7 +178,7 @@ class Chain:
             for i in range(self.sizes.recordings)
         ]
         setup = RecordingSetup(keys=True, language=self.sizes.spoken)
-        shape = FileShape(SeedStyle(channel_order="bgr"), True)
+        shape = FileShape(SerbotStyle(channel_order="bgr"), True)
         with EpisodeStore(folder, {"kind": "recordings", **plan_of(setup, shape, jobs)}) as store:
             fill(store, jobs, setup, shape, workers=1)
             store.finish()

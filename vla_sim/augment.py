@@ -16,7 +16,7 @@ from vla_sim.core.cli import run_command
 if TYPE_CHECKING:
     from vla_sim.augmentation.copies import Job, Refusal, Setup
     from vla_sim.augmentation.recipe import Recipe
-    from vla_sim.datasets.serbot.folder import SeedFolder, SeedRecording
+    from vla_sim.datasets.serbot.folder import SerbotFolder, SerbotRecording
     from vla_sim.datasets.store import Entry, EpisodeStore
 
 CHANNEL_ORDERS = ("auto", "rgb", "bgr")
@@ -73,7 +73,7 @@ def _run(options: argparse.Namespace) -> int:
     from vla_sim.augmentation.copies import Setup, first_name, jobs_of
     from vla_sim.augmentation.sheet import check_sheet
     from vla_sim.core.errors import UserError
-    from vla_sim.datasets.serbot.folder import SeedFolder, SeedReading
+    from vla_sim.datasets.serbot.folder import SerbotFolder, SerbotReading
     from vla_sim.datasets.store import EpisodeStore
     from vla_sim.rollout.driving import check_counts, readable
 
@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.sheet:
         check_sheet(options.sheet)
     recipes = _recipes(options)
-    folder = SeedFolder(options.source, SeedReading(channel_order=options.channel_order))
+    folder = SerbotFolder(options.source, SerbotReading(channel_order=options.channel_order))
     recordings = _named_once(folder, readable(folder, skip=options.skip_bad))
     if options.out.resolve() == options.source.resolve() or options.source.resolve() in options.out.resolve().parents:
         raise UserError(f"--out {options.out} must not lie in the folder of the recordings")
@@ -123,7 +123,7 @@ def _recipes(options: argparse.Namespace) -> list[Recipe]:
     return recipes
 
 
-def _named_once(folder: SeedFolder, recordings: list[SeedRecording]) -> list[SeedRecording]:
+def _named_once(folder: SerbotFolder, recordings: list[SerbotRecording]) -> list[SerbotRecording]:
     from vla_sim.core.errors import UserError
 
     twice = [name for name, count in Counter(recording.name for recording in recordings).items() if count > 1]
@@ -132,7 +132,7 @@ def _named_once(folder: SeedFolder, recordings: list[SeedRecording]) -> list[See
     return recordings
 
 
-def _plan(options: argparse.Namespace, recordings: Sequence[SeedRecording], jobs: Sequence[Job]) -> dict[str, Any]:
+def _plan(options: argparse.Namespace, recordings: Sequence[SerbotRecording], jobs: Sequence[Job]) -> dict[str, Any]:
     """Everything that decides the files, as plain values: the head of a manifest."""
     from vla_sim import __version__
     from vla_sim.datasets.store import content_hash
@@ -151,19 +151,19 @@ def _plan(options: argparse.Namespace, recordings: Sequence[SeedRecording], jobs
     }
 
 
-def _original(recording: SeedRecording, index: int, options: argparse.Namespace) -> Entry:
+def _original(recording: SerbotRecording, index: int, options: argparse.Namespace) -> Entry:
     """A recording in its new place: an HDF5 file as it is, a folder of pictures as a file."""
     import hashlib
     from dataclasses import replace
 
     from vla_sim.core.files import write_whole
-    from vla_sim.datasets.serbot.hdf5 import SeedStyle
+    from vla_sim.datasets.serbot.hdf5 import SerbotStyle
     from vla_sim.datasets.store import Entry
     from vla_sim.rollout.filling import FACTS, write_entry
 
     source = str(recording.path.relative_to(options.source))
     if not recording.is_hdf5:
-        style = SeedStyle(channel_order=recording.channel_order.order, scale=recording.scale)
+        style = SerbotStyle(channel_order=recording.channel_order.order, scale=recording.scale)
         entry = write_entry(options.out, index, recording.load(), style)
         return replace(entry, facts={**entry.facts, "source": source})
     content = recording.path.read_bytes()
@@ -198,16 +198,16 @@ def _fill(
 
 
 def _draw_sheet(
-    options: argparse.Namespace, recording: SeedRecording, jobs: Sequence[Job], store: EpisodeStore
+    options: argparse.Namespace, recording: SerbotRecording, jobs: Sequence[Job], store: EpisodeStore
 ) -> None:
     """The first recording above its copies."""
     from vla_sim.augmentation.sheet import write_sheet
-    from vla_sim.datasets.serbot.folder import SeedRecording
+    from vla_sim.datasets.serbot.folder import SerbotRecording
 
     rows = [("recorded", recording.load())]
     for job in jobs:
         if job.index in store.entries:
-            copy = SeedRecording(store.folder / store.entries[job.index].file)
+            copy = SerbotRecording(store.folder / store.entries[job.index].file)
             rows.append((options.recipe[job.recipe], copy.load()))
     write_sheet(options.sheet, rows)
     print(f"picture: {options.sheet}")

@@ -56,19 +56,19 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--seed0", type=int, default=0, metavar="SEED", help="seed of the first episode (default 0)")
     add_drive_options(made)
-    seed_style = made.add_argument_group("only with --format hdf5")
-    add_choice(seed_style, "--layout", LAYOUTS, default="main", text="where things stand in a file (default main)")
+    serbot_style = made.add_argument_group("only with --format hdf5")
+    add_choice(serbot_style, "--layout", LAYOUTS, default="main", text="where things stand in a file (default main)")
     add_choice(
-        seed_style,
+        serbot_style,
         "--channel-order",
         CHANNEL_ORDERS,
         default="rgb",
-        text="of stored pictures; the seed robot's own are bgr (default rgb)",
+        text="of stored pictures; serbot's own are bgr (default rgb)",
     )
-    seed_style.add_argument(
+    serbot_style.add_argument(
         "--still-start", action="store_true", help="begin with a still frame and a zero action, as recordings do"
     )
-    seed_style.add_argument(
+    serbot_style.add_argument(
         "--frames", type=int, default=0, metavar="N", help="pad shorter drives with stops to so many steps, e.g. 18"
     )
     lerobot = made.add_argument_group("only with --format lerobot")
@@ -113,13 +113,13 @@ def _check_format(options: argparse.Namespace) -> None:
 
 def _shape(options: argparse.Namespace) -> FileShape:
     from vla_sim.datasets.serbot.actions import UNSCALED
-    from vla_sim.datasets.serbot.hdf5 import SeedStyle
+    from vla_sim.datasets.serbot.hdf5 import SerbotStyle
     from vla_sim.rollout.filling import FileShape
 
     if options.format == "lerobot":
         # What is kept until the data set is complete: exact, and quickly written.
-        return FileShape(SeedStyle(scale=UNSCALED, compression=0))
-    style = SeedStyle(layout=options.layout, channel_order=options.channel_order)
+        return FileShape(SerbotStyle(scale=UNSCALED, compression=0))
+    style = SerbotStyle(layout=options.layout, channel_order=options.channel_order)
     return FileShape(style, options.still_start, options.frames)
 
 
@@ -149,7 +149,7 @@ def _collect_lerobot(
     from vla_sim.datasets.lerobot import LeRobotWriter, is_finished, lowest_fps
     from vla_sim.datasets.lerobot.format import repeats
     from vla_sim.datasets.lerobot.video import check_size
-    from vla_sim.datasets.serbot.folder import SeedRecording
+    from vla_sim.datasets.serbot.folder import SerbotRecording
     from vla_sim.datasets.store import EpisodeStore
     from vla_sim.rollout.filling import fill
 
@@ -175,7 +175,7 @@ def _collect_lerobot(
         def add_in_turn() -> None:
             nonlocal written
             while written in store.entries:
-                writer.add(SeedRecording(aside / store.entries[written].file).load())
+                writer.add(SerbotRecording(aside / store.entries[written].file).load())
                 written += 1
 
         def on_entry(entry: Entry) -> None:

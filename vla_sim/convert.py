@@ -24,7 +24,7 @@ ONLY_FROM = {"hdf5": ("channel_order", "columns", "image_px", "skip_bad"), "lero
 # Options that do not decide what stands in the files, or are said otherwise in the plan.
 NOT_DECIDING = ("source", "out", "format", "skip_bad")
 
-EPILOG = """The source is an HDF5 or picture folder of the seed robot, or a LeRobotDataset v3.0; which, is seen from its
+EPILOG = """The source is an HDF5 or picture folder of serbot, or a LeRobotDataset v3.0; which, is seen from its
 files. One episode is in memory at a time. Interrupted, it goes on when started again.
 
 examples:
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line of `vla_sim.convert`."""
     made = argparse.ArgumentParser(
         prog="python -m vla_sim.convert",
-        description="Convert a data set between the seed robot's HDF5 files and LeRobotDataset v3.0.",
+        description="Convert a data set between serbot's HDF5 files and LeRobotDataset v3.0.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -131,16 +131,16 @@ def _opened(options: argparse.Namespace) -> _Source:
         if options.format == "lerobot":
             raise UserError(f"{options.source} is a LeRobot data set already")
         return _Source("lerobot", str(reader.info.get("robot_type") or ""), len(reader), reader.__getitem__)
-    from vla_sim.datasets.serbot.folder import SeedFolder, SeedReading
+    from vla_sim.datasets.serbot.folder import SerbotFolder, SerbotReading
     from vla_sim.rollout.driving import readable
 
-    reading = SeedReading(
+    reading = SerbotReading(
         channel_order=options.channel_order,
         columns=tuple(options.columns) if options.columns else None,
         action_names=_twist_of(options.columns),
         image_px=tuple(options.image_px) if options.image_px else None,
     )
-    recordings = readable(SeedFolder(options.source, reading), skip=options.skip_bad)
+    recordings = readable(SerbotFolder(options.source, reading), skip=options.skip_bad)
     robot = str(recordings[0].provenance().get("embodiment", ""))
     states = all(recording.steps.states is not None for recording in recordings)
     outcomes = all(recording.outcome is not None for recording in recordings)
@@ -206,11 +206,11 @@ def _to_lerobot(options: argparse.Namespace, source: _Source, plan: dict[str, An
 
 def _to_hdf5(options: argparse.Namespace, source: _Source, plan: dict[str, Any]) -> int:
     from vla_sim.core.errors import UserError
-    from vla_sim.datasets.serbot.hdf5 import SeedStyle
+    from vla_sim.datasets.serbot.hdf5 import SerbotStyle
     from vla_sim.datasets.store import EpisodeStore
     from vla_sim.rollout.filling import write_entry
 
-    style = SeedStyle(layout=options.layout, channel_order=options.store_as)
+    style = SerbotStyle(layout=options.layout, channel_order=options.store_as)
     with EpisodeStore(options.out, plan) as store:
         for index in range(source.count):
             if index not in store.entries:

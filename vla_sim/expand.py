@@ -16,14 +16,14 @@ from vla_sim.rollout.driving import Progress, add_choice, add_drive_options, che
 
 if TYPE_CHECKING:
     from vla_sim.core.episode import Plain
-    from vla_sim.datasets.serbot.folder import SeedRecording
+    from vla_sim.datasets.serbot.folder import SerbotRecording
     from vla_sim.datasets.store import Entry
     from vla_sim.rollout.expansion import ExpansionPlan
     from vla_sim.rollout.filling import FileShape
 
 CHANNEL_ORDERS = ("auto", "rgb", "bgr")
 
-EPILOG = """Recordings are HDF5 files or folders of pictures as the seed robot has them. They are kept as they are (hard
+EPILOG = """Recordings are HDF5 files or folders of pictures as serbot has them. They are kept as they are (hard
 links where the disk allows, else copies). The simulated ones have their picture size, channel order and still first
 frame. A cell is a scenario, its side and a distance; drives are added to the emptiest cells, mirrored scenarios
 included. The same command gives the same files for any number of workers; interrupted, it goes on when started again.
@@ -77,14 +77,14 @@ def _run(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from vla_sim.core.errors import UserError
-    from vla_sim.datasets.serbot.folder import SeedFolder, SeedReading
+    from vla_sim.datasets.serbot.folder import SerbotFolder, SerbotReading
     from vla_sim.rollout.expansion import make_plan
     from vla_sim.rollout.recording import free_clock
 
     check_counts(options, "target_episodes")
     if options.out is None and not options.plan:
         raise UserError("name a folder for the new set with --out, or look at the plan only with --plan")
-    folder = SeedFolder(options.source, SeedReading(channel_order=options.channel_order))
+    folder = SerbotFolder(options.source, SerbotReading(channel_order=options.channel_order))
     recordings = readable(folder, skip=options.skip_bad)
     setup = setup_of(options)
     plan = make_plan(
@@ -106,13 +106,13 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _usual_size(recordings: Sequence[SeedRecording]) -> tuple[int, int]:
+def _usual_size(recordings: Sequence[SerbotRecording]) -> tuple[int, int]:
     return Counter(recording.facts.image_px for recording in recordings).most_common(1)[0][0]
 
 
-def _shape_like(recordings: Sequence[SeedRecording], frames: int) -> FileShape:
+def _shape_like(recordings: Sequence[SerbotRecording], frames: int) -> FileShape:
     """Files like those of the recordings: channel order, and a still first frame where most have one."""
-    from vla_sim.datasets.serbot.hdf5 import SeedStyle
+    from vla_sim.datasets.serbot.hdf5 import SerbotStyle
     from vla_sim.rollout.filling import FileShape
 
     order = recordings[0].channel_order
@@ -120,12 +120,12 @@ def _shape_like(recordings: Sequence[SeedRecording], frames: int) -> FileShape:
     print(
         f"simulated files: channel order {order}, still first frame: {'yes' if 2 * still > len(recordings) else 'no'}"
     )
-    return FileShape(SeedStyle(channel_order=order.order), 2 * still > len(recordings), frames)
+    return FileShape(SerbotStyle(channel_order=order.order), 2 * still > len(recordings), frames)
 
 
 def _fill(
     options: argparse.Namespace,
-    recordings: Sequence[SeedRecording],
+    recordings: Sequence[SerbotRecording],
     plan: ExpansionPlan,
     setup: Any,
     shape: FileShape,
@@ -152,7 +152,7 @@ def _fill(
         progress.end(options.out)
 
 
-def _keep(recording: SeedRecording, index: int, options: argparse.Namespace, sha256: str) -> Entry:
+def _keep(recording: SerbotRecording, index: int, options: argparse.Namespace, sha256: str) -> Entry:
     """A recording in its new place."""
     from vla_sim.datasets.store import Entry
     from vla_sim.rollout.expansion import cell_of

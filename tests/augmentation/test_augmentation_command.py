@@ -9,9 +9,9 @@ from PIL import Image
 from vla_sim.augment import main, parser
 from vla_sim.augmentation.mirroring import Mirror
 from vla_sim.augmentation.recipe import KINDS
-from vla_sim.datasets.serbot.folder import SeedFolder, read_episodes
-from vla_sim.datasets.serbot.frames import write_seed_frames
-from vla_sim.datasets.serbot.hdf5 import SeedStyle, write_seed_hdf5
+from vla_sim.datasets.serbot.folder import SerbotFolder, read_episodes
+from vla_sim.datasets.serbot.frames import write_serbot_frames
+from vla_sim.datasets.serbot.hdf5 import SerbotStyle, write_serbot_hdf5
 from vla_sim.datasets.store import read_manifest
 
 
@@ -21,7 +21,7 @@ def folder(tmp_path):
     source = tmp_path / "in"
     for seed, scenario in ((3, "obstacle_left"), (4, "obstacle_right")):
         episode = driven(scenario, seed=seed, noise=0.2)
-        write_seed_hdf5(source / f"{episode.name}.h5", episode)
+        write_serbot_hdf5(source / f"{episode.name}.h5", episode)
     return source
 
 
@@ -68,7 +68,7 @@ def test_copies_say_what_was_done_to_which_recording(folder, tmp_path):
     assert (copy.provenance["scenario"], copy.provenance["side"]) == ("obstacle_right", "right")
     entries = read_manifest(tmp_path / "out").entries
     assert {entry.facts["augmented_from"] for entry in entries.values()} == {p.name for p in folder.iterdir()}
-    assert SeedFolder(tmp_path / "out").problems() == []
+    assert SerbotFolder(tmp_path / "out").problems() == []
 
 
 def test_originals_come_first_byte_for_byte_when_asked_for(folder, tmp_path):
@@ -102,9 +102,9 @@ def test_another_recipe_is_not_mixed_into_a_folder(folder, tmp_path, capsys):
 @pytest.mark.parametrize("layout", ["main", "nested", "groups"])
 def test_copies_have_the_layout_channel_order_and_scale_of_their_recordings(layout, tmp_path):
     given = driven()
-    write_seed_hdf5(tmp_path / "in" / f"{given.name}.h5", given, SeedStyle(layout=layout, channel_order="bgr"))
+    write_serbot_hdf5(tmp_path / "in" / f"{given.name}.h5", given, SerbotStyle(layout=layout, channel_order="bgr"))
     assert _augment(tmp_path / "in", tmp_path / "out", "--recipe", "mirror") == 0
-    copy = SeedFolder(tmp_path / "out")[0]
+    copy = SerbotFolder(tmp_path / "out")[0]
     assert (copy.facts.layout, str(copy.channel_order.order), copy.scale.label) == (layout, "bgr", 1.15)
     np.testing.assert_array_equal(copy.load().images, Mirror()(given).images)
     np.testing.assert_allclose(copy.load().actions, Mirror()(given).actions, rtol=1e-6)
@@ -123,7 +123,7 @@ def test_a_mirrored_copy_of_a_mirrored_copy_is_the_recording(folder, tmp_path):
 
 def test_recordings_of_the_robot_are_augmented_but_not_redrawn(tmp_path, capsys):
     real = invented(names=("vx", "vy"), labels=None, states=None, state_names=(), last_image=False, provenance={})
-    write_seed_hdf5(tmp_path / "in" / f"{real.name}.h5", real)
+    write_serbot_hdf5(tmp_path / "in" / f"{real.name}.h5", real)
     _forget_the_writer(tmp_path / "in" / f"{real.name}.h5")
     options = ("--channel-order", "rgb")
     assert _augment(tmp_path / "in", tmp_path / "out", "--recipe", "mirror,light", *options) == 0
@@ -172,7 +172,7 @@ def test_written_copies_are_what_the_recipe_made(folder, tmp_path):
 
 def test_folders_of_pictures_become_files(tmp_path):
     given = driven()
-    write_seed_frames(tmp_path / "in" / given.name, given, ending="png")
+    write_serbot_frames(tmp_path / "in" / given.name, given, ending="png")
     assert _augment(tmp_path / "in", tmp_path / "out", "--recipe", "mirror", "--with-originals") == 0
     original, copy = read_episodes(tmp_path / "out")
     assert np.array_equal(original.images, given.images[:-1])

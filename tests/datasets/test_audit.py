@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 from lerobot_episodes import episode as lerobot_episode
-from seed_files import ACTIONS
-from seed_like import LEFT, RIGHT, SENTENCES, room, varied_actions, write_drive, write_repeated, write_varied
+from serbot_files import ACTIONS
+from serbot_like import LEFT, RIGHT, SENTENCES, room, varied_actions, write_drive, write_repeated, write_varied
 
 from vla_sim.audit import main
 from vla_sim.convert import main as convert

@@ -14,7 +14,7 @@ from folders import contents, one_line
 from vla_sim.collect import main
 from vla_sim.core.types import Outcome
 from vla_sim.datasets.lerobot import LeRobotReader
-from vla_sim.datasets.serbot.folder import SeedFolder, SeedReading, read_episodes
+from vla_sim.datasets.serbot.folder import SerbotFolder, SerbotReading, read_episodes
 from vla_sim.datasets.store import MANIFEST_FILE, EpisodeStore, read_manifest
 
 SMALL = ("--image-px", "32", "32")
@@ -82,7 +82,7 @@ def test_a_policy_steers_and_the_expert_labels(tmp_path):
 def test_padded_drives_with_a_still_start_look_like_recordings(tmp_path):
     options = ("--still-start", "--frames", "18", "--keys", "--channel-order", "bgr", "--layout", "main")
     assert collect(tmp_path / "set", *options, episodes=2) == 0
-    for recording in SeedFolder(tmp_path / "set", SeedReading()):
+    for recording in SerbotFolder(tmp_path / "set", SerbotReading()):
         assert len(recording.actions()) >= 18
         assert recording.events[0] == "episode_start"
         assert str(recording.channel_order) == "bgr (file)"

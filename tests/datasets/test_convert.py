@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 from folders import contents, one_line
-from seed_files import ACTIONS, episode, write_recording
-from seed_like import LEFT, name_of, write_varied
+from serbot_files import ACTIONS, episode, write_recording
+from serbot_like import LEFT, name_of, write_varied
 
 from vla_sim.convert import main
 from vla_sim.datasets.lerobot import LeRobotReader
 from vla_sim.datasets.serbot import folder as seed_folder
-from vla_sim.datasets.serbot.folder import SeedFolder, SeedReading, read_episodes
-from vla_sim.datasets.serbot.hdf5 import write_seed_hdf5
+from vla_sim.datasets.serbot.folder import SerbotFolder, SerbotReading, read_episodes
+from vla_sim.datasets.serbot.hdf5 import write_serbot_hdf5
 
 
 def convert(source, out, *options):
@@ -46,7 +46,7 @@ def test_there_and_back_is_the_same(tmp_path, recordings):
 
 def test_states_and_outcomes_are_written_where_all_episodes_have_them_only(tmp_path):
     source = tmp_path / "mixed"
-    write_seed_hdf5(source / f"{name_of(1, LEFT)}.h5", episode(name=name_of(1, LEFT)))
+    write_serbot_hdf5(source / f"{name_of(1, LEFT)}.h5", episode(name=name_of(1, LEFT)))
     assert convert(source, tmp_path / "one", "--format", "lerobot", "--images") == 0
     assert {"observation.state", "next.success"} <= set(LeRobotReader(tmp_path / "one").features)
     write_recording(source / f"{name_of(2, LEFT)}.h5", instruction="Reach the cup")
@@ -73,7 +73,7 @@ def test_an_interrupted_conversion_goes_on_and_ends_with_the_same_files(tmp_path
         assert convert(recordings, tmp_path / f"whole_{kind}", *options) == 0
         loads = []
 
-        def load(recording, loads=loads, original=seed_folder.SeedRecording.load):
+        def load(recording, loads=loads, original=seed_folder.SerbotRecording.load):
             loads.append(recording.name)
             if len(loads) == 3:
                 raise KeyboardInterrupt
@@ -81,7 +81,7 @@ def test_an_interrupted_conversion_goes_on_and_ends_with_the_same_files(tmp_path
 
         out = tmp_path / kind
         with monkeypatch.context() as patched:
-            patched.setattr(seed_folder.SeedRecording, "load", load)
+            patched.setattr(seed_folder.SerbotRecording, "load", load)
             assert convert(recordings, out, *options) == 130
         assert kind == "hdf5" or not out.exists()
         other = ("--robot", "cart") if kind == "lerobot" else ("--layout", "nested")
@@ -143,7 +143,7 @@ def test_a_lerobot_set_is_not_made_from_one(tmp_path, recordings, capsys):
 
 def test_pictures_are_squeezed_when_asked(tmp_path, recordings):
     assert convert(recordings, tmp_path / "set", "--format", "lerobot", "--images", "--image-px", "16", "16") == 0
-    expected = SeedFolder(recordings, SeedReading(image_px=(16, 16)))[0].load().images
+    expected = SerbotFolder(recordings, SerbotReading(image_px=(16, 16)))[0].load().images
     np.testing.assert_array_equal(LeRobotReader(tmp_path / "set")[0].images, expected)
 
 

@@ -10,10 +10,10 @@ from collections import Counter
 import numpy as np
 import pytest
 from folders import contents, one_line
-from seed_files import write_frames, write_recording
-from seed_like import LEFT, varied_actions, write_drive, write_repeated
+from serbot_files import write_frames, write_recording
+from serbot_like import LEFT, varied_actions, write_drive, write_repeated
 
-from vla_sim.datasets.serbot.folder import SeedFolder, SeedReading
+from vla_sim.datasets.serbot.folder import SerbotFolder, SerbotReading
 from vla_sim.datasets.store import MANIFEST_FILE, content_hash, read_manifest
 from vla_sim.expand import main
 
@@ -59,7 +59,7 @@ def test_the_manifest_tells_recorded_from_simulated(nine):
 
 
 def test_sides_and_distances_are_balanced(nine):
-    recordings = list(SeedFolder(nine / "set"))
+    recordings = list(SerbotFolder(nine / "set"))
     assert len(recordings) == 9
     sides = Counter(recording.side.value for recording in recordings)
     assert abs(sides["left"] - sides["right"]) <= 1
@@ -67,7 +67,7 @@ def test_sides_and_distances_are_balanced(nine):
 
 
 def test_simulated_drives_look_like_the_recordings(nine):
-    folder = SeedFolder(nine / "set", SeedReading())
+    folder = SerbotFolder(nine / "set", SerbotReading())
     added = [recording for recording in folder if recording.facts.ours]
     assert len(added) == 6
     for recording in added:
@@ -79,14 +79,14 @@ def test_simulated_drives_look_like_the_recordings(nine):
 
 def test_a_folder_is_read_as_one_set_afterwards(nine):
     """The users' loaders see one folder; so does ours."""
-    assert SeedFolder(nine / "set").problems() == []
+    assert SerbotFolder(nine / "set").problems() == []
 
 
 def test_a_still_first_frame_is_added_where_recordings_have_one(tmp_path, capsys):
     write_repeated(tmp_path / "real", left=3)
     assert expand(tmp_path / "real", tmp_path / "set", target=5) == 0
     assert "still first frame: yes" in capsys.readouterr().out
-    for recording in SeedFolder(tmp_path / "set"):
+    for recording in SerbotFolder(tmp_path / "set"):
         assert not recording.steps.actions[0].any()
 
 
@@ -122,14 +122,14 @@ def test_recordings_are_linked_or_copied_and_never_changed(source, tmp_path):
 def test_folders_of_pictures_are_kept_too(source, tmp_path):
     write_frames(source / f"episode_20250901_100000_{LEFT}")
     assert expand(source, tmp_path / "set", target=6) == 0
-    assert len(SeedFolder(tmp_path / "set")) == 6
+    assert len(SerbotFolder(tmp_path / "set")) == 6
     assert contents(source).items() <= contents(tmp_path / "set").items()
 
 
 def test_enough_recordings_are_kept_and_none_added(source, tmp_path, capsys):
     assert expand(source, tmp_path / "set", target=2) == 0
     assert "3 recordings are 2 or more: nothing to add" in capsys.readouterr().out
-    assert len(SeedFolder(tmp_path / "set")) == 3
+    assert len(SerbotFolder(tmp_path / "set")) == 3
 
 
 def test_the_plan_is_shown_without_writing(source, tmp_path, capsys):
@@ -198,7 +198,7 @@ def test_bad_recordings_are_listed_and_left_out_on_request(source, tmp_path, cap
     assert not (tmp_path / "set").exists()
     assert expand(source, tmp_path / "set", "--skip-bad", target=5) == 0
     assert capsys.readouterr().err.count("left out: ") == 3
-    assert len(SeedFolder(tmp_path / "set")) == 5
+    assert len(SerbotFolder(tmp_path / "set")) == 5
     assert not (tmp_path / "set" / victim.name).exists()
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from folders import contents
-from seed_like import varied_actions, write_drive
+from serbot_like import varied_actions, write_drive
 
 from vla_sim.datasets.lerobot import LeRobotReader
-from vla_sim.datasets.serbot.folder import SeedFolder
+from vla_sim.datasets.serbot.folder import SerbotFolder
 from vla_sim.datasets.store import content_hash, read_manifest
 
 PROBE = Path(__file__).with_name("kill_probe.py")
@@ -81,7 +81,7 @@ class Complete:
         self.seen = found
         if list(self.folder.glob("*.h5")):
             # Whatever bears a recording's name can be read to its end, counted or not.
-            for recording in SeedFolder(self.folder):
+            for recording in SerbotFolder(self.folder):
                 recording.load()
 
 

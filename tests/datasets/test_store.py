@@ -7,12 +7,12 @@ import sys
 import time
 
 import pytest
-from seed_files import NAME, episode
+from serbot_files import NAME, episode
 
 from vla_sim.core import files as writing
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import FolderLock, whole_folder, write_whole
-from vla_sim.datasets.serbot.hdf5 import seed_hdf5_bytes, write_seed_hdf5
+from vla_sim.datasets.serbot.hdf5 import serbot_hdf5_bytes, write_serbot_hdf5
 from vla_sim.datasets.store import MANIFEST_FILE, Entry, EpisodeStore, content_hash, read_manifest
 
 PLAN = {"kind": "test", "seed": 3, "names": ["a", "b"]}
@@ -174,20 +174,20 @@ def test_a_full_disk_is_said_and_leaves_the_old_file(tmp_path, monkeypatch, call
     else:
         monkeypatch.setattr(type(path), "replace", full)
     with pytest.raises(UserError, match="no space left on the disk"):
-        write_seed_hdf5(path, episode())
+        write_serbot_hdf5(path, episode())
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     assert path.read_bytes() == b"old"
 
 
 def test_a_disk_that_is_really_full_leaves_nothing_half_written(tmp_path):
     """The limit on file sizes stands in for the end of the disk: the system refuses in the middle of a write."""
-    size = len(seed_hdf5_bytes(episode(40)))
+    size = len(serbot_hdf5_bytes(episode(40)))
     code = (
         "import resource, sys; from pathlib import Path\n"
         f"sys.path.insert(0, {os.path.dirname(__file__)!r})\n"
-        "from seed_files import episode; from vla_sim.datasets.serbot.hdf5 import write_seed_hdf5\n"
+        "from serbot_files import episode; from vla_sim.datasets.serbot.hdf5 import write_serbot_hdf5\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size // 2}, {size // 2}))\n"
-        f"write_seed_hdf5(Path({str(tmp_path / 'a.h5')!r}), episode(40))"
+        f"write_serbot_hdf5(Path({str(tmp_path / 'a.h5')!r}), episode(40))"
     )
     done = subprocess.run([sys.executable, "-B", "-c", code], capture_output=True, text=True)
     assert "UserError" in done.stderr

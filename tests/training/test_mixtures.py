@@ -7,7 +7,7 @@ from loop_fakes import SIDE_PX, toy
 from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
 from vla_sim.core.types import Outcome
-from vla_sim.datasets.serbot.hdf5 import SeedStyle, seed_hdf5_bytes
+from vla_sim.datasets.serbot.hdf5 import SerbotStyle, serbot_hdf5_bytes
 from vla_sim.training import sources as mixtures
 from vla_sim.training.sources import (
     Shape,
@@ -156,7 +156,7 @@ def recordings(tmp_path):
     for number in range(5):
         name = f"episode_20000101_00000{number}_1box_vert_left_variant_close"
         made = episode(steps=4 + number, name=name)
-        (folder / f"{name}.h5").write_bytes(seed_hdf5_bytes(made, SeedStyle()))
+        (folder / f"{name}.h5").write_bytes(serbot_hdf5_bytes(made, SerbotStyle()))
     return folder
 
 

@@ -13,8 +13,8 @@ from vla_sim.augmentation.base import TRACE
 from vla_sim.augmentation.recipe import read_recipe
 from vla_sim.core.episode import Episode, Plain
 from vla_sim.core.errors import UserError
-from vla_sim.datasets.serbot.folder import SeedReading, SeedRecording
-from vla_sim.datasets.serbot.hdf5 import MAIN, SeedStyle
+from vla_sim.datasets.serbot.folder import SerbotReading, SerbotRecording
+from vla_sim.datasets.serbot.hdf5 import MAIN, SerbotStyle
 from vla_sim.datasets.store import Entry
 from vla_sim.rollout.filling import write_entry
 
@@ -82,7 +82,7 @@ class CopyMaker:
         Raises:
             UserError: the recording cannot be read, or the disk is full.
         """
-        recording = SeedRecording(job.recording, SeedReading(job.channel_order), root=self._setup.root)
+        recording = SerbotRecording(job.recording, SerbotReading(job.channel_order), root=self._setup.root)
         episode = recording.load()
         rng = np.random.default_rng([self._setup.seed, job.number, job.recipe, job.copy])
         try:
@@ -90,14 +90,14 @@ class CopyMaker:
         except UserError as error:
             yield Refusal(job, str(error))
             return
-        style = SeedStyle(
+        style = SerbotStyle(
             layout=recording.facts.layout if recording.is_hdf5 else MAIN,
             channel_order=job.channel_order,
             scale=recording.scale,
         )
         yield self._written(made, job, style)
 
-    def _written(self, episode: Episode, job: Job, style: SeedStyle) -> Entry:
+    def _written(self, episode: Episode, job: Job, style: SerbotStyle) -> Entry:
         number = self._setup.first_name + job.recipe * self._setup.copies + job.copy
         source = str(job.recording.relative_to(self._setup.root))
         facts: dict[str, Plain] = {**episode.provenance, "index": job.index, "augmented_from": source}
@@ -115,7 +115,7 @@ def first_name(names: Iterable[str]) -> int:
     return max(map(int, numbers), default=-1) + 1
 
 
-def jobs_of(recordings: Sequence[SeedRecording], recipes: int, copies: int, *, first: int) -> list[Job]:
+def jobs_of(recordings: Sequence[SerbotRecording], recipes: int, copies: int, *, first: int) -> list[Job]:
     """All copies in order: by recording, then recipe, then copy.
 
     Args:

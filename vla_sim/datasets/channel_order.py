@@ -1,4 +1,4 @@
-"""Whether stored pictures are RGB or BGR: files seldom say, and the seed robot's documents contradict its collector.
+"""Whether stored pictures are RGB or BGR: files seldom say, and serbot's documents contradict its collector.
 
 The guess rests on brown: cardboard, wood, flower pots and skin stand in rooms, and with red and blue exchanged they
 become azure, which hardly anything is. Among the clearly coloured pixels whose green lies in the middle,

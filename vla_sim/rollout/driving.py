@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vla_sim.core.errors import UserError, suggest
 
 if TYPE_CHECKING:
-    from vla_sim.datasets.serbot.folder import SeedFolder, SeedRecording
+    from vla_sim.datasets.serbot.folder import SerbotFolder, SerbotRecording
     from vla_sim.datasets.store import Entry, EpisodeStore
     from vla_sim.rollout.recording import RecordingSetup
 
@@ -49,7 +49,7 @@ def add_drive_options(made: argparse.ArgumentParser) -> None:
         help="smooth noise on the steering in shares of full speed; labels stay the expert's (default 0)",
     )
     drives.add_argument(
-        "--keys", action="store_true", help="steer by the eight directions of the seed robot's keys, not any heading"
+        "--keys", action="store_true", help="steer by the eight directions of serbot's keys, not any heading"
     )
     drives.add_argument(
         "--embodiment", default="serbot", metavar="NAME", help="the robot, a name or a TOML file (default serbot)"
@@ -83,7 +83,7 @@ def check_counts(options: argparse.Namespace, *names: str) -> None:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(options, name)}")
 
 
-def readable(folder: SeedFolder, *, skip: bool) -> list[SeedRecording]:
+def readable(folder: SerbotFolder, *, skip: bool) -> list[SerbotRecording]:
     """The recordings of a folder that can be read; pictures are not looked at. The others are named on stderr.
 
     Raises:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from vla_sim.core.errors import UserError
 from vla_sim.core.types import Side
-from vla_sim.datasets.serbot.folder import SeedRecording
+from vla_sim.datasets.serbot.folder import SerbotRecording
 from vla_sim.datasets.serbot.names import DISTANCES
 from vla_sim.rollout.recording import RecordingJob, obstacle_distance
 from vla_sim.scenarios import load_scenario, scenario_names
@@ -81,7 +81,7 @@ class ExpansionPlan:
         return "\n".join(lines)
 
 
-def cell_of(recording: SeedRecording) -> Cell:
+def cell_of(recording: SerbotRecording) -> Cell:
     """Where a recording counts."""
     side = recording.side.value if recording.side else ""
     labels = recording.labels
@@ -89,7 +89,9 @@ def cell_of(recording: SeedRecording) -> Cell:
     return Cell(_base(name), side, recording.distance)
 
 
-def make_plan(recordings: Iterable[SeedRecording], *, target: int, seed0: int, robot_radius_m: float) -> ExpansionPlan:
+def make_plan(
+    recordings: Iterable[SerbotRecording], *, target: int, seed0: int, robot_radius_m: float
+) -> ExpansionPlan:
     """Choose what to add until there are `target` episodes.
 
     Args:

@@ -17,7 +17,7 @@ from vla_sim.core.episode import Episode
 from vla_sim.core.files import write_whole
 from vla_sim.core.processes import run_units
 from vla_sim.datasets.serbot.actions import padded, with_still_start
-from vla_sim.datasets.serbot.hdf5 import SeedStyle, seed_hdf5_bytes
+from vla_sim.datasets.serbot.hdf5 import SerbotStyle, serbot_hdf5_bytes
 from vla_sim.datasets.store import Entry, EpisodeStore
 from vla_sim.rollout.collecting import LANES
 from vla_sim.rollout.recording import EXPERT, Recorder, RecordingJob, RecordingSetup
@@ -41,7 +41,7 @@ class FileShape:
         frames: pad shorter drives with stops to so many steps; 0: never.
     """
 
-    style: SeedStyle = field(default_factory=SeedStyle)
+    style: SerbotStyle = field(default_factory=SerbotStyle)
     still_start: bool = False
     frames: int = 0
 
@@ -137,9 +137,9 @@ class _Filler:
                 yield write_entry(self._folder, index, self._shape.shaped(episode), self._shape.style)
 
 
-def write_entry(folder: Path, index: int, episode: Episode, style: SeedStyle) -> Entry:
+def write_entry(folder: Path, index: int, episode: Episode, style: SerbotStyle) -> Entry:
     """Write the file of an episode; what the manifest should say of it."""
-    content = seed_hdf5_bytes(episode, style)
+    content = serbot_hdf5_bytes(episode, style)
     file = f"{episode.name}.h5"
     write_whole(folder / file, content)
     known = episode.provenance

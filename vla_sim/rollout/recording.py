@@ -66,7 +66,7 @@ class RecordingSetup:
         embodiment: name or file of the robot.
         image_px: (width, height) of the pictures; None: the embodiment's.
         noise: size of smooth noise on the steering in shares of full speed; labels stay clean.
-        keys: whether the steering is rounded to the eight directions of the seed robot's keys.
+        keys: whether the steering is rounded to the eight directions of serbot's keys.
         language: of the sentences; None draws it.
         renderer: which one draws.
         clock_s: second from which the names count, so that they differ from those of drives that are there already.

@@ -241,10 +241,10 @@ def read_episodes(folder: Path, *, skip_bad: bool = False) -> Iterator[Episode]:
 
         yield from LeRobotReader(folder)
     else:
-        from vla_sim.datasets.serbot.folder import SeedFolder
+        from vla_sim.datasets.serbot.folder import SerbotFolder
         from vla_sim.rollout.driving import readable
 
-        for recording in readable(SeedFolder(folder), skip=skip_bad):
+        for recording in readable(SerbotFolder(folder), skip=skip_bad):
             yield recording.load()
 
 

@@ -1,4 +1,4 @@
-"""The seed robot's recordings as the audit sees them: numbers as stored, names as labels."""
+"""Serbot's recordings as the audit sees them: numbers as stored, names as labels."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from vla_sim.core.errors import UserError
 from vla_sim.datasets.audit.recorded import EVALUATION, Broken, Recorded, labels_of
 from vla_sim.datasets.channel_order import RGB, to_rgb
-from vla_sim.datasets.serbot import frames as seed_frames
-from vla_sim.datasets.serbot import hdf5 as seed_hdf5
-from vla_sim.datasets.serbot.folder import EVALUATION_FOLDERS, SeedFolder, SeedReading, SeedRecording
+from vla_sim.datasets.serbot import frames as serbot_frames
+from vla_sim.datasets.serbot import hdf5 as serbot_hdf5
+from vla_sim.datasets.serbot.folder import EVALUATION_FOLDERS, SerbotFolder, SerbotReading, SerbotRecording
 
 
 def split_of(parts: tuple[str, ...], otherwise: str) -> str:
@@ -20,7 +20,7 @@ def split_of(parts: tuple[str, ...], otherwise: str) -> str:
     return EVALUATION if any(part.lower() in EVALUATION_FOLDERS for part in parts) else otherwise
 
 
-def seed_recordings(folder: Path, split: str, *, twists: bool = False) -> Iterator[Recorded | Broken]:
+def serbot_recordings(folder: Path, split: str, *, twists: bool = False) -> Iterator[Recorded | Broken]:
     """All recordings below a folder, and those that cannot be read with the reason.
 
     Args:
@@ -28,17 +28,17 @@ def seed_recordings(folder: Path, split: str, *, twists: bool = False) -> Iterat
         split: of recordings in whose path no folder names one.
         twists: actions in m/s and rad/s instead of labels as stored.
     """
-    for recording in SeedFolder(folder, SeedReading(unknown_names=True, instruction="file")):
+    for recording in SerbotFolder(folder, SerbotReading(unknown_names=True, instruction="file")):
         try:
-            yield _FromSeed(recording, split_of(recording.path.relative_to(folder).parts[:-1], split), twists)
+            yield _FromSerbot(recording, split_of(recording.path.relative_to(folder).parts[:-1], split), twists)
         except UserError as error:
             yield Broken(recording.name, str(error))
 
 
-class _FromSeed:
+class _FromSerbot:
     """A seed recording as the audit sees it; actions are labels as stored (1.15 is a full move), or twists."""
 
-    def __init__(self, recording: SeedRecording, split: str, twists: bool) -> None:
+    def __init__(self, recording: SerbotRecording, split: str, twists: bool) -> None:
         self._recording = recording
         self.name, self.instruction, self.events = recording.name, recording.instruction, recording.events
         self.actions = recording.actions() if twists else recording.steps.actions
@@ -60,7 +60,7 @@ class _FromSeed:
         """See `Recorded`."""
         where = slice(t, t + 1)
         if self._recording.is_hdf5:
-            picture = next(iter(seed_hdf5.read_pictures(self._recording.path, where, final=False)))
+            picture = next(iter(serbot_hdf5.read_pictures(self._recording.path, where, final=False)))
         else:
-            picture = next(iter(seed_frames.frames_pictures(self._recording.path, where)))
+            picture = next(iter(serbot_frames.frames_pictures(self._recording.path, where)))
         return to_rgb(picture, self._order or RGB)

@@ -1,4 +1,4 @@
-"""Which data sets a folder holds, as recordings for the audit: LeRobot sets and the seed robot's HDF5 files."""
+"""Which data sets a folder holds, as recordings for the audit: LeRobot sets and serbot's HDF5 files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 
 from vla_sim.core.errors import UserError
 from vla_sim.datasets.audit.recorded import EVALUATION, TRAIN, Broken, Recorded, RecordedSet, labels_of
-from vla_sim.datasets.audit.serbot import seed_recordings, split_of
+from vla_sim.datasets.audit.serbot import serbot_recordings, split_of
 from vla_sim.datasets.channel_order import RGB
 from vla_sim.datasets.lerobot.format import ACTION, INFO_PATH, read_info
 from vla_sim.datasets.lerobot.reader import LeRobotReader, LeRobotRecording, component_names
-from vla_sim.datasets.serbot.folder import EVALUATION_FOLDERS, SeedFolder
+from vla_sim.datasets.serbot.folder import EVALUATION_FOLDERS, SerbotFolder
 
 # Where sets lie below the folder that is named.
 DEEPEST = 2
@@ -40,8 +40,8 @@ def open_folder(folder: Path, split: str = TRAIN) -> list[RecordedSet]:
         if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
     with suppress(UserError):  # says that there are none
-        SeedFolder(folder)
-        found.append(SeedSet(folder, split))
+        SerbotFolder(folder)
+        found.append(SerbotSet(folder, split))
     if not found:
         raise UserError(
             f"{folder} holds no data set: neither {INFO_PATH} (LeRobot) nor recordings (*.h5, or folders of pictures)"
@@ -129,8 +129,8 @@ def _splits(reader: LeRobotReader, otherwise: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class SeedSet:
-    """A folder of the seed robot's HDF5 recordings.
+class SerbotSet:
+    """A folder of serbot's HDF5 recordings.
 
     Attributes:
         source: the folder.
@@ -140,15 +140,15 @@ class SeedSet:
 
     source: Path
     split: str = TRAIN
-    kind: str = "seed recordings"
+    kind: str = "serbot recordings"
     twists: bool = False
 
     def __iter__(self) -> Iterator[Recorded | Broken]:
         """See `RecordedSet`."""
-        return seed_recordings(self.source, self.split, twists=self.twists)
+        return serbot_recordings(self.source, self.split, twists=self.twists)
 
 
 def comparable(sets: Sequence[RecordedSet]) -> list[RecordedSet]:
     """The sets; beside LeRobot sets, whose actions are twists, recordings give twists too instead of labels."""
     mixed = any(isinstance(one, LeRobotSet) for one in sets)
-    return [replace(one, twists=True) if mixed and isinstance(one, SeedSet) else one for one in sets]
+    return [replace(one, twists=True) if mixed and isinstance(one, SerbotSet) else one for one in sets]

@@ -1,4 +1,4 @@
-"""What the numbers in the seed robot's recordings mean: columns, label scale, events, and the still first frame.
+"""What the numbers in serbot's recordings mean: columns, label scale, events, and the still first frame.
 
 The documents conflict about the columns. The collector is authoritative: forward, left, yaw rate. The format document
 and the programming interface call the second one a yaw rate; who believes them says so with `columns`.

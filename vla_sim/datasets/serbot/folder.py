@@ -1,6 +1,6 @@
-"""A folder of the seed robot's recordings, read lazily: labels and actions first, pictures one episode at a time.
+"""A folder of serbot's recordings, read lazily: labels and actions first, pictures one episode at a time.
 
-`for recording in SeedFolder(path)` gives handles; `recording.labels` and `recording.actions()` read no picture,
+`for recording in SerbotFolder(path)` gives handles; `recording.labels` and `recording.actions()` read no picture,
 `recording.load()` reads those of this one recording.
 """
 
@@ -21,11 +21,11 @@ from vla_sim.core.files import ASIDE_SUFFIX
 from vla_sim.core.specs import ACTION_NAMES
 from vla_sim.core.types import Outcome, Side
 from vla_sim.datasets.channel_order import AUTO, BGR, RGB, Order, check_choice, guess, to_rgb
-from vla_sim.datasets.serbot import frames as seed_frames
-from vla_sim.datasets.serbot import hdf5 as seed_hdf5
+from vla_sim.datasets.serbot import frames as serbot_frames
+from vla_sim.datasets.serbot import hdf5 as serbot_hdf5
 from vla_sim.datasets.serbot.actions import COLLECTOR_COLUMNS, LabelScale, check_columns, pick_columns
 from vla_sim.datasets.serbot.hdf5 import RawFacts, RawSteps
-from vla_sim.datasets.serbot.names import SeedLabels, parse_name
+from vla_sim.datasets.serbot.names import SerbotLabels, parse_name
 
 ENDINGS = (".h5", ".hdf5")
 # Of the scripted collection: one key is 0.4 s of motion.
@@ -41,7 +41,7 @@ INSTRUCTION_SOURCES = ("file", "labels", "both")
 
 
 @dataclass(frozen=True)
-class SeedReading:
+class SerbotReading:
     """How recordings are to be understood; what a file written by the simulator says of itself wins over defaults.
 
     Attributes:
@@ -79,13 +79,13 @@ class SeedReading:
             )
 
 
-AS_RECORDED = SeedReading()
+AS_RECORDED = SerbotReading()
 
 
-class SeedFolder:
+class SerbotFolder:
     """All recordings below a folder in the order of their names; nothing is opened before it is asked for."""
 
-    def __init__(self, path: Path, reading: SeedReading = AS_RECORDED) -> None:
+    def __init__(self, path: Path, reading: SerbotReading = AS_RECORDED) -> None:
         """Find the recordings.
 
         Raises:
@@ -97,17 +97,17 @@ class SeedFolder:
             raise UserError(f"{path}: no such folder")
         self.paths = tuple(sorted(_recordings_below(path)))
         if not self.paths:
-            raise UserError(f"{path}: holds no recordings (*.h5, *.hdf5, or folders with {seed_frames.ACTIONS_FILE})")
+            raise UserError(f"{path}: holds no recordings (*.h5, *.hdf5, or folders with {serbot_frames.ACTIONS_FILE})")
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __iter__(self) -> Iterator[SeedRecording]:
+    def __iter__(self) -> Iterator[SerbotRecording]:
         for path in self.paths:
-            yield SeedRecording(path, self.reading, root=self.path, folder=self)
+            yield SerbotRecording(path, self.reading, root=self.path, folder=self)
 
-    def __getitem__(self, index: int) -> SeedRecording:
-        return SeedRecording(self.paths[index], self.reading, root=self.path, folder=self)
+    def __getitem__(self, index: int) -> SerbotRecording:
+        return SerbotRecording(self.paths[index], self.reading, root=self.path, folder=self)
 
     def problems(self) -> list[tuple[Path, str]]:
         """What is wrong with which recording, without stopping at the first; reads no pictures."""
@@ -141,13 +141,13 @@ class SeedFolder:
             return Order(order, "guessed", float(np.mean([look.brownness for _, look in clear])))
         return looks[0][1] if looks else Order(RGB, "assumed")
 
-    def _some(self) -> list[SeedRecording]:
+    def _some(self) -> list[SerbotRecording]:
         picked = np.unique(np.linspace(0, len(self) - 1, min(LOOKS, len(self))).round().astype(int))
         return [self[int(index)] for index in picked]
 
 
 @dataclass(frozen=True)
-class SeedRecording:
+class SerbotRecording:
     """One recording: what it says is read when asked for, pictures only by `load`.
 
     Attributes:
@@ -158,9 +158,9 @@ class SeedRecording:
     """
 
     path: Path
-    reading: SeedReading = AS_RECORDED
+    reading: SerbotReading = AS_RECORDED
     root: Path | None = None
-    folder: SeedFolder | None = field(default=None, repr=False)
+    folder: SerbotFolder | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -175,10 +175,10 @@ class SeedRecording:
     @functools.cached_property
     def facts(self) -> RawFacts:
         """What it says about itself: layout, attributes, instruction."""
-        return seed_hdf5.read_facts(self.path) if self.is_hdf5 else seed_frames.frames_facts(self.path)
+        return serbot_hdf5.read_facts(self.path) if self.is_hdf5 else serbot_frames.frames_facts(self.path)
 
     @functools.cached_property
-    def labels(self) -> SeedLabels | None:
+    def labels(self) -> SerbotLabels | None:
         """What its file name says; None for simulated ones with other names, or where unknown names are accepted.
 
         Raises:
@@ -213,7 +213,7 @@ class SeedRecording:
     @functools.cached_property
     def steps(self) -> RawSteps:
         """Actions, events and states as the file has them."""
-        return seed_hdf5.read_steps(self.path) if self.is_hdf5 else seed_frames.frames_steps(self.path)
+        return serbot_hdf5.read_steps(self.path) if self.is_hdf5 else serbot_frames.frames_steps(self.path)
 
     @property
     def events(self) -> tuple[str, ...] | None:
@@ -233,7 +233,7 @@ class SeedRecording:
     def action_names(self) -> tuple[str, ...]:
         """Components of its actions as episodes have them."""
         said = self.reading.action_names or tuple(self.facts.ours.get("action_names", ()))
-        if not said and self.facts.layout == seed_hdf5.GROUPS and "vy" not in (self.steps.columns or ("vy",)):
+        if not said and self.facts.layout == serbot_hdf5.GROUPS and "vy" not in (self.steps.columns or ("vy",)):
             said = tuple(name for name in ACTION_NAMES if name in self.columns)  # its members are named: believe them
         return said or ("vx", "vy")
 
@@ -255,7 +255,7 @@ class SeedRecording:
 
     @property
     def instruction(self) -> str:
-        """The sentence, see `SeedReading.instruction`; "" where there is none."""
+        """The sentence, see `SerbotReading.instruction`; "" where there is none."""
         said = self.facts.instruction if self.reading.instruction != "labels" else ""
         if said or self.reading.instruction == "file" or self.labels is None:
             return said
@@ -367,8 +367,8 @@ class SeedRecording:
 
     def _pictures(self, every: slice = slice(None), *, final: bool = True) -> Iterator[np.ndarray]:
         if self.is_hdf5:
-            return seed_hdf5.read_pictures(self.path, every, final=final)
-        return seed_frames.frames_pictures(self.path, every)
+            return serbot_hdf5.read_pictures(self.path, every, final=final)
+        return serbot_frames.frames_pictures(self.path, every)
 
     def _squeezed(self, picture: np.ndarray) -> np.ndarray:
         size = self.reading.image_px
@@ -379,7 +379,7 @@ class SeedRecording:
         return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
 
 
-def _look_of_silent(recording: SeedRecording) -> Order | None:
+def _look_of_silent(recording: SerbotRecording) -> Order | None:
     """By its colours; None where the recording says its order, or cannot be read and so has no vote."""
     try:
         return None if "channel_order" in recording.facts.ours else recording.looks_like
@@ -393,7 +393,7 @@ def _recordings_below(path: Path) -> Iterator[Path]:
         if child.name.startswith(".") or child.name.endswith(ASIDE_SUFFIX):
             continue
         if child.is_dir():
-            if seed_frames.is_frames_folder(child):
+            if serbot_frames.is_frames_folder(child):
                 yield child
             else:
                 yield from _recordings_below(child)
@@ -401,6 +401,6 @@ def _recordings_below(path: Path) -> Iterator[Path]:
             yield child
 
 
-def read_episodes(path: Path, reading: SeedReading = AS_RECORDED) -> Iterator[Episode]:
+def read_episodes(path: Path, reading: SerbotReading = AS_RECORDED) -> Iterator[Episode]:
     """The episodes of a folder, one in memory at a time."""
-    return (recording.load() for recording in SeedFolder(path, reading))
+    return (recording.load() for recording in SerbotFolder(path, reading))

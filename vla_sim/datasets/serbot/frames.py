@@ -1,4 +1,4 @@
-"""The seed robot's episodes as folders of pictures: the augmented sets, and the train/val tree of its README.
+"""Serbot's episodes as folders of pictures: the augmented sets, and the train/val tree of its README.
 
 frames    <episode>/frame_00.jpg ..., actions.npy (T,3), metadata.json
 tree      {train,val}/<episode>/ with the same pictures and actions.npy (T,2); metadata.json may be missing
@@ -21,7 +21,7 @@ from vla_sim.core.errors import UserError
 from vla_sim.core.files import whole_folder
 from vla_sim.datasets.channel_order import from_rgb
 from vla_sim.datasets.serbot.actions import COLLECTOR_COLUMNS, full_columns
-from vla_sim.datasets.serbot.hdf5 import DEFAULT_STYLE, FORMAT, RawFacts, RawSteps, SeedStyle, check_actions, taken_at
+from vla_sim.datasets.serbot.hdf5 import DEFAULT_STYLE, FORMAT, RawFacts, RawSteps, SerbotStyle, check_actions, taken_at
 
 FRAMES, TREE = FRAME_LAYOUTS = ("frames", "tree")
 SPLITS = ("train", "val", "valid", "test")
@@ -30,14 +30,14 @@ JPEG_QUALITY = 95
 _FRAME = re.compile(r"frame_?(\d+)\.(jpg|jpeg|png)", re.IGNORECASE)
 
 
-def write_seed_frames(
-    path: Path, episode: Episode, style: SeedStyle = DEFAULT_STYLE, *, layout: str = FRAMES, ending: str = "jpg"
+def write_serbot_frames(
+    path: Path, episode: Episode, style: SerbotStyle = DEFAULT_STYLE, *, layout: str = FRAMES, ending: str = "jpg"
 ) -> None:  # fmt: skip
     """Write one episode as a folder, complete or absent. The channel order is that of the decoded picture.
 
     Args:
         path: the episode's folder; for the tree, inside a folder named train or val.
-        episode: what to write; the picture after the last action is left out, as in the seed's sets.
+        episode: what to write; the picture after the last action is left out, as in serbot's sets.
         style: what labels and channels mean; its layout is not used.
         layout: "frames" (three action columns) or "tree" (two).
         ending: "jpg", or "png" without loss.
@@ -56,7 +56,7 @@ def write_seed_frames(
         (folder / METADATA_FILE).write_text(text, "utf-8")
 
 
-def _metadata(episode: Episode, style: SeedStyle, layout: str) -> dict[str, Any]:
+def _metadata(episode: Episode, style: SerbotStyle, layout: str) -> dict[str, Any]:
     columns = COLLECTOR_COLUMNS[:2] if layout == TREE else COLLECTOR_COLUMNS
     return {
         "episode_name": episode.name,

@@ -1,4 +1,4 @@
-"""The seed robot's HDF5 episodes: one file each, in the three arrangements that its documents know.
+"""Serbot's HDF5 episodes: one file each, in the three arrangements that its documents know.
 
 main      /images (T,H,W,3) uint8, /actions (T,3) float32 labels, /action_event_types, later /language_instruction
 nested    the same with the pictures at /observations/images
@@ -40,7 +40,7 @@ _MEMBERS = {"linear_x": "vx", "linear_y": "vy", "angular_z": "wz"}
 
 
 @dataclass(frozen=True)
-class SeedStyle:
+class SerbotStyle:
     """How episodes are written.
 
     Attributes:
@@ -68,22 +68,22 @@ class SeedStyle:
             raise UserError(f"compression must lie between 0 and 9, got {self.compression}")
 
 
-DEFAULT_STYLE = SeedStyle()
+DEFAULT_STYLE = SerbotStyle()
 
 # ----------------------------------------------------------------------------------------------------------- writing
 
 
-def write_seed_hdf5(path: Path, episode: Episode, style: SeedStyle = DEFAULT_STYLE) -> None:
+def write_serbot_hdf5(path: Path, episode: Episode, style: SerbotStyle = DEFAULT_STYLE) -> None:
     """Write one episode: the file is complete or absent.
 
     Raises:
         UserError: the disk is full or the folder cannot be written.
         ValueError: the episode cannot be written so, e.g. its sentence is too long.
     """
-    write_whole(path, seed_hdf5_bytes(episode, style))
+    write_whole(path, serbot_hdf5_bytes(episode, style))
 
 
-def seed_hdf5_bytes(episode: Episode, style: SeedStyle = DEFAULT_STYLE) -> bytes:
+def serbot_hdf5_bytes(episode: Episode, style: SerbotStyle = DEFAULT_STYLE) -> bytes:
     """The content of the file of an episode; equal episodes give equal bytes."""
     h5py = _h5py()
     # In memory first: so the disk sees one plain write, and errors of the disk come as such.
@@ -100,7 +100,7 @@ def seed_hdf5_bytes(episode: Episode, style: SeedStyle = DEFAULT_STYLE) -> bytes
         return bytes(file.id.get_file_image())
 
 
-def _write_main(file: Any, episode: Episode, style: SeedStyle) -> None:
+def _write_main(file: Any, episode: Episode, style: SerbotStyle) -> None:
     h5py = _h5py()
     where = "images" if style.layout == MAIN else "observations/images"
     _write_pictures(file, where, episode.images[: len(episode)], style)
@@ -112,7 +112,7 @@ def _write_main(file: Any, episode: Episode, style: SeedStyle) -> None:
         file.create_dataset("language_instruction", data=np.array([_fixed(episode)], f"S{INSTRUCTION_BYTES}"))
 
 
-def _write_groups(file: Any, episode: Episode, style: SeedStyle) -> None:
+def _write_groups(file: Any, episode: Episode, style: SerbotStyle) -> None:
     h5py = _h5py()
     _write_pictures(file, "observations/image", episode.images[: len(episode)], style)
     file.create_dataset("observations/instruction", data=episode.instruction, dtype=h5py.string_dtype())
@@ -135,7 +135,7 @@ def _write_metadata(file: Any, episode: Episode) -> None:
         group.create_dataset(key, data=value)
 
 
-def _write_common(file: Any, episode: Episode, style: SeedStyle) -> None:
+def _write_common(file: Any, episode: Episode, style: SerbotStyle) -> None:
     for key, value in _attributes(episode, style).items():
         file.attrs[key] = value
     if episode.has_last_image:
@@ -148,7 +148,7 @@ def _write_common(file: Any, episode: Episode, style: SeedStyle) -> None:
         data.attrs["names"] = json.dumps(episode.state_names)
 
 
-def _attributes(episode: Episode, style: SeedStyle) -> dict[str, Any]:
+def _attributes(episode: Episode, style: SerbotStyle) -> dict[str, Any]:
     """Those of the collector, then ours."""
     taken = taken_at(episode)
     return {
@@ -186,12 +186,12 @@ def taken_at(episode: Episode) -> datetime:
     return datetime(2000, 1, 1) + timedelta(seconds=int(known.get("index", 0)))
 
 
-def _write_pictures(file: Any, where: str, images: np.ndarray, style: SeedStyle) -> None:
+def _write_pictures(file: Any, where: str, images: np.ndarray, style: SerbotStyle) -> None:
     chunk = (1, *images.shape[1:])
     file.create_dataset(where, data=from_rgb(images, style.channel_order), chunks=chunk, **_packed(style))
 
 
-def _packed(style: SeedStyle) -> dict[str, Any]:
+def _packed(style: SerbotStyle) -> dict[str, Any]:
     return {"compression": "gzip", "compression_opts": style.compression} if style.compression else {}
 
 

@@ -1,4 +1,4 @@
-"""File names of the seed robot's recordings, which are their real labels: scenario, side, pattern, distance.
+"""File names of serbot's recordings, which are their real labels: scenario, side, pattern, distance.
 
 episode_20250815_122923_2box_vert_left_core_medium.h5      cup family of August 2025
 episode_20251120_101010_1box_right_core_close.h5           bottle family of November 2025: orientation was dropped
@@ -35,7 +35,7 @@ _TIME = "%Y%m%d_%H%M%S"
 
 
 @dataclass(frozen=True)
-class SeedLabels:
+class SerbotLabels:
     """What a file name says.
 
     Attributes:
@@ -123,7 +123,7 @@ _WORDS = {
 }
 
 
-def parse_name(stem: str) -> SeedLabels:
+def parse_name(stem: str) -> SerbotLabels:
     """The labels in a file name (without ending).
 
     Raises:
@@ -139,11 +139,11 @@ def parse_name(stem: str) -> SeedLabels:
     return _labels(stem, whole["rest"], taken)
 
 
-def _labels(stem: str, rest: str, taken: datetime) -> SeedLabels:
+def _labels(stem: str, rest: str, taken: datetime) -> SerbotLabels:
     v3 = _V3.fullmatch(rest)
     if v3:
         side = Side(v3["v3"]) if v3["v3"] in ("left", "right") else None
-        return SeedLabels(
+        return SerbotLabels(
             BASKET_V3,
             side=side,
             pattern=v3["pattern"] or "",
@@ -155,7 +155,7 @@ def _labels(stem: str, rest: str, taken: datetime) -> SeedLabels:
     if scene is None:
         raise UserError(f"{stem!r}: {_what_is_wrong(rest)}")
     family = BASKET if scene["basket"] else CUP if scene["orientation"] else BOTTLE
-    return SeedLabels(
+    return SerbotLabels(
         family,
         boxes=scene["boxes"],
         orientation=scene["orientation"] or "",
@@ -183,7 +183,7 @@ _SIMULATED_V3 = {
 }
 
 
-def labels_of_simulated(scenario: str, *, distance: str, pattern: str, taken: datetime) -> SeedLabels | None:
+def labels_of_simulated(scenario: str, *, distance: str, pattern: str, taken: datetime) -> SerbotLabels | None:
     """The labels of a drive in one of the simulator's scenarios; None where the robot's names have no word for it.
 
     Args:
@@ -206,7 +206,7 @@ def labels_of_simulated(scenario: str, *, distance: str, pattern: str, taken: da
     return found if found.family == BASKET_V3 or found.simulated.startswith(scenario) else _if_same(found, scenario)
 
 
-def _if_same(labels: SeedLabels, scenario: str) -> SeedLabels | None:
+def _if_same(labels: SerbotLabels, scenario: str) -> SerbotLabels | None:
     """Of the cup family the simulator's name may be without distance."""
     return labels if labels.simulated.removesuffix(f"_{labels.distance}") == scenario else None
 

@@ -1,4 +1,4 @@
-"""Recordings as the seed robot's tools write them, made without the code under test."""
+"""Recordings as serbot's tools write them, made without the code under test."""
 
 import json
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from seed_files import episode
+from serbot_files import episode
 
 from vla_sim.core.errors import UserError
 from vla_sim.datasets.serbot.actions import (

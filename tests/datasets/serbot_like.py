@@ -1,7 +1,7 @@
 """Sets of recordings with the faults that the users' own have, made without the code under test."""
 
 import numpy as np
-from seed_files import ACTIONS, pictures, write_recording
+from serbot_files import ACTIONS, pictures, write_recording
 
 LEFT, RIGHT = "1box_hori_left_core_medium", "1box_hori_right_core_medium"
 SENTENCES = {LEFT: "Pass the box on the left side and reach the cup", RIGHT: "Pass the box on the right side"}

@@ -5,14 +5,14 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
-from seed_files import ACTIONS, EVENTS, NAME, episode, pictures, write_frames, write_recording
+from serbot_files import ACTIONS, EVENTS, NAME, episode, pictures, write_frames, write_recording
 
 from vla_sim.core.errors import UserError
 from vla_sim.datasets.channel_order import brownness
 from vla_sim.datasets.serbot import folder as seed_folder
-from vla_sim.datasets.serbot.folder import SeedFolder, SeedReading, read_episodes
-from vla_sim.datasets.serbot.frames import write_seed_frames
-from vla_sim.datasets.serbot.hdf5 import SeedStyle
+from vla_sim.datasets.serbot.folder import SerbotFolder, SerbotReading, read_episodes
+from vla_sim.datasets.serbot.frames import write_serbot_frames
+from vla_sim.datasets.serbot.hdf5 import SerbotStyle
 
 SIDES = ("left", "right")
 
@@ -29,7 +29,7 @@ def test_a_folder_is_read_in_the_order_of_names_and_deep_down(tmp_path):
     write_frames(tmp_path / "day_0" / "episode_20250814_122900_1box_left")
     write_recording(tmp_path / ".episode_20250815_122999_1box_left.h5.99.part.h5")
     (tmp_path / "scenario_progress.json").write_text("{}")
-    folder = SeedFolder(tmp_path)
+    folder = SerbotFolder(tmp_path)
     assert len(folder) == 4
     assert [recording.name[-4:] for recording in folder] == ["left", "lose", "lose", "lose"]
     assert [recording.is_hdf5 for recording in folder] == [False, True, True, True]
@@ -42,8 +42,8 @@ def test_labels_and_actions_are_there_without_a_picture_read(tmp_path, monkeypat
     def refuse(*_, **__):
         raise AssertionError("a picture was read")
 
-    monkeypatch.setattr(seed_folder.seed_hdf5, "read_pictures", refuse)
-    folder = SeedFolder(tmp_path)
+    monkeypatch.setattr(seed_folder.serbot_hdf5, "read_pictures", refuse)
+    folder = SerbotFolder(tmp_path)
     assert folder.problems() == []
     assert [recording.side.value for recording in folder] == ["left", "right", "left", "right"]
     assert sum(recording.actions()[:, 0].sum() for recording in folder) == pytest.approx(4 * 15 * 0.5)
@@ -57,7 +57,7 @@ def test_one_episode_is_in_memory_at_a_time(tmp_path):
     sum(1 for _ in read_episodes(tmp_path))
     tracemalloc.start()
     try:
-        for drive in read_episodes(tmp_path, SeedReading(channel_order="bgr")):
+        for drive in read_episodes(tmp_path, SerbotReading(channel_order="bgr")):
             assert drive.images.shape == images.shape
         _, most = tracemalloc.get_traced_memory()
     finally:
@@ -67,9 +67,9 @@ def test_one_episode_is_in_memory_at_a_time(tmp_path):
 
 def test_empty_and_missing_folders_are_said(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
-        SeedFolder(tmp_path / "missing")
+        SerbotFolder(tmp_path / "missing")
     with pytest.raises(UserError, match="holds no recordings"):
-        SeedFolder(tmp_path)
+        SerbotFolder(tmp_path)
 
 
 def test_problems_are_listed_for_all_recordings(tmp_path):
@@ -79,7 +79,7 @@ def test_problems_are_listed_for_all_recordings(tmp_path):
     write_recording(tmp_path / "episode_20250816_000000_1box_left.h5", actions=nan)
     (tmp_path / "episode_20250816_000001_1box_left.h5").write_bytes(b"")
     write_recording(tmp_path / "episode_20250816_000002_1box_lift.h5")
-    found = {path.name: text for path, text in SeedFolder(tmp_path).problems()}
+    found = {path.name: text for path, text in SerbotFolder(tmp_path).problems()}
     assert len(found) == 3
     assert "is empty" in found["episode_20250816_000001_1box_left.h5"]
     assert "unknown label 'lift'" in found["episode_20250816_000002_1box_lift.h5"]
@@ -91,21 +91,21 @@ def test_problems_are_listed_for_all_recordings(tmp_path):
 @pytest.mark.parametrize("bgr", [True, False])
 def test_browns_tell_the_channel_order(tmp_path, bgr):
     recordings(tmp_path, bgr=bgr)
-    order = SeedFolder(tmp_path)[0].channel_order
+    order = SerbotFolder(tmp_path)[0].channel_order
     assert (order.order, order.source) == ("bgr" if bgr else "rgb", "guessed")
-    assert np.array_equal(SeedFolder(tmp_path)[0].load().images, pictures())
+    assert np.array_equal(SerbotFolder(tmp_path)[0].load().images, pictures())
 
 
 def test_a_given_order_wins(tmp_path):
     recordings(tmp_path, bgr=True)
-    drive = SeedFolder(tmp_path, SeedReading(channel_order="rgb"))[0].load()
+    drive = SerbotFolder(tmp_path, SerbotReading(channel_order="rgb"))[0].load()
     assert np.array_equal(drive.images, pictures()[..., ::-1])
     assert drive.provenance["source_channel_order"] == "rgb (given)"
 
 
 def test_grey_pictures_are_taken_as_the_collector_stores_them(tmp_path):
     recordings(tmp_path, images=np.full((18, 18, 32, 3), 128, np.uint8))
-    order = SeedFolder(tmp_path)[0].channel_order
+    order = SerbotFolder(tmp_path)[0].channel_order
     assert (order.order, order.source) == ("bgr", "assumed")
 
 
@@ -113,14 +113,14 @@ def test_a_folder_that_mixes_orders_is_refused(tmp_path):
     recordings(tmp_path / "a", 4, bgr=True)
     recordings(tmp_path / "b", 3, bgr=False)
     with pytest.raises(UserError, match="mixed channel order: 3 recordings look like RGB and 4 like BGR"):
-        SeedFolder(tmp_path)[0].load()
-    assert len(SeedFolder(tmp_path, SeedReading(channel_order="bgr"))[0].load()) == 18
+        SerbotFolder(tmp_path)[0].load()
+    assert len(SerbotFolder(tmp_path, SerbotReading(channel_order="bgr"))[0].load()) == 18
 
 
 def test_one_odd_recording_does_not_make_a_mixture(tmp_path):
     recordings(tmp_path / "a", 9, bgr=True)
     recordings(tmp_path / "b", 1, bgr=False)
-    assert SeedFolder(tmp_path).guessed_order.order == "bgr"
+    assert SerbotFolder(tmp_path).guessed_order.order == "bgr"
 
 
 def test_brownness_turns_with_the_channels_and_ignores_grey():
@@ -135,7 +135,7 @@ def test_brownness_turns_with_the_channels_and_ignores_grey():
 
 def test_an_augmented_folder_is_understood(tmp_path):
     write_frames(tmp_path / NAME, metadata={"instruction": "go left", "augmentation": "flip"}, ending="png")
-    recording = SeedFolder(tmp_path)[0]
+    recording = SerbotFolder(tmp_path)[0]
     assert recording.facts.layout == "frames"
     assert recording.facts.attributes["augmentation"] == "flip"
     drive = recording.load()
@@ -158,8 +158,8 @@ def test_the_train_val_tree_has_two_columns(tmp_path):
 @pytest.mark.parametrize(("layout", "where"), [("frames", NAME), ("tree", f"train/{NAME}")])
 def test_folders_of_pictures_are_written_and_read_again(tmp_path, order, layout, where):
     drive = episode()
-    write_seed_frames(tmp_path / where, drive, SeedStyle(channel_order=order), layout=layout, ending="png")
-    again = SeedFolder(tmp_path)[0].load()
+    write_serbot_frames(tmp_path / where, drive, SerbotStyle(channel_order=order), layout=layout, ending="png")
+    again = SerbotFolder(tmp_path)[0].load()
     assert np.array_equal(again.images, drive.images[:5])
     assert np.allclose(again.actions, drive.actions, rtol=2e-7)
     assert (again.instruction, again.events, again.outcome) == (drive.instruction, drive.events, drive.outcome)
@@ -167,13 +167,13 @@ def test_folders_of_pictures_are_written_and_read_again(tmp_path, order, layout,
     files = {p.name for p in (tmp_path / where).iterdir()}
     assert files == {"actions.npy", "metadata.json", *(f"frame_{i:02d}.png" for i in range(5))}
     with pytest.raises(UserError, match="exists already"):
-        write_seed_frames(tmp_path / where, drive)
+        write_serbot_frames(tmp_path / where, drive)
 
 
 def test_a_folder_whose_writing_fails_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(np, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(UserError, match="no space left"):
-        write_seed_frames(tmp_path / NAME, episode())
+        write_serbot_frames(tmp_path / NAME, episode())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -184,7 +184,7 @@ def test_damaged_folders_are_said_to_be_so(tmp_path):
         folder = write_frames(tmp_path / f"set_{next(numbers)}" / NAME, metadata={})
         change(folder)
         with pytest.raises(UserError) as caught:
-            SeedFolder(folder.parent)[0].load()
+            SerbotFolder(folder.parent)[0].load()
         return str(caught.value)
 
     assert "frame_03 is missing" in problem(lambda f: (f / "frame_03.png").unlink())
@@ -203,23 +203,23 @@ def test_pickled_actions_are_not_loaded(tmp_path):
     folder = write_frames(tmp_path / NAME)
     np.save(folder / "actions.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(UserError, match="cannot be read as an array"):
-        SeedFolder(tmp_path)[0].actions()
+        SerbotFolder(tmp_path)[0].actions()
 
 
 def test_pictures_of_unequal_size_are_refused(tmp_path):
     folder = write_frames(tmp_path / NAME)
     Image.fromarray(pictures(1, 20, 20)[0]).save(folder / "frame_02.png")
     with pytest.raises(UserError, match="differ in size"):
-        SeedFolder(tmp_path)[0].load()
+        SerbotFolder(tmp_path)[0].load()
 
 
 def test_events_of_files_are_kept_whatever_they_are(tmp_path):
     events = ["episode_start", "hop", *EVENTS[2:]]
     write_recording(tmp_path / f"{NAME}.h5", events=events)
-    assert SeedFolder(tmp_path)[0].load().events == tuple(events)
+    assert SerbotFolder(tmp_path)[0].load().events == tuple(events)
     with h5py.File(tmp_path / f"{NAME}.h5", "a") as file:
         del file["action_event_types"]
-    assert SeedFolder(tmp_path)[0].load().events is None
+    assert SerbotFolder(tmp_path)[0].load().events is None
 
 
 def test_named_members_and_the_side_of_the_proposed_format_are_believed(tmp_path):
@@ -230,7 +230,7 @@ def test_named_members_and_the_side_of_the_proposed_format_are_believed(tmp_path
         file["observations/instruction"] = "Pass the pot on the right."
         file["actions/linear_x"], file["actions/angular_z"] = np.ones(3), np.full(3, 0.5)
         file["metadata/side"] = "right"
-    (recording,) = SeedFolder(tmp_path, SeedReading(unknown_names=True))
+    (recording,) = SerbotFolder(tmp_path, SerbotReading(unknown_names=True))
     assert recording.action_names == ("vx", "wz")
     assert recording.actions().shape == (3, 2)
     assert recording.side.value == "right"
@@ -241,7 +241,7 @@ def test_an_empty_sentence_is_no_sentence(tmp_path):
     with h5py.File(path, "a") as file:
         del file["language_instruction"]
         file["language_instruction"] = np.zeros(0, "S16")
-    (recording,) = SeedFolder(tmp_path, SeedReading(instruction="file"))
+    (recording,) = SerbotFolder(tmp_path, SerbotReading(instruction="file"))
     assert recording.instruction == ""
 
 

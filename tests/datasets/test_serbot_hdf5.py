@@ -6,14 +6,14 @@ import sys
 import h5py
 import numpy as np
 import pytest
-import seed_files
-from seed_files import ACTIONS, EVENTS, NAME, episode, pictures, write_recording
+import serbot_files
+from serbot_files import ACTIONS, EVENTS, NAME, episode, pictures, write_recording
 
 from vla_sim.core.errors import UserError
 from vla_sim.core.types import Outcome, Side
 from vla_sim.datasets.serbot.actions import DOCUMENTED_COLUMNS, UNSCALED, LabelScale
-from vla_sim.datasets.serbot.folder import SeedFolder, SeedReading, SeedRecording
-from vla_sim.datasets.serbot.hdf5 import LAYOUTS, SeedStyle, seed_hdf5_bytes, write_seed_hdf5
+from vla_sim.datasets.serbot.folder import SerbotFolder, SerbotReading, SerbotRecording
+from vla_sim.datasets.serbot.hdf5 import LAYOUTS, SerbotStyle, serbot_hdf5_bytes, write_serbot_hdf5
 
 # Of the collector, and what early readers need.
 ATTRIBUTES = {
@@ -39,8 +39,8 @@ def same(one, other):
 def test_what_is_written_is_read_again(tmp_path, layout, order, last):
     drive = episode(last=last)
     path = tmp_path / f"{drive.name}.h5"
-    write_seed_hdf5(path, drive, SeedStyle(layout, order))
-    again = SeedRecording(path).load()
+    write_serbot_hdf5(path, drive, SerbotStyle(layout, order))
+    again = SerbotRecording(path).load()
     assert same(again, drive)
     assert dict(drive.provenance).items() <= dict(again.provenance).items()
     assert again.provenance["source_channel_order"] == f"{order} (file)"
@@ -49,8 +49,8 @@ def test_what_is_written_is_read_again(tmp_path, layout, order, last):
 
 def test_episodes_without_extras_are_read_again_without(tmp_path):
     drive = episode(labels=None, states=None, state_names=(), events=None, outcome=None, instruction="")
-    write_seed_hdf5(tmp_path / f"{NAME}.h5", drive)
-    again = SeedRecording(tmp_path / f"{NAME}.h5", SeedReading(instruction="file")).load()
+    write_serbot_hdf5(tmp_path / f"{NAME}.h5", drive)
+    again = SerbotRecording(tmp_path / f"{NAME}.h5", SerbotReading(instruction="file")).load()
     assert (again.labels, again.states, again.events, again.outcome, again.instruction) == (None, None, None, None, "")
 
 
@@ -58,15 +58,15 @@ def test_episodes_without_extras_are_read_again_without(tmp_path):
 def test_robots_with_other_actions_keep_their_components(tmp_path, names):
     actions = np.linspace(-0.4, 0.4, 5 * len(names), dtype=np.float32).reshape(5, -1)
     drive = episode(action_names=names, actions=actions, labels=actions)
-    write_seed_hdf5(tmp_path / f"{NAME}.h5", drive)
-    again = SeedRecording(tmp_path / f"{NAME}.h5").load()
+    write_serbot_hdf5(tmp_path / f"{NAME}.h5", drive)
+    again = SerbotRecording(tmp_path / f"{NAME}.h5").load()
     assert again.action_names == names
     assert np.allclose(again.actions, actions, rtol=2e-7)
 
 
 def test_main_layout_is_what_the_robots_tools_expect(tmp_path):
     drive = episode()
-    write_seed_hdf5(tmp_path / "a.h5", drive, SeedStyle(channel_order="bgr"))
+    write_serbot_hdf5(tmp_path / "a.h5", drive, SerbotStyle(channel_order="bgr"))
     with h5py.File(tmp_path / "a.h5") as file:
         assert file["images"].dtype == np.uint8
         assert np.array_equal(file["images"][:], drive.images[:5, ..., ::-1])
@@ -87,7 +87,7 @@ def test_main_layout_is_what_the_robots_tools_expect(tmp_path):
 
 
 def test_proposed_layouts_have_their_places(tmp_path):
-    write_seed_hdf5(tmp_path / "groups.h5", episode(), SeedStyle("groups"))
+    write_serbot_hdf5(tmp_path / "groups.h5", episode(), SerbotStyle("groups"))
     with h5py.File(tmp_path / "groups.h5") as file:
         assert file["observations/image"].shape == (5, 18, 32, 3)
         assert set(file["actions"]) == {"linear_x", "linear_y"}
@@ -96,11 +96,11 @@ def test_proposed_layouts_have_their_places(tmp_path):
             "side": b"left",
             "success": True,
         }
-    write_seed_hdf5(tmp_path / "more.h5", episode(), SeedStyle(proposed_metadata=True))
+    write_serbot_hdf5(tmp_path / "more.h5", episode(), SerbotStyle(proposed_metadata=True))
     with h5py.File(tmp_path / "more.h5") as file:
         assert file["instruction"].asstr()[()] == episode().instruction
         assert file["metadata/obstacle"].asstr()[()] == "box"
-    write_seed_hdf5(tmp_path / "nested.h5", episode(), SeedStyle("nested"))
+    write_serbot_hdf5(tmp_path / "nested.h5", episode(), SerbotStyle("nested"))
     with h5py.File(tmp_path / "nested.h5") as file:
         assert "images" not in file
         assert len(file["observations/images"]) == 5
@@ -110,11 +110,11 @@ def test_proposed_layouts_have_their_places(tmp_path):
 def test_equal_episodes_give_equal_bytes_in_any_process(layout, tmp_path):
     code = (
         f"import sys, hashlib; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from seed_files import episode\n"
-        "from vla_sim.datasets.serbot.hdf5 import SeedStyle, seed_hdf5_bytes\n"
-        f"print(hashlib.sha256(seed_hdf5_bytes(episode(), SeedStyle({layout!r}))).hexdigest())"
+        "from serbot_files import episode\n"
+        "from vla_sim.datasets.serbot.hdf5 import SerbotStyle, serbot_hdf5_bytes\n"
+        f"print(hashlib.sha256(serbot_hdf5_bytes(episode(), SerbotStyle({layout!r}))).hexdigest())"
     )
-    shutil.copy(seed_files.__file__, tmp_path)
+    shutil.copy(serbot_files.__file__, tmp_path)
     runs = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout for _ in range(2)}
     assert len(runs) == 1
     assert len(runs.pop()) == 65
@@ -122,7 +122,7 @@ def test_equal_episodes_give_equal_bytes_in_any_process(layout, tmp_path):
 
 def test_a_recording_of_the_robot_is_understood(tmp_path):
     path = write_recording(tmp_path / f"{NAME}.h5")
-    recording = SeedFolder(tmp_path)[0]
+    recording = SerbotFolder(tmp_path)[0]
     assert recording.facts.attributes["time_period"] == "morning"
     assert recording.side is Side.LEFT
     assert (recording.scenario, recording.distance) == ("2box_vert_left", "medium")
@@ -145,7 +145,9 @@ def test_a_recording_of_the_robot_is_understood(tmp_path):
 
 def test_the_later_instruction_wins_over_the_name_unless_asked(tmp_path):
     write_recording(tmp_path / f"{NAME}.h5", instruction="가장 왼쪽 외곽으로 돌아 컵까지 가세요")
-    read = {source: SeedFolder(tmp_path, SeedReading(instruction=source))[0] for source in ("file", "labels", "both")}
+    read = {
+        source: SerbotFolder(tmp_path, SerbotReading(instruction=source))[0] for source in ("file", "labels", "both")
+    }
     assert read["file"].instruction == read["both"].instruction == "가장 왼쪽 외곽으로 돌아 컵까지 가세요"
     assert read["labels"].instruction.startswith("Navigate around")
 
@@ -154,32 +156,32 @@ def test_columns_mean_what_the_collector_or_the_reader_says(tmp_path):
     actions = ACTIONS * [1, 0, 0]
     actions[3, 1] = 1.15
     write_recording(tmp_path / f"{NAME}.h5", actions=actions.astype(np.float32))
-    collector = SeedFolder(tmp_path)[0]
+    collector = SerbotFolder(tmp_path)[0]
     assert collector.columns == ("vx", "vy", "wz")
     assert collector.actions()[3].tolist() == [0.5, 0.5]
-    documented = SeedFolder(tmp_path, SeedReading(columns=DOCUMENTED_COLUMNS, action_names=("vx", "wz")))[0]
+    documented = SerbotFolder(tmp_path, SerbotReading(columns=DOCUMENTED_COLUMNS, action_names=("vx", "wz")))[0]
     assert np.allclose(documented.actions()[3], [0.5, 0.8])
     with pytest.raises(UserError, match=r"have columns .* but no vy"):
-        SeedFolder(tmp_path, SeedReading(columns=DOCUMENTED_COLUMNS))[0].actions()
+        SerbotFolder(tmp_path, SerbotReading(columns=DOCUMENTED_COLUMNS))[0].actions()
 
 
 def test_the_label_scale_can_be_given(tmp_path):
     write_recording(tmp_path / f"{NAME}.h5")
-    read = SeedFolder(tmp_path, SeedReading(scale=LabelScale(speed_mps=0.575)))[0]
+    read = SerbotFolder(tmp_path, SerbotReading(scale=LabelScale(speed_mps=0.575)))[0]
     assert np.allclose(read.actions()[1], [0.575, 0])
-    raw = SeedFolder(tmp_path, SeedReading(scale=UNSCALED))[0]
+    raw = SerbotFolder(tmp_path, SerbotReading(scale=UNSCALED))[0]
     assert np.allclose(raw.actions()[1], [1.15, 0])
 
 
 def test_pictures_are_squeezed_one_by_one(tmp_path):
     write_recording(tmp_path / f"{NAME}.h5")
-    drive = SeedFolder(tmp_path, SeedReading(image_px=(16, 16)))[0].load()
+    drive = SerbotFolder(tmp_path, SerbotReading(image_px=(16, 16)))[0].load()
     assert drive.images.shape == (18, 16, 16, 3)
 
 
 def test_the_other_places_of_pictures_are_found(tmp_path):
     write_recording(tmp_path / f"{NAME}.h5", where="observations/images")
-    recording = SeedFolder(tmp_path)[0]
+    recording = SerbotFolder(tmp_path)[0]
     assert recording.facts.layout == "nested"
     assert np.array_equal(recording.load().images, pictures())
 
@@ -193,7 +195,7 @@ def test_the_proposed_pot_format_is_read_by_the_names_of_its_columns(tmp_path):
         file["metadata/target"] = "brown pot"
         file["metadata/obstacle"] = "gray basket"
         file["metadata/success"] = True
-    recording = SeedFolder(tmp_path, SeedReading(channel_order="rgb", action_names=("vx", "wz")))[0]
+    recording = SerbotFolder(tmp_path, SerbotReading(channel_order="rgb", action_names=("vx", "wz")))[0]
     assert recording.columns == ("vx", "wz")
     drive = recording.load()
     assert np.allclose(drive.actions, [0.5, 0])
@@ -204,11 +206,11 @@ def test_the_proposed_pot_format_is_read_by_the_names_of_its_columns(tmp_path):
 
 def test_what_cannot_be_written_is_refused():
     with pytest.raises(ValueError, match="256 bytes"):
-        seed_hdf5_bytes(episode(instruction="왼" * 90))
+        serbot_hdf5_bytes(episode(instruction="왼" * 90))
     with pytest.raises(UserError, match="unknown HDF5 layout 'mian'; did you mean 'main'"):
-        SeedStyle("mian")
+        SerbotStyle("mian")
     with pytest.raises(UserError, match="unknown channel order 'rbg'"):
-        SeedStyle(channel_order="rbg")
+        SerbotStyle(channel_order="rbg")
 
 
 # ------------------------------------------------------------------------------------------------------- bad files
@@ -216,7 +218,7 @@ def test_what_cannot_be_written_is_refused():
 
 def problem(path, **reading):
     with pytest.raises(UserError) as caught:
-        SeedRecording(path, SeedReading(**reading)).load()
+        SerbotRecording(path, SerbotReading(**reading)).load()
     assert str(path) in str(caught.value)
     return str(caught.value)
 
@@ -247,7 +249,7 @@ def test_damaged_pictures_are_noticed_when_they_are_read(tmp_path):
         chunk = file["images"].id.get_chunk_info(0)
     content[chunk.byte_offset + 20 : chunk.byte_offset + 60] = bytes(40)
     path.write_bytes(content)
-    recording = SeedRecording(path, SeedReading(channel_order="bgr"))
+    recording = SerbotRecording(path, SerbotReading(channel_order="bgr"))
     recording.check()
     with pytest.raises(UserError, match="is damaged"):
         recording.load()
@@ -269,7 +271,7 @@ def test_a_file_that_another_program_writes_is_said_to_be_locked(tmp_path):
         assert "is locked: another program is writing it" in problem(path)
     finally:
         writer.communicate()
-    SeedRecording(path).load()
+    SerbotRecording(path).load()
 
 
 def test_a_file_of_a_killed_writer_is_said_to_be_unclosed(tmp_path):
@@ -297,7 +299,7 @@ def test_a_file_of_a_killed_writer_is_said_to_be_unclosed(tmp_path):
 def test_wrong_shapes_are_refused(tmp_path, changes, complaint):
     path = write_recording(tmp_path / f"{NAME}.h5", bgr="images" not in changes, **changes)
     with pytest.raises(UserError, match=complaint):
-        SeedRecording(path, SeedReading(channel_order="rgb")).load()
+        SerbotRecording(path, SerbotReading(channel_order="rgb")).load()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -313,7 +315,7 @@ def test_yaw_in_the_third_column_is_not_lost_silently(tmp_path):
     actions[4, 2] = 1.15
     path = write_recording(tmp_path / f"{NAME}.h5", actions=actions)
     assert "column 2 (wz) is not zero at step 4" in problem(path)
-    kept = SeedRecording(path, SeedReading(action_names=("vx", "vy", "wz"))).load()
+    kept = SerbotRecording(path, SerbotReading(action_names=("vx", "vy", "wz"))).load()
     assert kept.actions[4, 2] == pytest.approx(0.8)
 
 
@@ -335,13 +337,13 @@ def test_files_without_parts_say_what_they_have(tmp_path):
 def test_unknown_labels_are_refused_or_accepted_on_request(tmp_path):
     path = write_recording(tmp_path / "episode_20250815_122923_2box_vert_middle_core_medium.h5")
     assert "unknown label 'middle'" in problem(path)
-    drive = SeedRecording(path, SeedReading(unknown_names=True)).load()
+    drive = SerbotRecording(path, SerbotReading(unknown_names=True)).load()
     assert drive.instruction == ""
     assert drive.provenance["instruction_source"] == "none"
 
 
 def test_newer_formats_of_ours_are_refused(tmp_path):
-    write_seed_hdf5(tmp_path / f"{NAME}.h5", episode())
+    write_serbot_hdf5(tmp_path / f"{NAME}.h5", episode())
     with h5py.File(tmp_path / f"{NAME}.h5", "a") as file:
         file.attrs["vla_sim_format"] = 9
     assert "vla_sim_format 9, this version reads 1" in problem(tmp_path / f"{NAME}.h5")
