@@ -276,7 +276,7 @@ def test_a_config_that_makes_no_sense_is_refused(changes, match, original, writt
 
 
 def test_window_must_agree_with_the_file(original, written):
-    refused(written("MobileVla", original("MobileVla"), window=5), "window is 5, but the file says 8")
+    refused(written("MobileVla", original("MobileVla"), window=5), "window is 5 by config.json, but the file says 8")
 
 
 def test_window_must_be_said_where_the_file_does_not(original, written):

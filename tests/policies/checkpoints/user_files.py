@@ -40,7 +40,8 @@ def contents(name, network):
     state = network.state_dict()
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(3))])
     if name == "MobileVla":
-        config = {"model_name": "m", "action_dim": 3, "window_size": network.window, "chunk_size": network.chunk}
+        actions = network.action_head[-1].out_features
+        config = {"model_name": "m", "action_dim": actions, "window_size": network.window, "chunk_size": network.chunk}
         return {
             "epoch": 3,
             "step": 60,

@@ -118,8 +118,6 @@ LAYOUTS = {
             pictures={"kosmos2": "clip"},
             prompt="<grounding>An image of a robot {instruction}",
             outputs=("vx", "vy"),
-            window=8,
-            context_length=256,
         ),
     )
 }

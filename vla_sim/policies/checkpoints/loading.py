@@ -10,6 +10,7 @@ import torch
 
 from vla_sim.core.errors import UserError
 from vla_sim.policies.checkpoints.files import file_of, source_folder
+from vla_sim.policies.checkpoints.hyper_parameters import HyperParameters
 from vla_sim.policies.checkpoints.layouts import Layout, as_in_file, canonical, decides_nothing, recognise
 from vla_sim.policies.checkpoints.models import HINTS, NETWORKS, Network, Plan
 from vla_sim.policies.checkpoints.parts import Shapes
@@ -54,7 +55,7 @@ def load_checkpoint(folder: PolicyFolder) -> Loaded:
         raise folder.error(str(error)) from error
     configs = {name: _config(folder, name, spec) for name in layout.backbones}
     kept = {name: tensor for name, tensor in given.items() if not name.startswith(spec.ignore or ("\0",))}
-    network = _built(folder, layout, Plan(_shapes(kept, contents), spec, configs, contents.facts))
+    network = _built(folder, layout, Plan(_shapes(kept, contents), spec, configs, HyperParameters(contents.facts)))
     report = _filled(folder, network, layout, spec, contents, given, configs)
     return Loaded(network.eval(), layout, spec, configs, report)
 
@@ -112,10 +113,25 @@ def _built(folder: PolicyFolder, layout: Layout, plan: Plan) -> Network:
     try:
         with init.no_init_weights():
             network = NETWORKS[layout.name](plan)  # type: ignore[call-arg]
+        _check_facts(network, plan)
         _check_action(network, plan.spec.action)
         return network
     except (ValueError, TypeError) as error:
         raise folder.error(f"{plan.shapes.file} (layout {layout.name}): {error}") from error
+
+
+def _check_facts(network: Network, plan: Plan) -> None:
+    """What the file says beside its weights must be what its weights and the config make."""
+    outputs = "classes" if plan.spec.action.classes else "actions"
+    plan.facts.agrees(outputs, network.width, "its weights and config.json")
+    if network.steps > 1 or plan.facts.number("chunk") > 1:
+        plan.facts.agrees("chunk", network.steps, "its weights and config.json")
+    for lstm in (module for module in network.modules() if isinstance(module, torch.nn.LSTM)):
+        plan.facts.agrees("hidden", lstm.hidden_size, "its weights")
+    if hasattr(network, "vision_resampler"):
+        plan.facts.agrees("attention_heads", plan.spec.attention_heads, "config.json")
+    if hasattr(network, "action_token"):  # it stands where the padded text ends
+        plan.facts.agrees("context_length", plan.spec.context_length, "config.json")
 
 
 def _check_action(network: Network, action: OutputSpec) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from vla_sim.policies.checkpoints.hyper_parameters import HyperParameters
 from vla_sim.policies.checkpoints.parts import SelectingResampler, Shapes, normalisation, width_of
 from vla_sim.policies.checkpoints.spec import CheckpointSpec
 from vla_sim.policies.models.backbones import Kosmos2Backbone
@@ -53,36 +54,34 @@ class Plan:
         shapes: of the weights in the file.
         spec: the user's config.
         configs: transformers' configs by backbone.
-        facts: simple values in the file.
+        facts: what the file says beside the weights.
     """
 
     shapes: Shapes
     spec: CheckpointSpec
     configs: Mapping[str, Any]
-    facts: Mapping[str, Any]
+    facts: HyperParameters
 
     def layers(self, usual: int) -> int:
-        """Of the LSTM: as config.json says, else as the users' code has them."""
-        return self.spec.lstm_layers or usual
+        """Of the LSTM: as config.json or the file says, else as the users' code has them."""
+        return self._said("lstm_layers") or usual
 
-    def number(self, name: str, fact: str) -> int:
-        """A whole number that the file or else the config says; both must agree.
-
-        Args:
-            name: in the config.
-            fact: in the file, perhaps inside another entry.
+    def needed(self, name: str) -> int:
+        """The window or the chunk, which the file or else the config must say; both must agree.
 
         Raises:
-            ValueError: neither says it, or they differ.
+            ValueError: neither says it, or they differ, or the file contradicts itself.
         """
-        said = int(getattr(self.spec, name))
-        found = {value for key, value in self.facts.items() if f".{key}".endswith(f".{fact}")}
-        found = {value for value in found if isinstance(value, int) and not isinstance(value, bool) and value > 0}
-        if said and found - {said}:
-            raise ValueError(f"{name} is {said}, but the file says {', '.join(map(str, sorted(found)))}")
-        if not said and len(found) != 1:
+        found = self._said(name)
+        if not found:
             raise ValueError(f"{name} is missing in config.json: the file does not say it")
-        return said or found.pop()
+        return found
+
+    def _said(self, name: str) -> int:
+        in_config = int(getattr(self.spec, name))
+        if in_config:
+            self.facts.agrees(name, in_config, "config.json")
+        return in_config or self.facts.number(name)
 
 
 class Network(nn.Module, ABC):
@@ -134,8 +133,8 @@ class MobileVla(Network):
         self.action_lstm = shapes.lstm("action_lstm", width, plan.layers(2))
         hidden = self.action_lstm.hidden_size
         self.action_head = shapes.chain("action_head", hidden, "linear relu drop linear relu drop linear")
-        self.window = plan.number("window", "window_size")
-        self.chunk = plan.number("chunk", "chunk_size")
+        self.window = plan.needed("window")
+        self.chunk = plan.needed("chunk")
         if self.chunk > self.window:
             raise ValueError(f"chunk must be at most window {self.window}, got {self.chunk}")
         self.width, self.steps = width_of(self.action_head), self.chunk
@@ -331,7 +330,7 @@ class RoboVlms(Network):
         if width % self.width:
             raise ValueError(f"the network gives {width} numbers, no multiple of the {self.width} that action says")
         self.steps = width // self.width
-        self.window = plan.number("window", "window_size")
+        self.window = plan.needed("window")
 
     def initial_state(self, lanes: int) -> State:
         """Nothing seen."""

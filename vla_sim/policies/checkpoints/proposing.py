@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_sim.policies.checkpoints.files import KIND
+from vla_sim.policies.checkpoints.hyper_parameters import HyperParameters
 from vla_sim.policies.checkpoints.layouts import Layout, canonical, recognise
 from vla_sim.policies.checkpoints.reading import Contents, read_checkpoint
 from vla_sim.policies.folders import CONFIG, FORMAT, PolicyError
@@ -40,11 +41,19 @@ def proposed_config(path: Path) -> tuple[Layout, dict[str, Any]]:
         "download": False,
     }
     config |= {key: value for key, value in layout.defaults.items() if key != "outputs"}
-    if layout.name == "mobile_vla" and not any(key.endswith("window_size") for key in contents.facts):
-        config |= {"window": 8, "chunk": 2}
-    if any(key.endswith("window_size") for key in contents.facts):
-        config.pop("window", None)
+    config |= _said(layout, HyperParameters(contents.facts), path)
     return layout, config
+
+
+def _said(layout: Layout, facts: HyperParameters, path: Path) -> dict[str, int]:
+    """Sizes that no shape tells: as the file says, else those that the users trained most with."""
+    usual = {"mobile_vla": {"window": 8, "chunk": 2}, "robovlms": {"window": 8, "context_length": 256}}
+    wanted: dict[str, int] = {**dict.fromkeys(("lstm_layers", "attention_heads"), 0), **usual.get(layout.name, {})}
+    try:
+        found = {key: facts.number(key) or number for key, number in wanted.items()}
+    except ValueError as error:
+        raise PolicyError(f"{path}: {error}; which one was it trained with?") from error
+    return {key: number for key, number in found.items() if number}
 
 
 def write_config(path: Path, config: Mapping[str, Any]) -> Path:
@@ -67,8 +76,14 @@ def _action(layout: Layout, contents: Contents) -> dict[str, Any]:
         classes = [[x * LABEL, y * LABEL] for x, y in SIGNS]
         return {**_outputs(("vx", "vy"), LABEL, REAL_MPS / LABEL), "classes": classes}
     if layout.name == "robovlms":
-        # A tanh head trained on actions that were divided by 1.15.
-        return _outputs(("vx", "vy"), 1.0, REAL_MPS)
+        # A tanh head trained on actions that were divided by 1.15, unless the file says by what.
+        low, high = HyperParameters(contents.facts).normalised_to() or (-LABEL, LABEL)
+        if low != -high or not high > 0:
+            raise PolicyError(
+                f"{contents.path} was trained on actions normalised from {low:g} to {high:g}: only ranges of equal "
+                "lengths to both sides can be driven"
+            )
+        return _outputs(("vx", "vy"), 1.0, REAL_MPS * high / LABEL)
     count = max(ends)[1] if ends else len(layout.defaults["outputs"])
     return _outputs(("vx", "vy", "wz")[:count], LABEL, REAL_MPS / LABEL)
 

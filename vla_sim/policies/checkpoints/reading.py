@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vla_sim.policies.checkpoints.hyper_parameters import simple_values
 from vla_sim.policies.folders import PolicyError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 STATE_KEYS = ("model_state_dict", "state_dict", "model", "module")
 # Leading parts of names that only say how the model was wrapped while it was trained.
 WRAPPERS = ("module", "model", "_orig_mod", "_forward_module", "state_dict")
-SIMPLE = (bool, int, float, str)
 # weights_only is not safe before: CVE-2025-32434.
 SAFE_TORCH = (2, 6)
 
@@ -38,7 +38,7 @@ class Contents:
         path: the file.
         state: tensors by their names without wrappers.
         names: those names -> the names in the file.
-        facts: simple values beside the weights, e.g. {"epoch": 3, "config.window_size": 8}.
+        facts: simple values beside the weights at any depth, e.g. {"epoch": 3, "config.window_size": 8}.
         ignored: entries of the file that were not used, e.g. "optimizer_state_dict".
     """
 
@@ -71,7 +71,7 @@ def read_checkpoint(path: Path) -> Contents:
             raise PolicyError(f"{path} holds {short} twice: as {names[short]} and as {name}")
         state[short], names[short] = tensor, name
     beside = {str(key): value for key, value in whole.items() if where and key != where}
-    return Contents(path, state, names, _facts(beside), tuple(beside))
+    return Contents(path, state, names, simple_values(beside), tuple(beside))
 
 
 def unwrapped(name: str) -> str:
@@ -118,16 +118,6 @@ def _state(whole: Mapping[Any, Any]) -> tuple[str, Mapping[Any, Any]]:
             deeper = next((inner[k] for k in STATE_KEYS if isinstance(inner.get(k), Mapping)), inner)
             return key, deeper
     return "", whole
-
-
-def _facts(beside: Mapping[str, Any]) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    for key, value in beside.items():
-        if isinstance(value, SIMPLE):
-            facts[key] = value
-        elif isinstance(value, Mapping):
-            facts.update({f"{key}.{k}": v for k, v in value.items() if isinstance(v, SIMPLE)})
-    return {key: value for key, value in facts.items() if not key.startswith(("optimizer", "scheduler", "scaler"))}
 
 
 def _is_tensor(value: Any) -> bool:
