@@ -27,8 +27,6 @@ examples:
   python -m vla_sim.benchmark --out runs/benchmark && \\
   python -m recipes.train_zoo --cards runs/benchmark/benchmark.json --publish policies"""
 
-# Types of folders that have a card of their training.
-LEARNED = ("clip", "clip_backbone", "vla", "vla_backbone", "ensemble")
 BACKBONES = ("clip", "kosmos2")
 # The gate drives these worlds, which nobody learned from and no evaluation uses, under both instructions.
 GATE_SCENARIOS = ("two_obstacles_left", "two_obstacles_right")
@@ -186,12 +184,13 @@ def _held_out(options: argparse.Namespace) -> Sequences:
 def _write_cards(options: argparse.Namespace) -> int:
     """The cards of all trained policies in the published folder, else in OUT."""
     from vla_sim.policies.folders import CONFIG, PolicyFolder
+    from vla_sim.policies.types import policy_types
     from vla_sim.training.cards import read_benchmark, write_card
 
     rows, suite = read_benchmark(options.cards)
     for config in sorted((options.publish or options.out / "policies").glob(f"*/{CONFIG}")):
         folder = PolicyFolder.read(config.parent)
-        if folder.kind in LEARNED:
+        if policy_types()[folder.kind].learned:
             gate = options.out / "rows" / folder.name / "gate.json"
             judged = json.loads(gate.read_text("utf-8")) if gate.is_file() else None
             write_card(folder.path, judged, rows.get(folder.name), suite)

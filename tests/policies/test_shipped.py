@@ -12,6 +12,7 @@ import pytest
 from vla_sim.core.content import content_folder
 from vla_sim.policies.folders import PolicyFolder
 from vla_sim.policies.registry import load_policy, policy_names
+from vla_sim.policies.types import policy_types
 
 STEPS = 5
 # Members of one ensemble are tested with it: an ensemble of three rows needs all of them.
@@ -29,7 +30,7 @@ def needs_vla(name):
 
 
 def learns(name):
-    return kind(name) in ("clip", "vla", "ensemble")
+    return policy_types()[kind(name)].learned
 
 
 NAMES = [name for name in policy_names() if not (NEED_VLA and needs_vla(name))]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vla_sim.core.errors import UserError, suggest
+from vla_sim.policies.types import policy_types
 
 if TYPE_CHECKING:
     import torch
@@ -111,13 +112,8 @@ class PolicyFolder:
 
     def needs(self) -> list[str]:
         """Names of the folders that this one is made of, besides itself."""
-        shared = self.config.get("backbone_folders")
-        named = {
-            "clip": [self.config.get("backbone")],
-            "ensemble": self.config.get("members"),
-            "chunked": [self.config.get("predictor")],
-            "vla": list(shared.values()) if isinstance(shared, dict) else [],
-        }.get(self.kind)
+        kind = policy_types().get(self.kind)
+        named = kind.needs(self.config) if kind else []
         return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
 
     def sibling(self, name: str) -> PolicyFolder:

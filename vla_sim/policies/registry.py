@@ -17,26 +17,10 @@ from vla_sim.core.errors import suggest
 from vla_sim.policies.base import Policy
 from vla_sim.policies.checkpoints import files as checkpoints
 from vla_sim.policies.folders import CONFIG, PolicyError, PolicyFolder, refuse_pickle
+from vla_sim.policies.types import drivers, policy_types
 
-# Type in a config -> class with `from_folder(folder)`, or with a constructor that needs nothing.
-TYPES = {
-    "hold": "vla_sim.policies.baselines:HoldPolicy",
-    "random": "vla_sim.policies.baselines:RandomPolicy",
-    "replay": "vla_sim.policies.baselines:ReplayPolicy",
-    "expert": "vla_sim.policies.expert:ExpertPolicy",
-    "clip": "vla_sim.policies.clip_policy:ClipPolicy",
-    "vla": "vla_sim.policies.models.policy:VlaPolicy",
-    "ensemble": "vla_sim.policies.ensemble:EnsemblePolicy",
-    "chunked": "vla_sim.policies.chunking:ChunkedFolder",
-    "ppo_state": "vla_sim.policies.state_policy:StatePolicy",
-    "checkpoint": "vla_sim.policies.checkpoints.policy:CheckpointPolicy",
-}
-# Types whose behaviour is their code: the hash covers it.
-CODE_TYPES = ("hold", "random", "replay", "expert")
 # What the extra `vla` brings.
 EXTRA_MODULES = ("transformers", "huggingface_hub")
-# Types that are only a part of policies.
-PARTS = ("clip_backbone", "vla_backbone")
 
 
 def load_policy(name: str) -> Policy:
@@ -53,7 +37,7 @@ def load_policy(name: str) -> Policy:
 
 def load_folder(folder: PolicyFolder) -> Policy:
     """The policy in an already read folder."""
-    cls = _import(TYPES[_checked_type(folder)])
+    cls = _import(policy_types()[_checked_type(folder)].loader)
     build = getattr(cls, "from_folder", None)
     if build is not None:
         return build(folder)
@@ -87,8 +71,8 @@ def folder_hash(folder: PolicyFolder) -> str:
     """See `policy_hash`."""
     parts = [folder.own_hash()]
     kind = _checked_type(folder, parts_too=True)
-    if kind in CODE_TYPES:
-        parts.append(_source_hash(TYPES[kind]))
+    if policy_types()[kind].code:
+        parts.append(_source_hash(policy_types()[kind].loader))
     if kind == checkpoints.KIND:
         parts.append(checkpoints.content_hash(folder))
     return _digest([*parts, *(folder_hash(folder.sibling(other)) for other in folder.needs())])
@@ -98,7 +82,7 @@ def policy_names() -> list[str]:
     """Names that `load_policy` knows, sorted."""
     configs = sorted(content_folder("policies").glob(f"*/{CONFIG}"))
     folders = [PolicyFolder.read(config.parent) for config in configs]
-    return [folder.name for folder in folders if folder.kind not in PARTS]
+    return [folder.name for folder in folders if folder.kind in drivers()]
 
 
 def find_folder(name: str) -> Path:
@@ -133,10 +117,11 @@ def policy_folder(name: str) -> PolicyFolder:
 
 def _checked_type(folder: PolicyFolder, *, parts_too: bool = False) -> str:
     kind = folder.kind
-    if kind in PARTS and not parts_too:
+    known = policy_types().get(kind)
+    if known is None:
+        raise folder.error(f"unknown type {kind!r}; {suggest(kind, drivers())}")
+    if known.part and not parts_too:
         raise folder.error(f"{folder.name} is a part of other policies, not a policy{_users_of(folder.name)}")
-    if kind not in TYPES and kind not in PARTS:
-        raise folder.error(f"unknown type {kind!r}; {suggest(kind, list(TYPES))}")
     return kind
 
 
