@@ -145,10 +145,10 @@ def _collect_lerobot(
     jobs: Sequence[RecordingJob],
 ) -> int:
     """Episodes are kept aside as HDF5 until their turn comes: the data set has them in order."""
+    from vla_sim.core.encoding import check_size
     from vla_sim.core.files import discard_folder
     from vla_sim.datasets.lerobot import LeRobotWriter, is_finished, lowest_fps
     from vla_sim.datasets.lerobot.format import repeats
-    from vla_sim.datasets.lerobot.video import check_size
     from vla_sim.datasets.serbot.folder import SerbotRecording
     from vla_sim.datasets.store import EpisodeStore
     from vla_sim.rollout.filling import fill

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from vla_sim.core.cli import counted, run_command
 
 if TYPE_CHECKING:
-    from vla_sim.core.types import Scene
     from vla_sim.evaluation.runner import Result
     from vla_sim.rollout.plan import Plan
     from vla_sim.rollout.result import EpisodeRecord
@@ -28,9 +27,6 @@ examples:
 results: OUT/episodes.jsonl (one line per episode), OUT/summary.json, OUT/report.html, OUT/videos/
 exit code: 0 all episodes ran, 1 outcomes differ from --baseline or every episode of a policy raised an error,
 2 bad input, 130 interrupted (go on with --resume; episodes that raised are driven again)"""
-
-
-SHOWN_FAILURES = 60
 
 
 def parser() -> argparse.ArgumentParser:
@@ -99,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from vla_sim.evaluation.reporting.films import wanted_films
+    from vla_sim.evaluation.reporting.finish import finish_run
     from vla_sim.evaluation.runner import evaluate
 
     if options.list:
@@ -115,7 +112,7 @@ def _run(options: argparse.Namespace) -> int:
         )
     finally:
         progress.close()
-    _finish(result, plan, out, options)
+    finish_run(result, plan, out, video=options.video, watch=_counted)
     if not result.complete:
         print(f"interrupted after {len(result.records)} of {len(plan.jobs())} episodes; go on with: {_again(out)}")
         return 130
@@ -205,52 +202,9 @@ def _headline(plan: Plan, out: Path) -> str:
     )
 
 
-def _finish(result: Result, plan: Plan, out: Path, options: argparse.Namespace) -> None:
-    """Videos, report and table."""
-    from vla_sim.evaluation.reporting.films import earlier_films, film, wanted_films
-    from vla_sim.evaluation.reporting.report import write_report
-    from vla_sim.evaluation.runner import REPORT_FILE
-    from vla_sim.evaluation.summary import console_table
-
-    films = wanted_films(result.records, options.video)
-    videos = [film(plan, record, out / "videos") for record in _counted(films, "filming")]
-    shown = [*videos, *earlier_films(result.records, films, out / "videos")]
-    write_report(result.summary, result.records, shown, out / REPORT_FILE, scenes=_failed_scenes(result, plan))
-    print(console_table(result.summary))
-    print("SPL: success weighted by path length; ms: median time of a decision; more in the report")
-    for line in _raised(result.records):
-        print(line)
-    print(f"report: {out / REPORT_FILE}")
-    if shown:
-        print(f"videos: {len(shown)} in {out / 'videos'}")
-
-
-def _raised(records: Sequence[EpisodeRecord]) -> list[str]:
-    """For each policy with episodes that raised: how many, and what the first of them said."""
-    lines = []
-    for policy in dict.fromkeys(record.policy for record in records):
-        own = [record for record in records if record.policy == policy]
-        errors = [record.error for record in own if record.error]
-        if errors:
-            said = (errors[0].strip().splitlines() or ["no message"])[-1]
-            lines.append(f"{len(errors)} of {len(own)} episodes of {policy} raised: {said} (tracebacks in the report)")
-    return lines
-
-
 def _nothing_but_errors(records: Sequence[EpisodeRecord]) -> bool:
     """Whether some policy never got through a single episode."""
     return bool({record.policy for record in records} - {record.policy for record in records if not record.error})
-
-
-def _failed_scenes(result: Result, plan: Plan) -> dict[tuple[str, int], Scene]:
-    """Worlds of the first failures, so that the report can show what stood there."""
-    from vla_sim.envs.sampling import SceneSource
-
-    def scene(record: EpisodeRecord) -> Scene:
-        return SceneSource(record.scenario, plan.embodiment, plan.instruction_set, plan.language).scene(record.seed)
-
-    failures = [record for record in result.records if not record.success and record.path]
-    return {(record.scenario, record.seed): scene(record) for record in failures[:SHOWN_FAILURES]}
 
 
 def _gate(result: Result, out: Path, options: argparse.Namespace) -> int:
@@ -275,10 +229,10 @@ def _again(out: Path) -> str:
     return f"python -m vla_sim.eval --resume {out}"
 
 
-def _counted(items: Sequence[Any], what: str) -> Any:
+def _counted(items: Sequence[Any]) -> Any:
     from tqdm import tqdm
 
-    return tqdm(items, desc=what, unit="episode", disable=len(items) < 2 or not sys.stderr.isatty(), leave=False)
+    return tqdm(items, desc="filming", unit="episode", disable=len(items) < 2 or not sys.stderr.isatty(), leave=False)
 
 
 class _Bar:

@@ -13,74 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from vla_sim.core import encoding
 from vla_sim.core.errors import UserError
 
-CODEC, PIXELS, ENCODER = "h264", "yuv420p", "libx264"
 # A key frame every second frame, as LeRobot does: training draws single frames at random.
 GOP = 2
-# Visually near the original; LeRobot's own default for AV1 (30) stands for about 23 in H.264.
-CRF, PRESET = 18, "veryfast"
-
-
-def need_av() -> Any:
-    """PyAV, which the optional extra `data` brings.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        import av
-    except ImportError as error:
-        raise UserError('films need PyAV: install it with pip install "vla-sim[data]"') from error
-    return av
 
 
 def write_film(path: Path, images: Iterable[np.ndarray], fps: int) -> None:
-    """Encode pictures, one frame each.
-
-    Args:
-        path: the mp4 file.
-        images: uint8 (height, width, 3) RGB each, all of one even height and width.
-        fps: frames per second.
-
-    Raises:
-        UserError: PyAV or its H.264 encoder is missing, or a side is odd.
-    """
-    av = need_av()
-    if ENCODER not in av.codecs_available:
-        raise UserError(f"this PyAV has no {ENCODER} encoder; video=False keeps pictures instead")
-    with av.open(str(path), "w", format="mp4") as film:
-        stream = None
-        for number, image in enumerate(images):
-            if stream is None:
-                stream = _new_stream(film, image.shape, fps)
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, fps)
-            film.mux(stream.encode(frame))
-        if stream is not None:
-            film.mux(stream.encode(None))
-
-
-def check_size(width: int, height: int) -> None:
-    """Refuse pictures that no film can hold.
-
-    Raises:
-        UserError: a side is odd.
-    """
-    if height % 2 or width % 2:
-        raise UserError(
-            f"H.264 films need even sides, got {width} x {height}; keep pictures instead (--images, or video=False)"
-        )
-
-
-def _new_stream(film: Any, shape: Sequence[int], fps: int) -> Any:
-    height, width = shape[:2]
-    check_size(width, height)
-    options = {"preset": PRESET, "crf": str(CRF), "bf": "0", "threads": "1"}
-    stream = film.add_stream(ENCODER, rate=fps, options=options)
-    stream.width, stream.height, stream.pix_fmt = width, height, PIXELS
-    stream.codec_context.gop_size = GOP
-    return stream
+    """Encode images as LeRobot does; arguments and errors as `vla_sim.core.encoding.write_film`."""
+    encoding.write_film(path, images, fps, key_frame_every=GOP)
 
 
 def join_films(path: Path, parts: Sequence[Path], fps: int) -> list[int]:
@@ -89,10 +31,12 @@ def join_films(path: Path, parts: Sequence[Path], fps: int) -> list[int]:
     Returns:
         The number of frames of each part.
     """
-    av = need_av()
+    import av
+
     counts = []
     with av.open(str(path), "w", format="mp4") as film:
-        stream, start = None, 0
+        stream: Any = None
+        start = 0
         for part in parts:
             with av.open(str(part)) as source:
                 if stream is None:
@@ -124,11 +68,12 @@ def read_frames(path: Path, start_s: float, count: int, fps: float) -> Iterator[
     Raises:
         UserError: the film cannot be decoded or lacks a frame.
     """
-    av = need_av()
+    import av
+
     found = 0
     try:
         with av.open(str(path)) as film:
-            stream = film.streams.video[0]
+            stream: Any = film.streams.video[0]
             film.seek(max(0, int((start_s - 0.5 / fps) / stream.time_base)), stream=stream, backward=True)
             for frame in film.decode(stream):
                 wanted_s = start_s + found / fps

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from vla_sim.core.encoding import CODEC, CRF, PIXELS, PRESET
 from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import FolderLock, clear_errors, discard_folder, sync_folder
@@ -48,7 +49,7 @@ from vla_sim.datasets.lerobot.format import (
     repeats,
 )
 from vla_sim.datasets.lerobot.stats import as_lists, image_stats, pooled_stats, vector_stats
-from vla_sim.datasets.lerobot.video import CODEC, CRF, GOP, PIXELS, PRESET, join_films, need_av, write_film
+from vla_sim.datasets.lerobot.video import GOP, join_films, write_film
 from vla_sim.datasets.store import differing
 
 Features = dict[str, dict[str, Any]]
@@ -116,8 +117,6 @@ class LeRobotWriter:
                 is false, or the settings differ from those of the set to be resumed.
         """
         need_arrow()
-        if video:
-            need_av()
         repeats(1.0, fps)
         self.root = Path(root).resolve()
         self._part = self.root.with_name(f".{self.root.name}.part")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError
 from vla_sim.evaluation.reporting.report import VideoRef
-from vla_sim.evaluation.reporting.video import video_name, write_video
+from vla_sim.evaluation.reporting.video import write_video
 from vla_sim.rollout.plan import Plan
 from vla_sim.rollout.replay import Replayed, replay_episode
 from vla_sim.rollout.result import EpisodeRecord
+
+MAX_NAME = 60
 
 
 def wanted_films(records: Sequence[EpisodeRecord], choice: str) -> list[EpisodeRecord]:
@@ -62,11 +66,47 @@ def _varied(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
     return [record for group in rounds for record in group if record is not None]
 
 
+def make_films(
+    plan: Plan, records: Iterable[EpisodeRecord], folder: Path
+) -> tuple[list[VideoRef], list[tuple[EpisodeRecord, str]]]:
+    """Film episodes one by one; returns the films, and with its reason each episode that could not be filmed.
+
+    Whatever goes wrong (a broken encoder, a full disk, no memory) costs that film alone.
+    """
+    made: list[VideoRef] = []
+    failed: list[tuple[EpisodeRecord, str]] = []
+    for record in records:
+        try:
+            made.append(film(plan, record, folder))
+        except Exception as error:
+            failed.append((record, str(error) or type(error).__name__))
+    return made, failed
+
+
 def film(plan: Plan, record: EpisodeRecord, folder: Path, replayed: Replayed | None = None) -> VideoRef:
     """Write the video of one episode; returns the reference that the report shows."""
     replayed = replayed or replay_episode(plan, record)
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / video_name(record)
     radius_m = load_embodiment(plan.embodiment).body.radius_m
     write_video(path, replayed.frames, scene=replayed.scene, record=record, robot_radius_m=radius_m)
     return VideoRef(record=record, path=path)
+
+
+def video_name(record: EpisodeRecord) -> str:
+    """'<scenario>__<seed>__<policy>__<outcome>.mp4': a file name of its own for each episode on every file system.
+
+    Names that a file system could refuse, shorten or take for another (special or upper-case letters, great length)
+    are made plain and told apart by a hash.
+    """
+    names = (record.scenario, record.policy)
+    scenario, policy = (_plain(name) for name in names)
+    changed = (scenario, policy) != names
+    digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).hexdigest()[:10] if changed else ""
+    parts = (scenario, str(record.seed), policy, digest, record.outcome.value)
+    return "__".join(part for part in parts if part) + ".mp4"
+
+
+def _plain(name: str) -> str:
+    """Lower-case letters and digits with single separators; of long names the end, which tells most."""
+    words = re.findall(r"[a-z0-9]+(?:[_.-][a-z0-9]+)*", name.lower())
+    return "-".join(words)[-MAX_NAME:].strip("_.-")

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from vla_sim.core.types import Outcome, Role, Scene
-from vla_sim.evaluation.reporting.fonts import in_latin
-from vla_sim.evaluation.reporting.video import footprint
+from vla_sim.evaluation.reporting.map import footprint
 from vla_sim.evaluation.statistics import wilson
 from vla_sim.evaluation.summary import decimals, percent, percent_range, table_rows
 from vla_sim.rollout.result import EpisodeRecord, replay_command, write_atomically
@@ -63,6 +62,7 @@ def write_report(
     path: str | Path,
     *,
     scenes: Scenes | None = None,
+    unfilmed: Sequence[tuple[EpisodeRecord, str]] = (),
 ) -> None:
     """Write the report; the file is replaced at once or not at all.
 
@@ -72,12 +72,13 @@ def write_report(
         videos: films to show, in this order; one outside the report's folder is named but not shown.
         path: the .html file.
         scenes: worlds by (scenario, seed); close-ups of failures show the obstacles of those that are there.
+        unfilmed: episodes that could not be filmed, each with the reason.
 
     Raises:
         OSError: the file cannot be written; what was there stays.
     """
     path = Path(path)
-    html = render_report(summary, records, videos, path.parent, scenes=scenes)
+    html = render_report(summary, records, videos, path.parent, scenes=scenes, unfilmed=unfilmed)
     write_atomically(path, html.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
@@ -88,6 +89,7 @@ def render_report(
     folder: Path,
     *,
     scenes: Scenes | None = None,
+    unfilmed: Sequence[tuple[EpisodeRecord, str]] = (),
 ) -> str:
     """The report as text; arguments as `write_report`, `folder` is where it will stand."""
     failures = _failures_first(records)
@@ -107,6 +109,7 @@ def render_report(
         close_ups=_close_ups(failures, scenes or {}),
         videos=[_video(v, folder) for v in videos[:MAX_VIDEOS]],
         videos_left_out=max(0, len(videos) - MAX_VIDEOS),
+        unfilmed=[{"record": record, "reason": reason[:300]} for record, reason in unfilmed[:MAX_VIDEOS]],
         failures=[_failure(r, folder) for r in failures[:MAX_FAILURES]],
         failure_count=len(failures),
         tracebacks=_tracebacks(records, folder),
@@ -127,7 +130,7 @@ def template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=percent, percent_range=percent_range, decimals=decimals, points=_points, label=_label, spelled=in_latin
+        percent=percent, percent_range=percent_range, decimals=decimals, points=_points, label=_label
     )
     return environment.get_template(TEMPLATE)
 
