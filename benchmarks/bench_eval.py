@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from vla_sim.rollout.result import read_records
+from vla_sim.rollout.result import read_results
 
 SCENARIOS = ("obstacle_left", "obstacle_right", "two_obstacles_left", "reach_goal", "choose_goal")
 
@@ -61,7 +61,7 @@ def evaluate(episodes: int, workers: int, policy: str = "ensemble") -> None:
         subprocess.run(command, check=True, capture_output=True)
         wall = time.perf_counter() - begin
         memory = watch.stop()
-        records = read_records(out / "episodes.jsonl")
+        records = read_results(out / "episodes.jsonl")
         driving = json.loads((out / "summary.json").read_text("utf-8"))["provenance"]["wall_time_s"]
     simulated = sum(record.sim_time_s for record in records)
     steps = sum(record.steps for record in records)

@@ -14,7 +14,7 @@ from vla_sim.core.cli import counted, run_command
 if TYPE_CHECKING:
     from vla_sim.evaluation.runner import Result
     from vla_sim.rollout.plan import Plan
-    from vla_sim.rollout.result import EpisodeRecord
+    from vla_sim.rollout.result import EpisodeResult
 
 EPILOG = """A TOML file stands for all scenarios that it defines; my.toml#one for one of them. --list prints all names.
 
@@ -202,7 +202,7 @@ def _headline(plan: Plan, out: Path) -> str:
     )
 
 
-def _nothing_but_errors(records: Sequence[EpisodeRecord]) -> bool:
+def _nothing_but_errors(records: Sequence[EpisodeResult]) -> bool:
     """Whether some policy never got through a single episode."""
     return bool({record.policy for record in records} - {record.policy for record in records if not record.error})
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from vla_sim.core.cli import run_command
 
 if TYPE_CHECKING:
-    from vla_sim.rollout.result import EpisodeRecord
+    from vla_sim.rollout.result import EpisodeResult
 
 EPILOG = """EPISODE is a line number of episodes.jsonl counted from 0, or POLICY/SCENARIO/SEED (leading parts that
 are not needed to tell episodes apart may be left away: obstacle_left/100003, 100003).
@@ -46,18 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from vla_sim.core.errors import UserError
     from vla_sim.evaluation.reporting.films import film
     from vla_sim.evaluation.reporting.video import write_gif
     from vla_sim.evaluation.runner import EPISODES_FILE, read_plan
     from vla_sim.rollout.replay import replay_episode
-    from vla_sim.rollout.result import read_records
+    from vla_sim.rollout.result import read_results
 
     plan = read_plan(options.folder)
-    try:
-        records = read_records(options.folder / EPISODES_FILE, on_torn=lambda text: print(text, file=sys.stderr))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{options.folder}: {error}") from error
+    records = read_results(options.folder / EPISODES_FILE, on_damaged=lambda text: print(text, file=sys.stderr))
     record = find_episode(records, options.episode)
     replayed = replay_episode(plan, record)
     print(f'{record.policy} / {record.scenario} / seed {record.seed}: "{record.instruction}"')
@@ -76,7 +72,7 @@ def _run(options: argparse.Namespace) -> int:
     return 1 if replayed.differences else 0
 
 
-def find_episode(records: Sequence[EpisodeRecord], name: str) -> EpisodeRecord:
+def find_episode(records: Sequence[EpisodeResult], name: str) -> EpisodeResult:
     """The record of that name (see the command's help).
 
     Raises:

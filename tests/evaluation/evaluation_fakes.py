@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from vla_sim.core.types import Body, Instruction, Kind, Look, Outcome, Pose2, Role, Scene, Side, Task
-from vla_sim.rollout.result import EpisodeRecord
+from vla_sim.rollout.result import EpisodeResult
 
 HASH = "0123456789abcdef" * 4
 
 
-def make_record(**changes: Any) -> EpisodeRecord:
+def make_record(**changes: Any) -> EpisodeResult:
     """A successful two-step episode, with whatever is to be different."""
     outcome = Outcome(changes.pop("outcome", Outcome.SUCCESS))
-    base = EpisodeRecord(
+    base = EpisodeResult(
         policy="ensemble",
         policy_hash="p1",
         scenario="obstacle_left",
@@ -30,7 +30,6 @@ def make_record(**changes: Any) -> EpisodeRecord:
         language="en",
         phrasing="pass_side.en.eval.2",
         outcome=Outcome.SUCCESS,
-        success=True,
         steps=2,
         sim_time_s=0.8,
         path_length_m=0.41,
@@ -52,13 +51,12 @@ def make_record(**changes: Any) -> EpisodeRecord:
         diagnostics={"disagreement_mps": (0.1,)},
         inference_ms=1.25,
     )
-    changes.setdefault("success", outcome is Outcome.SUCCESS)
     if outcome is Outcome.ERROR:
         changes.setdefault("error", "Traceback (most recent call last):\nValueError: action is nan")
     return replace(base, outcome=outcome, **changes)
 
 
-def make_drive(seed: int, *, side: Side = Side.LEFT, steps: int = 16, **changes: Any) -> EpisodeRecord:
+def make_drive(seed: int, *, side: Side = Side.LEFT, steps: int = 16, **changes: Any) -> EpisodeResult:
     """An episode with a path that swings around a box and ends near (3.2, 0)."""
     rng = np.random.default_rng(seed)
     along = np.linspace(0, 1, steps + 1)

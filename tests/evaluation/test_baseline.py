@@ -3,6 +3,7 @@ import json
 import pytest
 from evaluation_fakes import make_record
 
+from vla_sim.core.errors import UserError
 from vla_sim.evaluation.baseline import LISTED, compare_baseline, record_baseline
 
 
@@ -71,10 +72,26 @@ def test_missing_and_new_episodes_fail_and_are_named(path):
     assert "b / left / seed 7" in report.text()
 
 
-def test_changed_hashes_are_the_probable_reason(path):
-    text = compare_baseline(run(outcome="timeout", policy_hash="other", scenario_hash="new"), path).text()
-    assert "policy a has changed (was p1, is other)" in text
-    assert "scenario left has changed (was s1, is new)" in text
+@pytest.mark.parametrize("outcome", ["success", "timeout"])
+def test_another_identity_is_refused_however_the_episodes_ended(tmp_path, outcome):
+    record_baseline(run(embodiment_hash="e1"), tmp_path / "b.json")
+    assert compare_baseline(run(embodiment_hash="e1"), tmp_path / "b.json").passed
+    changed = run(outcome=outcome, policy_hash="other", scenario_hash="new", embodiment_hash="e2")
+    report = compare_baseline(changed, tmp_path / "b.json")
+    assert not report.passed
+    for said in ("policy a has changed (was p1, is other)", "scenario left has changed (was s1, is new)"):
+        assert said in report.text()
+    assert "robot serbot has changed (was e1, is e2)" in report.text()
+
+
+def test_another_robot_is_refused(tmp_path):
+    record_baseline(run(embodiment_hash="e1"), tmp_path / "b.json")
+    report = compare_baseline(run(embodiment="mine", embodiment_hash="e1"), tmp_path / "b.json")
+    assert "another robot: was serbot, is mine" in report.text()
+
+
+def test_a_baseline_that_does_not_name_the_robot_is_read(path):
+    assert compare_baseline(run(embodiment_hash="e1"), path).passed
 
 
 def test_all_changed_outcomes_are_named_and_long_lists_of_others_are_cut(tmp_path):
@@ -99,7 +116,7 @@ def test_all_changed_outcomes_are_named_and_long_lists_of_others_are_cut(tmp_pat
 )
 def test_other_files_are_refused_by_name(tmp_path, content):
     (tmp_path / "b.json").write_text(content)
-    with pytest.raises(ValueError, match=r"b\.json is not a baseline"):
+    with pytest.raises(UserError, match=r"b\.json is not a baseline"):
         compare_baseline(run(), tmp_path / "b.json")
 
 

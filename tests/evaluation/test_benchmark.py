@@ -19,7 +19,7 @@ from vla_sim.evaluation.benchmark.table import Row, agreements, misbehaving, pla
 from vla_sim.evaluation.runner import read_plan
 from vla_sim.evaluation.statistics import spearman, wilson
 from vla_sim.policies.registry import policy_names
-from vla_sim.rollout.result import read_records
+from vla_sim.rollout.result import read_results
 
 
 def run(arguments):
@@ -154,7 +154,7 @@ def test_the_closed_loop_figures_are_those_of_the_evaluation(finished, document)
 
 
 def test_a_policy_that_breaks_down_while_driving_is_not_asked_and_says_so(finished, document):
-    records = read_records(finished / "closed_loop/episodes.jsonl")
+    records = read_results(finished / "closed_loop/episodes.jsonl")
     assert misbehaving(records) == ["bad_policies:Raises"]
     row = row_of(document, "bad_policies:Raises")
     assert row["mae_mps"] is None

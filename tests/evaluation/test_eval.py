@@ -19,7 +19,7 @@ from vla_sim.core.errors import UserError
 from vla_sim.evaluation import runner
 from vla_sim.evaluation.runner import evaluate
 from vla_sim.rollout.plan import Plan
-from vla_sim.rollout.result import read_records
+from vla_sim.rollout.result import read_results
 
 REQUIRED = {
     "policy",
@@ -47,7 +47,7 @@ def run(arguments):
 
 
 def lines(folder):
-    return [record.deterministic_json() for record in read_records(Path(folder) / "episodes.jsonl")]
+    return [record.deterministic_json() for record in read_results(Path(folder) / "episodes.jsonl")]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_a_run_leaves_all_files_with_the_promised_fields(finished):
     (film,) = (finished / "videos").iterdir()
     assert film.suffix == ".mp4"
     assert "success" not in film.name, "failures are filmed first"
-    records = read_records(finished / "episodes.jsonl")
+    records = read_results(finished / "episodes.jsonl")
     assert [r.seed for r in records] == [5, 6, 7] * 4
     assert all(r.success for r in records if r.policy == "expert")
     assert all(r.privileged == (r.policy == "expert") for r in records)
@@ -117,7 +117,7 @@ def test_the_ensemble_gives_the_same_records_with_one_and_two_workers(tmp_path):
     evaluate(both, tmp_path / "one", workers=1)
     evaluate(both, tmp_path / "two", workers=2)
     assert lines(tmp_path / "one") == lines(tmp_path / "two")
-    for record in read_records(tmp_path / "one" / "episodes.jsonl"):
+    for record in read_results(tmp_path / "one" / "episodes.jsonl"):
         said = record.diagnostics["disagreement_mps"]
         assert len(said) == record.steps
         assert len(set(said)) > 1
@@ -204,9 +204,9 @@ def test_a_full_disk_is_said_and_not_a_traceback(tmp_path, capsys, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(runner, "write_records", full)
+    monkeypatch.setattr(os, "fsync", full)
     assert run(["--policy", "hold", "--scenario", "obstacle_left", "--out", tmp_path / "run"]) == 2
-    assert "No space left" in capsys.readouterr().err
+    assert "no space left" in capsys.readouterr().err
 
 
 def test_results_of_two_plans_are_never_mixed(tmp_path):
@@ -244,19 +244,19 @@ def test_interrupting_leaves_complete_files_and_resuming_finishes(tmp_path):
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "--resume" in printed
-    done = len(read_records(records))
+    done = len(read_results(records))
     assert 0 < done < 1000
     summary = json.loads((out / "summary.json").read_text("utf-8"))
     assert summary["provenance"]["complete"] is False
     assert run(["--resume", out, "--workers", "2"]) == 0
-    assert len(read_records(records)) == 1000
+    assert len(read_results(records)) == 1000
 
 
 def test_a_file_with_several_scenarios_runs_them_all(tmp_path, capsys):
     shutil.copy(content_folder("scenarios") / "core" / "obstacle.toml", tmp_path / "my.toml")
     arguments = ["--policy", "expert", "--scenario", str(tmp_path / "my.toml"), "--episodes", "1"]
     assert run([*arguments, "--out", str(tmp_path / "run")]) == 0
-    found = {record.scenario for record in read_records(tmp_path / "run" / "episodes.jsonl")}
+    found = {record.scenario for record in read_results(tmp_path / "run" / "episodes.jsonl")}
     assert found == {f"{tmp_path / 'my.toml'}#obstacle_{side}" for side in ("left", "right")}
 
 

@@ -7,18 +7,21 @@ well in a diff. Outcomes are compared exactly; steps are reported but do not fai
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vla_sim.core.errors import UserError
+from vla_sim.core.files import write_whole
 from vla_sim.core.types import Outcome
-from vla_sim.rollout.result import EpisodeRecord, replay_command, write_atomically
+from vla_sim.rollout.result import EpisodeResult, Key, parse_json, replay_command
 
 FORMAT = 1
+# What decides how an episode ends, by its key in the file; files of earlier versions do not name the robot.
+IDENTITIES = {"policies": "policy", "scenarios": "scenario", "embodiments": "robot"}
 LISTED = 20  # so many episodes that did not run, or are new, are named one by one; changed outcomes all are
-
-Key = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Ending:
 class Change:
     """An episode that ended otherwise than recorded."""
 
-    record: EpisodeRecord
+    record: EpisodeResult
     before: Ending
 
     def text(self, folder: str) -> str:
@@ -55,7 +58,7 @@ class BaselineReport:
         slower: same outcome after another number of steps; does not fail.
         missing: in the baseline, but did not run.
         new: ran, but not in the baseline.
-        reasons: policies and scenarios whose hash is not the recorded one, in words.
+        reasons: policies, scenarios and robots whose hash is not the recorded one, in words.
     """
 
     compared: int
@@ -67,8 +70,8 @@ class BaselineReport:
 
     @property
     def passed(self) -> bool:
-        """Whether exactly the recorded episodes ran and each ended as recorded."""
-        return not (self.changed or self.missing or self.new)
+        """Whether exactly the recorded episodes ran, under the recorded identities, and each ended as recorded."""
+        return not (self.changed or self.missing or self.new or self.reasons)
 
     def text(self, folder: str = "DIR") -> str:
         """The report for people; `folder` is where the run was written, for the replay commands."""
@@ -86,8 +89,8 @@ class BaselineReport:
             lines += _listed([f"  {_named(key)}" for key in self.new])
         if self.slower:
             lines.append(f"{len(self.slower)} episodes ended alike after another number of steps (no failure)")
-        if self.reasons and not (self.passed and not self.slower):
-            lines += ["probable reason:", *(f"  {reason}" for reason in self.reasons)]
+        if self.reasons:
+            lines += ["not the same as was recorded:", *(f"  {reason}" for reason in self.reasons)]
         if not self.passed:
             lines.append("if this is meant, record again with --update-baseline FILE")
         return "\n".join(lines)
@@ -102,34 +105,33 @@ def _listed(lines: Sequence[str]) -> list[str]:
     return [*lines[:LISTED], *([f"  ... and {more} more"] if more > 0 else [])]
 
 
-def record_baseline(records: Sequence[EpisodeRecord], path: str | Path) -> None:
+def record_baseline(records: Sequence[EpisodeResult], path: str | Path) -> None:
     """Write the outcomes of a run as the baseline; equal runs give equal files.
 
     Raises:
-        ValueError: no records, an episode twice, or a policy or scenario with two hashes.
-        OSError: the file cannot be written; what was there stays.
+        ValueError: no results, an episode twice, or a policy, scenario or robot with two hashes.
+        UserError: the file cannot be written; what was there stays.
     """
     if not records:
         raise ValueError("a baseline needs at least one episode")
     by_key = _by_key(records)
     head = {
         "format": FORMAT,
-        "policies": _hashes((r.policy, r.policy_hash) for r in records),
-        "scenarios": _hashes((r.scenario, r.scenario_hash) for r in records),
+        **{what: _hashes(pairs) for what, pairs in _identities(records).items() if pairs},
     }
     rows = [
         json.dumps([*key, by_key[key].outcome.value, by_key[key].steps], ensure_ascii=False) for key in sorted(by_key)
     ]
     opening = json.dumps(head, ensure_ascii=False, indent=1)[:-2]
-    write_atomically(path, opening + ',\n "episodes": [\n  ' + ",\n  ".join(rows) + "\n ]\n}\n")
+    write_whole(Path(path), (opening + ',\n "episodes": [\n  ' + ",\n  ".join(rows) + "\n ]\n}\n").encode())
 
 
-def compare_baseline(records: Sequence[EpisodeRecord], path: str | Path) -> BaselineReport:
+def compare_baseline(records: Sequence[EpisodeResult], path: str | Path) -> BaselineReport:
     """Hold a run against a recorded baseline.
 
     Raises:
-        ValueError: the file is no baseline of this format, or the run has an episode twice.
-        OSError: the file cannot be read.
+        UserError: the file cannot be read or is no baseline of this format.
+        ValueError: the run has an episode twice.
     """
     content = _read(Path(path))
     expected = {(p, s, seed): Ending(Outcome(outcome), steps) for p, s, seed, outcome, steps in content["episodes"]}
@@ -152,22 +154,35 @@ def _pair(ending: Ending) -> tuple[Outcome, int]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not a baseline: it is not UTF-8") from error
+    try:
+        content = parse_json(text)
         version = content["format"]
-        if version != FORMAT:
-            raise ValueError(f"format must be {FORMAT}, got {version!r}")
-        for policy, scenario, seed, outcome, steps in content["episodes"]:
+        if isinstance(version, bool) or version != FORMAT:
+            raise ValueError(f"format must be {FORMAT}, got {version!r:.60}")
+        for episode in content["episodes"]:
+            policy, scenario, seed, outcome, steps = episode
             Outcome(outcome)
             if not (isinstance(policy, str) and isinstance(scenario, str) and type(seed) is type(steps) is int):
-                raise ValueError(f"not an episode: {[policy, scenario, seed, outcome, steps]}")
-        for names in (content["policies"], content["scenarios"]):
-            dict(names)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a baseline: {error}") from error
+                raise ValueError(f"not an episode: {episode!r:.120}")
+        for what in IDENTITIES:
+            names = content.setdefault(what, {}) if what == "embodiments" else content[what]
+            if not all(isinstance(value, str) for value in names.values()):
+                raise ValueError(f"{what} must give a hash for each name")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{path} is not a baseline: {error!s:.200}") from error
+    keys = [tuple(episode[:3]) for episode in content["episodes"]]
+    if len(set(keys)) != len(keys):
+        twice = Counter(keys).most_common(1)[0][0]
+        raise UserError(f"{path} is not a baseline: episode {_named(twice)} is there twice")
     return content
 
 
-def _by_key(records: Sequence[EpisodeRecord]) -> dict[Key, EpisodeRecord]:
+def _by_key(records: Sequence[EpisodeResult]) -> dict[Key, EpisodeResult]:
     by_key = {r.key: r for r in records}
     if len(by_key) != len(records):
         seen: set[Key] = set()
@@ -185,16 +200,25 @@ def _hashes(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return hashes
 
 
-def _reasons(records: Sequence[EpisodeRecord], content: Mapping[str, Any]) -> list[str]:
-    """What changed since the baseline was recorded."""
-    now = {
-        "policies": {(r.policy, r.policy_hash) for r in records},
-        "scenarios": {(r.scenario, r.scenario_hash) for r in records},
+def _identities(results: Sequence[EpisodeResult]) -> dict[str, set[tuple[str, str]]]:
+    """By kind of thing, what ran: name and hash."""
+    return {
+        "policies": {(r.policy, r.policy_hash) for r in results},
+        "scenarios": {(r.scenario, r.scenario_hash) for r in results},
+        "embodiments": {(r.embodiment, r.embodiment_hash) for r in results if r.embodiment_hash},
     }
+
+
+def _reasons(results: Sequence[EpisodeResult], content: Mapping[str, Any]) -> list[str]:
+    """What changed since the baseline was recorded."""
+    now = _identities(results)
     reasons = []
-    for what, word in (("policies", "policy"), ("scenarios", "scenario")):
+    for what, word in IDENTITIES.items():
         for name, value in sorted(now[what]):
             before = content[what].get(name)
             if before is not None and before != value:
                 reasons.append(f"{word} {name} has changed (was {before[:12]}, is {value[:12]})")
+        strange = sorted({name for name, _ in now[what]} - set(content[what])) if content[what] else []
+        if what == "embodiments" and strange:
+            reasons.append(f"another {word}: was {', '.join(content[what])}, is {', '.join(strange)}")
     return reasons

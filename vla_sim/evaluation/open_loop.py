@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 
 from vla_sim.core.errors import UserError
+from vla_sim.core.files import write_whole
 from vla_sim.core.memory import keep_freed_memory
 from vla_sim.policies.base import Policy
 from vla_sim.policies.expert import ExpertPolicy
 from vla_sim.policies.registry import load_policy, policy_hash
 from vla_sim.rollout.plan import LANES, Job, Plan
-from vla_sim.rollout.result import EpisodeRecord, write_atomically
+from vla_sim.rollout.result import EpisodeResult
 from vla_sim.rollout.rollout import Rollout, check_spec
 from vla_sim.scenarios import load_scenario
 
@@ -219,13 +220,13 @@ class OfflineBench:
         jobs = [Job(EXPERT, scenario, "", index, seed) for index, seed in enumerate(seeds)]
         drives: dict[int, ExpertDrive] = {}
 
-        def keep(record: EpisodeRecord) -> None:
+        def keep(record: EpisodeResult) -> None:
             drives[record.seed] = self._drive_of(record)
 
         self._rollout.run(jobs, keep)
         return [drives[job.seed] for job in jobs]
 
-    def _drive_of(self, record: EpisodeRecord) -> ExpertDrive:
+    def _drive_of(self, record: EpisodeResult) -> ExpertDrive:
         labels, actions = self._shadowed.taken(record.seed)
         return ExpertDrive(
             scenario=record.scenario,
@@ -276,7 +277,7 @@ def drive_offline(
     total = len(plan.scenarios) * plan.episodes
     missing = [unit for unit in units_of(plan) if any((unit[0], seed) not in drives for seed in unit[1])]
     try:
-        write_atomically(path, _lines(drives.values()))
+        write_whole(path, _lines(drives.values()).encode())
         for drive in _driven(plan, tuple(policies), missing, workers):
             if drive.key not in drives:
                 drives[drive.key] = drive
@@ -284,7 +285,7 @@ def drive_offline(
                     file.write(_lines([drive]))
             on_progress(len(drives), total)
         ordered = [drives[scenario, seed] for scenario, seeds in units_of(plan) for seed in seeds]
-        write_atomically(path, _lines(ordered))
+        write_whole(path, _lines(ordered).encode())
     except OSError as error:
         raise UserError(f"cannot write to {path}: {error.strerror or error}") from error
     return ordered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_sim.core.errors import UserError
+from vla_sim.core.files import write_whole
 from vla_sim.core.types import Outcome
 from vla_sim.envs.sampling import SceneSource
 from vla_sim.evaluation.provenance import provenance
@@ -18,9 +20,12 @@ from vla_sim.evaluation.summary import summarise
 from vla_sim.policies.registry import policy_hash
 from vla_sim.rollout.plan import Job, Plan, Unit
 from vla_sim.rollout.pool import Pool
-from vla_sim.rollout.result import EpisodeRecord, read_records, write_atomically, write_records
+from vla_sim.rollout.result import EpisodeResult, read_results, write_results
+from vla_sim.rollout.rollout import story_of
 
 EPISODES_FILE, SUMMARY_FILE, REPORT_FILE, PLAN_FILE = "episodes.jsonl", "summary.json", "report.html", "run.json"
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, int], None]
 
@@ -29,7 +34,7 @@ Progress = Callable[[int, int, int], None]
 class Result:
     """What `evaluate` leaves: records in canonical order, the summary, whether all episodes ran."""
 
-    records: list[EpisodeRecord]
+    records: list[EpisodeResult]
     summary: dict[str, Any]
     complete: bool
 
@@ -71,7 +76,7 @@ def _evaluate(plan: Plan, out: Path, workers: int, hang_timeout_s: float, on_pro
         already = len(records)
         begin = time.perf_counter()
         interrupted = False
-        write_records(out / EPISODES_FILE, records)
+        write_results(out / EPISODES_FILE, records)
         with (out / EPISODES_FILE).open("a", encoding="utf-8") as file:
             keeper = _Keeper(plan, records, file, on_progress)
             pool = Pool(
@@ -79,14 +84,14 @@ def _evaluate(plan: Plan, out: Path, workers: int, hang_timeout_s: float, on_pro
                 workers=workers,
                 hang_timeout_s=hang_timeout_s,
                 on_record=keeper.keep,
-                make_error=ErrorRecords(plan),
+                make_error=ErrorResults(plan),
             )
             try:
                 pool.run(keeper.open_units(), meanwhile=_import_what_comes_after)
             except KeyboardInterrupt:
                 interrupted = True
             finally:
-                write_records(out / EPISODES_FILE, in_plan_order(plan, keeper.records))
+                write_results(out / EPISODES_FILE, in_plan_order(plan, keeper.records))
         records = in_plan_order(plan, keeper.records)
         facts = {
             **provenance(),
@@ -100,7 +105,7 @@ def _evaluate(plan: Plan, out: Path, workers: int, hang_timeout_s: float, on_pro
         }
         planned = {(policy, scenario): plan.episodes for policy in plan.policies for scenario in plan.scenarios}
         summary = summarise(records, facts, planned=planned)
-        write_atomically(out / SUMMARY_FILE, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+        write_whole(out / SUMMARY_FILE, (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
     return Result(records, summary, not interrupted)
 
 
@@ -151,7 +156,7 @@ class _writable:
             raise UserError(f"cannot write to {self._out}: {error.strerror or error}") from error
 
 
-def _started(plan: Plan, out: Path) -> list[EpisodeRecord]:
+def _started(plan: Plan, out: Path) -> list[EpisodeResult]:
     """Records already in the folder; marks a new folder with its plan."""
     if (out / PLAN_FILE).exists():
         found = read_plan(out)
@@ -159,13 +164,32 @@ def _started(plan: Plan, out: Path) -> list[EpisodeRecord]:
             raise UserError(
                 f"{out} holds another evaluation: choose an empty folder, or --resume {out} to go on with it"
             )
-        torn: list[str] = []
-        records = read_records(out / EPISODES_FILE, on_torn=torn.append) if (out / EPISODES_FILE).exists() else []
-        return [record for record in records if record.outcome is not Outcome.ERROR]
+        return planned_results(plan, out / EPISODES_FILE, on_left_out=log.warning)
     if (out / EPISODES_FILE).exists():
         raise UserError(f"{out} holds {EPISODES_FILE} but no {PLAN_FILE}: choose an empty folder")
-    write_atomically(out / PLAN_FILE, plan.to_json())
+    write_whole(out / PLAN_FILE, plan.to_json().encode())
     return []
+
+
+def planned_results(plan: Plan, path: Path, *, on_left_out: Callable[[str], None]) -> list[EpisodeResult]:
+    """What a file holds of a plan's episodes, each once; those that are left out are to be driven again.
+
+    Args:
+        plan: see `Plan`.
+        path: an `episodes.jsonl`, or where it would be.
+        on_left_out: told of each line that is damaged, repeats an episode, or is of no episode of the plan.
+    """
+    if not path.exists():
+        return []
+    jobs = {job.key: job for job in plan.jobs()}
+    results = []
+    for result in read_results(path, on_damaged=on_left_out):
+        job = jobs.get(result.key)
+        if job is None or (job.index, plan.embodiment) != (result.index, result.embodiment):
+            on_left_out(f"{path}: episode {'/'.join(map(str, result.key))} is not in the plan; left out")
+        elif result.outcome is not Outcome.ERROR:
+            results.append(result)
+    return results
 
 
 def read_plan(folder: Path) -> Plan:
@@ -176,13 +200,14 @@ def read_plan(folder: Path) -> Plan:
     """
     try:
         return Plan.from_json((folder / PLAN_FILE).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"{folder} is not the folder of an evaluation: no readable {PLAN_FILE} ({error.strerror})"
-        ) from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UserError(f"{folder} is not the folder of an evaluation: no readable {PLAN_FILE} ({reason})") from error
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from error
 
 
-def in_plan_order(plan: Plan, records: list[EpisodeRecord]) -> list[EpisodeRecord]:
+def in_plan_order(plan: Plan, records: list[EpisodeResult]) -> list[EpisodeResult]:
     """The records in the order of the plan's jobs."""
     rank = {job.key: number for number, job in enumerate(plan.jobs())}
     return sorted(records, key=lambda record: rank[record.key])
@@ -191,7 +216,7 @@ def in_plan_order(plan: Plan, records: list[EpisodeRecord]) -> list[EpisodeRecor
 class _Keeper:
     """Keeps each record: in memory, and at once in the file, so that a crash loses nothing that was finished."""
 
-    def __init__(self, plan: Plan, records: list[EpisodeRecord], file: Any, on_progress: Progress) -> None:
+    def __init__(self, plan: Plan, records: list[EpisodeResult], file: Any, on_progress: Progress) -> None:
         self._plan = plan
         self._jobs = {job.key: job for job in plan.jobs()}
         self._sources: dict[str, SceneSource] = {}
@@ -213,7 +238,7 @@ class _Keeper:
         """Units with at least one episode missing; run whole, so that each batch is what it always is."""
         return [unit for unit in self._plan.units() if any(job.key not in self._seen for job in unit.jobs)]
 
-    def keep(self, record: EpisodeRecord) -> None:
+    def keep(self, record: EpisodeResult) -> None:
         """Take a record; one that is already there (a unit run again after an interruption) is dropped."""
         if record.key in self._seen:
             return
@@ -224,7 +249,7 @@ class _Keeper:
         self._successes += record.success
         self._on_progress(len(self.records), len(self._jobs), self._successes)
 
-    def _check_same(self, records: list[EpisodeRecord]) -> None:
+    def _check_same(self, records: list[EpisodeResult]) -> None:
         """Never mix results of two versions of a policy or scenario."""
         hashes = {policy: policy_hash(policy) for policy in self._plan.policies}
         for record in records:
@@ -236,46 +261,25 @@ class _Keeper:
                 raise UserError(
                     f"scenario {record.scenario!r} has changed since these results were made: start a new folder"
                 )
+            if record.embodiment_hash not in ("", self.source(record.scenario).embodiment.content_hash):
+                raise UserError(
+                    f"robot {record.embodiment!r} has changed since these results were made: start a new folder"
+                )
 
 
-class ErrorRecords:
+class ErrorResults:
     """Makes the record of an episode that could not be driven."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
 
-    def __call__(self, job: Job, reason: str) -> EpisodeRecord:
+    def __call__(self, job: Job, reason: str) -> EpisodeResult:
         """An `error` record without path, with the reason in `error`."""
         plan = self._plan
         source = SceneSource(job.scenario, plan.embodiment, plan.instruction_set, plan.language)
-        scene = source.scene(job.seed)
-        return EpisodeRecord(
-            policy=job.policy,
+        return EpisodeResult(
+            **story_of(job, source.scene(job.seed), source, plan),
             policy_hash=policy_hash(job.policy),
-            scenario=job.scenario,
-            suite=job.suite,
-            scenario_hash=source.scenario.hash,
-            embodiment=plan.embodiment,
-            seed=job.seed,
-            index=job.index,
-            instruction=scene.instruction.text,
-            language=scene.instruction.language,
-            phrasing=scene.instruction.phrasing,
             outcome=Outcome.ERROR,
-            success=False,
-            steps=0,
-            sim_time_s=0.0,
-            path_length_m=0.0,
-            expert_path_length_m=None,
-            final_distance_m=None,
-            min_clearance_m=None,
-            clearance_p5_m=None,
-            collision_partner=None,
-            collision_events=0,
-            asked_side=scene.task.side,
-            realised_side=None,
-            step_s=source.embodiment.control_s,
-            path=(),
-            actions=(),
             error=reason,
         )

@@ -27,7 +27,8 @@ from vla_sim.evaluation.statistics import (
     stratified_bootstrap,
     wilson,
 )
-from vla_sim.rollout.result import EpisodeRecord, in_order
+from vla_sim.rollout.result import EpisodeResult, in_order
+from vla_sim.scenarios.library import suites_of
 
 FORMAT = 2
 BOOTSTRAP_SEED = 0
@@ -38,7 +39,7 @@ Row = dict[str, Any]
 
 
 def summarise(
-    records: Sequence[EpisodeRecord],
+    records: Sequence[EpisodeResult],
     provenance: Mapping[str, Any],
     *,
     planned: Mapping[tuple[str, str], int] | None = None,
@@ -85,7 +86,7 @@ def summarise(
 # --- rows ---------------------------------------------------------------------------------------------------------
 
 
-def _row(names: Row, cell: Sequence[EpisodeRecord], planned: int | None) -> Row:
+def _row(names: Row, cell: Sequence[EpisodeResult], planned: int | None) -> Row:
     """All figures of one group of episodes."""
     n = len(cell)
     outcomes = Counter(r.outcome for r in cell)
@@ -110,6 +111,8 @@ def _row(names: Row, cell: Sequence[EpisodeRecord], planned: int | None) -> Row:
         **_effort(cell),
         **_latency(cell),
         "diagnostics": _diagnostics(cell),
+        "facts": _facts(cell),
+        "retried_count": sum(r.earlier_error is not None for r in cell),
         "privileged": any(r.privileged for r in cell),
         "policy_hash": _only(r.policy_hash for r in cell),
         "scenario_hash": _only(r.scenario_hash for r in cell),
@@ -119,7 +122,7 @@ def _row(names: Row, cell: Sequence[EpisodeRecord], planned: int | None) -> Row:
 _RATES = (Outcome.COLLISION, Outcome.OUT_OF_BOUNDS, Outcome.WRONG_SIDE, Outcome.WRONG_GOAL, Outcome.TIMEOUT)
 
 
-def _efficiency(cell: Sequence[EpisodeRecord]) -> Row:
+def _efficiency(cell: Sequence[EpisodeResult]) -> Row:
     # An episode that raised before its world stood has no geodesic length; it scores 0 rather than being excluded.
     shortest = [
         1.0 if r.outcome is Outcome.ERROR and not r.expert_path_length_m else r.expert_path_length_m for r in cell
@@ -138,7 +141,7 @@ def _efficiency(cell: Sequence[EpisodeRecord]) -> Row:
     }
 
 
-def _contacts(cell: Sequence[EpisodeRecord]) -> Row:
+def _contacts(cell: Sequence[EpisodeResult]) -> Row:
     events, metres = [r.collision_events for r in cell], [r.path_length_m for r in cell]
     clearances = [r.min_clearance_m for r in cell if r.min_clearance_m is not None]
     return {
@@ -150,12 +153,12 @@ def _contacts(cell: Sequence[EpisodeRecord]) -> Row:
     }
 
 
-def _language(cell: Sequence[EpisodeRecord]) -> Row:
+def _language(cell: Sequence[EpisodeResult]) -> Row:
     following = metrics.instruction_following_rate([r.asked_side for r in cell], [r.realised_side for r in cell])
     return {"instruction_following_rate": following.value, "instruction_following_n": following.n}
 
 
-def _effort(cell: Sequence[EpisodeRecord]) -> Row:
+def _effort(cell: Sequence[EpisodeResult]) -> Row:
     headings = [metrics.direction_index(_numbers(r.actions)) for r in cell if len(r.actions) > 1]
     return {
         "path_length_m": _mean(r.path_length_m for r in cell),
@@ -167,13 +170,13 @@ def _effort(cell: Sequence[EpisodeRecord]) -> Row:
     }
 
 
-def _latency(cell: Sequence[EpisodeRecord]) -> Row:
+def _latency(cell: Sequence[EpisodeResult]) -> Row:
     times = [r.inference_ms for r in cell if r.inference_ms is not None]
     p50, p95 = np.percentile(times, [50, 95]).tolist() if times else (None, None)
     return {"inference_ms_p50": p50, "inference_ms_p95": p95}
 
 
-def _diagnostics(cell: Sequence[EpisodeRecord]) -> dict[str, Row]:
+def _diagnostics(cell: Sequence[EpisodeResult]) -> dict[str, Row]:
     """What the policy said of its own decisions: the mean over the steps of successes, and of other episodes."""
     names = sorted({name for r in cell for name in r.diagnostics})
     return {
@@ -185,11 +188,21 @@ def _diagnostics(cell: Sequence[EpisodeRecord]) -> dict[str, Row]:
     }
 
 
-def _said(name: str, records: Iterable[EpisodeRecord]) -> list[float]:
+def _facts(cell: Sequence[EpisodeResult]) -> dict[str, Row]:
+    """Of each extra fact that is a number: the mean, and over how many episodes, for others may lack it."""
+    known: dict[str, list[float]] = {}
+    for r in cell:
+        for name, value in r.extra.items():
+            if isinstance(value, (int, float)):
+                known.setdefault(name, []).append(float(value))
+    return {name: {"mean": _mean(values), "n": len(values)} for name, values in sorted(known.items())}
+
+
+def _said(name: str, records: Iterable[EpisodeResult]) -> list[float]:
     return [v for r in records for v in r.diagnostics.get(name, ()) if v is not None]
 
 
-def _path_fidelity(cell: Sequence[EpisodeRecord], references: References, reach_m: float, spacing_m: float) -> Row:
+def _path_fidelity(cell: Sequence[EpisodeResult], references: References, reach_m: float, spacing_m: float) -> Row:
     if not cell or any((r.scenario, r.seed) not in references or not r.path for r in cell):
         return {}
     scores = []
@@ -208,11 +221,15 @@ def _numbers(actions: Sequence[Sequence[float | None]]) -> np.ndarray:
 
 
 def _suites(
-    records: Sequence[EpisodeRecord], order: Iterable[tuple[str, str]], planned: Mapping[tuple[str, str], int] | None
+    records: Sequence[EpisodeResult], order: Iterable[tuple[str, str]], planned: Mapping[tuple[str, str], int] | None
 ) -> list[Row]:
     """One pooled row per policy and suite: rates with Wilson and with bootstrap intervals over its scenarios."""
     rows = []
-    for (policy, suite), pooled in _by(records, lambda r: (r.policy, r.suite)).items():
+    pools: dict[tuple[str, str], list[EpisodeResult]] = {}
+    for r in records:
+        for suite in suites_of(r.suite):
+            pools.setdefault((r.policy, suite), []).append(r)
+    for (policy, suite), pooled in pools.items():
         groups = _by(pooled, lambda r: r.scenario)
         expected = sum((planned or {}).get(pair, 0) for pair in order if pair[0] == policy and pair[1] in groups)
         row = _row({"policy": policy, "suite": suite, "scenarios": len(groups)}, pooled, expected or None)
@@ -245,9 +262,9 @@ def side_family(scenario: str) -> tuple[str, str] | None:
     return "_".join(family), parts[sides[0]]
 
 
-def _side_pairs(records: Sequence[EpisodeRecord]) -> list[Row]:
+def _side_pairs(records: Sequence[EpisodeResult]) -> list[Row]:
     """Worlds that one policy met under both instructions: scenario pairs X_left, X_right on equal seeds."""
-    families: dict[tuple[str, str], dict[str, dict[int, EpisodeRecord]]] = {}
+    families: dict[tuple[str, str], dict[str, dict[int, EpisodeResult]]] = {}
     for r in records:
         family = side_family(r.scenario)
         if family is not None:
@@ -261,7 +278,7 @@ def _side_pairs(records: Sequence[EpisodeRecord]) -> list[Row]:
     return rows
 
 
-def _side_pair(policy: str, family: str, pairs: Sequence[tuple[EpisodeRecord, EpisodeRecord]]) -> Row:
+def _side_pair(policy: str, family: str, pairs: Sequence[tuple[EpisodeResult, EpisodeResult]]) -> Row:
     n = len(pairs)
     both = sum(a.success and b.success for a, b in pairs)
     ignored = metrics.ignore_rate([a.realised_side for a, _ in pairs], [b.realised_side for _, b in pairs])
@@ -281,7 +298,7 @@ def _side_pair(policy: str, family: str, pairs: Sequence[tuple[EpisodeRecord, Ep
     }
 
 
-def _policy_pairs(records: Sequence[EpisodeRecord]) -> list[Row]:
+def _policy_pairs(records: Sequence[EpisodeResult]) -> list[Row]:
     """Every two policies on the worlds that both met: over all scenarios and scenario by scenario."""
     by_policy = {p: {(r.scenario, r.seed): r for r in rs} for p, rs in _by(records, lambda r: r.policy).items()}
     rows = []
@@ -433,8 +450,8 @@ def _escape(cell: str) -> str:
 # --- small ones ---------------------------------------------------------------------------------------------------
 
 
-def _by(records: Iterable[EpisodeRecord], key: Callable[[EpisodeRecord], Any]) -> dict[Any, list[EpisodeRecord]]:
-    groups: dict[Any, list[EpisodeRecord]] = {}
+def _by(records: Iterable[EpisodeResult], key: Callable[[EpisodeResult], Any]) -> dict[Any, list[EpisodeResult]]:
+    groups: dict[Any, list[EpisodeResult]] = {}
     for record in records:
         groups.setdefault(key(record), []).append(record)
     return groups

@@ -1,24 +1,29 @@
 """What an evaluation runs: policies x scenarios x seeds, cut into units of work that never depend on the workers.
 
-Inference is batched over the lanes of a vector env, and floating-point results may depend on what shares a batch.
+Inference is batched over the envs of a vector env, and floating-point results may depend on what shares a batch.
 So the batch an episode runs in is fixed by the plan: a unit is always the same jobs in the same order.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+import re
+from dataclasses import MISSING, asdict, dataclass, fields
 
-from vla_sim.core.errors import UserError
+from vla_sim.core.errors import UserError, suggest
+from vla_sim.rollout.result import Key, parse_json
 
 FORMAT = 1
-# More lanes share a batch better; more than this no longer pay.
+# More envs share a batch better; more than this no longer pay.
 LANES = 12
-# Episodes of a unit: many, so that lanes seldom wait for the last one, but fewer towards the end of a run, so that no
+# Episodes of a unit: many, so that envs seldom wait for the last one, but fewer towards the end of a run, so that no
 # worker waits long for the others.
 MOST_EPISODES = 8 * LANES
 ENOUGH_UNITS = 6
+MAX_JOBS = 10_000_000
+MAX_SEED = 2**63 - 1
+LABEL_LENGTH = 60
 
 
 @dataclass(frozen=True)
@@ -32,17 +37,21 @@ class Job:
     seed: int
 
     @property
-    def key(self) -> tuple[str, str, int]:
+    def key(self) -> Key:
         """(policy, scenario, seed): names the episode within a run."""
         return self.policy, self.scenario, self.seed
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Jobs of one policy that run together in one vector env of `lanes` lanes."""
+    """Jobs of one policy that run together in one vector env of `lanes` envs.
+
+    `earlier_error` is what the unit raised that they were part of before: they are driven again, one by one.
+    """
 
     jobs: tuple[Job, ...]
     lanes: int = LANES
+    earlier_error: str | None = None
 
     @property
     def policy(self) -> str:
@@ -55,38 +64,70 @@ class Plan:
     """Everything that decides the result of an evaluation (and nothing that does not).
 
     Attributes:
-        policies, scenarios: what to run; `suites` holds the suite of each scenario, or "".
+        policies, scenarios: what to run; `suites` holds the suite of each scenario, or "" (left away: none).
         episodes: per policy and scenario, with seeds `seed`, `seed` + 1, ...
         instruction_set: "eval" (held-out phrasings) or "train"; language: None for the mix, "en" or "ko".
     """
 
     policies: tuple[str, ...]
     scenarios: tuple[str, ...]
-    suites: tuple[str, ...]
-    episodes: int
-    seed: int
-    embodiment: str
+    suites: tuple[str, ...] = ()
+    episodes: int = 50
+    seed: int = 100_000
+    embodiment: str = "serbot"
     instruction_set: str = "eval"
     language: str | None = None
     renderer: str = "software"
 
     def __post_init__(self) -> None:
-        if self.episodes < 1:
-            raise UserError(f"--episodes must be at least 1, got {self.episodes}")
-        if self.seed < 0:
-            raise UserError(f"--seed must not be negative, got {self.seed}")
+        self._check_names()
+        for flag, value, least in (("--episodes", self.episodes, 1), ("--seed", self.seed, 0)):
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise UserError(f"{flag} must be a whole number, got {value!r:.60}")
+            if value < least:
+                said = f"at least {least}" if least else "zero or more (not negative)"
+                raise UserError(f"{flag} must be {said}, got {value}")
+        count = len(self.policies) * len(self.scenarios) * self.episodes
+        if count > MAX_JOBS:
+            raise UserError(
+                f"--episodes {self.episodes} would be {count} episodes in all; at most {MAX_JOBS} can be run"
+            )
+        if self.seed + self.episodes - 1 > MAX_SEED:
+            raise UserError(f"--seed must be so small that the last seed is at most {MAX_SEED}, got {self.seed}")
+        for flag, choice, allowed in (
+            ("--instruction-set", self.instruction_set, ("eval", "train")),
+            ("--language", self.language, (None, "en", "ko")),
+            ("--renderer", self.renderer, ("software", "gpu", "tiny")),
+        ):
+            if choice not in allowed:
+                names = [name for name in allowed if name is not None]
+                raise UserError(f"{flag} must not be {choice!r:.60}; {suggest(str(choice)[:60], names)}")
+
+    def _check_names(self) -> None:
+        for what, names in (("--policy", self.policies), ("--scenario", self.scenarios), ("--suite", self.suites)):
+            if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+                raise UserError(f"{what} must be a list of names, got {names!r:.60}")
         for what, names in (("--policy", self.policies), ("--scenario", self.scenarios)):
-            if not names:
+            if not names or "" in names:
                 raise UserError(f"{what} needs at least one name")
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise UserError(f"{what} names {twice[0]!r} twice")
+        if not self.suites:
+            object.__setattr__(self, "suites", ("",) * len(self.scenarios))
+        if len(self.suites) != len(self.scenarios):
+            raise UserError(f"{len(self.scenarios)} scenarios need as many suites, got {len(self.suites)}")
+        if not isinstance(self.embodiment, str) or not self.embodiment:
+            raise UserError(f"--embodiment must be a name, got {self.embodiment!r:.60}")
 
     def jobs(self) -> list[Job]:
         """All episodes in their canonical order: policy, scenario, index."""
+        return [job for policy in self.policies for job in self.jobs_of(policy)]
+
+    def jobs_of(self, policy: str) -> list[Job]:
+        """All episodes of one policy in their canonical order."""
         return [
             Job(policy, scenario, suite, index, self.seed + index)
-            for policy in self.policies
             for scenario, suite in zip(self.scenarios, self.suites, strict=True)
             for index in range(self.episodes)
         ]
@@ -95,7 +136,7 @@ class Plan:
         """The jobs in groups of one policy each."""
         units = []
         for policy in self.policies:
-            jobs = [job for job in self.jobs() if job.policy == policy]
+            jobs = self.jobs_of(policy)
             least = LANES if len(jobs) < 3 * MOST_EPISODES else 2 * LANES
             while jobs:
                 size = min(max(least, len(jobs) // ENOUGH_UNITS // LANES * LANES), MOST_EPISODES)
@@ -109,17 +150,49 @@ class Plan:
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
-        """The plan that `to_json` wrote.
+        """The plan that `to_json` wrote, in this version or an earlier one.
 
         Raises:
             UserError: not such a file.
         """
         try:
-            values: dict[str, Any] = json.loads(text)
-            if values.get("format") != FORMAT:
-                raise UserError(f"run.json has format {values.get('format')!r}, this version reads {FORMAT}")
-            known: dict[str, Any] = {f.name: values[f.name] for f in fields(cls)}
-        except (ValueError, KeyError, AttributeError) as error:
-            raise UserError(f"run.json is not one of ours or is damaged: {error}") from error
-        known |= {key: tuple(value) for key, value in known.items() if isinstance(value, list)}
-        return cls(**known)
+            values = parse_json(text)
+        except ValueError as error:
+            raise UserError(f"run.json is damaged: {error!s:.200}") from error
+        if not isinstance(values, dict):
+            raise UserError(f"run.json must hold an object, got {type(values).__name__}")
+        version = values.pop("format", None)
+        if isinstance(version, bool) or version != FORMAT:
+            raise UserError(f"run.json has format {version!r:.60}, this version reads {FORMAT}")
+        known = {f.name: f for f in fields(cls)}
+        unknown = [name for name in values if name not in known]
+        if unknown:
+            raise UserError(
+                f"run.json says {unknown[0]!r:.60}, which this version does not know: use the version that wrote it"
+            )
+        missing = [name for name, f in known.items() if name not in values and f.default is MISSING]
+        if missing:
+            raise UserError(f"run.json is damaged: {missing[0]} is missing")
+        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+        try:
+            return cls(**{**values, **lists})
+        except UserError as error:
+            raise UserError(f"run.json is damaged: {error}") from error
+
+
+def file_label(name: str) -> str:
+    """A part of a file name for a policy, scenario or the like; different names have different labels.
+
+    A name that is plain and short stands for itself. Any other is made so, and marked with a part of its hash, for
+    other names may look the same then, on file systems without upper case too.
+
+    >>> file_label("clip_mlp")
+    'clip_mlp'
+    >>> file_label("a b/x") == file_label("a-b/x")
+    False
+    """
+    if re.fullmatch(r"[a-z0-9_][a-z0-9_-]*(?<!-[0-9a-f]{8})", name) and len(name) <= LABEL_LENGTH:
+        return name
+    plain = re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[-LABEL_LENGTH:]
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{plain}-{digest}" if plain else digest

@@ -13,7 +13,7 @@ from multiprocessing.process import BaseProcess
 from vla_sim.core.errors import UserError
 from vla_sim.rollout import worker
 from vla_sim.rollout.plan import Job, Plan, Unit
-from vla_sim.rollout.result import EpisodeRecord
+from vla_sim.rollout.result import EpisodeResult
 
 # Loading torch and a large policy on a busy machine takes a while; silence after that is a hang.
 START_TIMEOUT_S = 600.0
@@ -54,8 +54,8 @@ class Pool:
         *,
         workers: int,
         hang_timeout_s: float,
-        on_record: Callable[[EpisodeRecord], None],
-        make_error: Callable[[Job, str], EpisodeRecord],
+        on_record: Callable[[EpisodeResult], None],
+        make_error: Callable[[Job, str], EpisodeResult],
     ) -> None:
         self._plan = plan
         self._count = workers
@@ -130,7 +130,7 @@ class Pool:
         if kind in (worker.ALIVE, worker.RECORD):
             member.driving = True
         if kind == worker.RECORD:
-            record = EpisodeRecord.from_json(message[1])
+            record = EpisodeResult.from_json(message[1])
             member.done.add(record.key)
             self._on_record(record)
         elif kind == worker.DONE:

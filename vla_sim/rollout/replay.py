@@ -12,7 +12,7 @@ from vla_sim.core.errors import UserError
 from vla_sim.core.types import Outcome, Scene
 from vla_sim.envs.navigate import NavigateEnv
 from vla_sim.rollout.plan import Plan
-from vla_sim.rollout.result import EpisodeRecord
+from vla_sim.rollout.result import EpisodeResult
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Replayed:
     differences: tuple[str, ...]
 
 
-def replay_episode(plan: Plan, record: EpisodeRecord) -> Replayed:
+def replay_episode(plan: Plan, record: EpisodeResult) -> Replayed:
     """Drive the recorded actions again in the world of the recorded seed.
 
     Raises:
@@ -63,7 +63,7 @@ def replay_episode(plan: Plan, record: EpisodeRecord) -> Replayed:
 
 
 def _drive(
-    env: NavigateEnv, scene: Scene, record: EpisodeRecord
+    env: NavigateEnv, scene: Scene, record: EpisodeResult
 ) -> tuple[list[np.ndarray], list[tuple[float, float, float]], str]:
     observation, info = env.reset(seed=record.seed, options={"scene": scene})
     frames, path = [observation["image"]], [info["pose"]]
@@ -76,7 +76,7 @@ def _drive(
     return frames, [tuple(pose.tolist()) for pose in path], info["outcome"]
 
 
-def _differences(found: dict[str, object], record: EpisodeRecord) -> list[str]:
+def _differences(found: dict[str, object], record: EpisodeResult) -> list[str]:
     recorded = {
         "scenario hash": record.scenario_hash,
         "instruction": record.instruction,

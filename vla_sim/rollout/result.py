@@ -1,125 +1,133 @@
 """One finished episode as plain data, and the file `episodes.jsonl` (format version 2) that holds many.
 
-The rollout writes these; metrics, summary, report, replay and the regression gate read them. A record
-holds all that a metric needs, so every figure can be computed again without the simulator.
+The rollout writes these; metrics, summary, report, replay and the baseline read them. A result holds all that a metric
+needs, so every figure can be computed again without the simulator. It can grow: a field added later has a default, and
+facts that this version does not know are kept in `extra`, so results of other versions stay readable.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import shlex
-import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from vla_sim.core.errors import UserError
+from vla_sim.core.files import write_whole
 from vla_sim.core.types import Outcome, Side
 
 FORMAT = 2
+READABLE_FORMATS = (1, FORMAT)
+
+Key = tuple[str, str, int]
 
 
-class TornLineWarning(UserWarning):
-    """The last line of a record file was not finished, as after a killed run; it was left out."""
+# Marks a field that files of earlier versions lack: its default stands for "not known".
+LATER = {"later": True}
 
 
-@dataclass(frozen=True)
-class EpisodeRecord:
-    """How one policy did in one world.
+@dataclass(frozen=True, kw_only=True)
+class EpisodeResult:
+    """How one policy did in one scene.
 
     Lengths in metres, times in seconds, angles in radians, positions in the world frame. T is the number of
     control steps. A number that is not finite becomes None where None is allowed and is refused elsewhere.
 
+    A new field goes to the end, before `inference_ms`, with a default and marked `LATER`; earlier files stay readable.
+
     Attributes:
         policy: name of the policy as asked for.
-        policy_hash: identifies its weights and settings; "" when it has none.
-        scenario, suite: full name of the scenario and the suite it was run for ("" for none).
+        policy_hash: identifies its code, weights and settings; "" when it has none.
+        scenario, suite: full name of the scenario and the suite it was run for ("" for none, "a+b" for two).
         scenario_hash: identifies the scenario's description.
         embodiment: name of the robot.
-        seed: the seed the world was sampled from.
+        seed: the seed the scene was sampled from.
         index: number of the episode within its policy and scenario, from 0.
         instruction, language, phrasing: what the policy was told, and from which template.
         outcome: how it ended.
-        success: whether `outcome` is SUCCESS.
         steps: T.
         sim_time_s: simulated duration.
         path_length_m: sum of the Euclidean steps of the robot's centre.
         expert_path_length_m: geodesic length from the start to the success region, `l` of SPL.
         final_distance_m: geodesic distance that was left, d_T.
         min_clearance_m, clearance_p5_m: smallest gap between footprint and anything that counts as a
-            collision, and the 5th percentile over the steps; None where nothing stands in the world.
+            collision, and the 5th percentile over the steps; None where nothing stands in the scene.
         collision_partner: name of the body first touched, None without contact.
         collision_events: separate contacts (edge-triggered).
         asked_side, realised_side: side the task asks for and side on which the obstacles were passed.
         step_s: duration of a control step.
         path: T + 1 poses (x, y, yaw); may be shorter in an episode that raised.
         actions: T actions as commanded, in the policy's units.
-        picture_hash: xxh3_128 (hex) of all observed pictures; "" if not taken.
-        state_hash: sha256 (hex) of all world states; "" if not taken.
-        privileged: whether the policy read ground truth.
+        picture_hash: xxh3_128 (hex) of all observed images; "" if not taken.
+        state_hash: sha256 (hex) of all states; "" if not taken.
+        privileged: whether the policy read privileged state.
         error: traceback of an episode that raised, else None.
         diagnostics: what the policy says of its own decisions, by name, e.g. the disagreement within an ensemble: a
             number for each decision, T of them (one more where an action could not be executed).
+        embodiment_hash: identifies the robot's description; "" in files of earlier versions.
+        earlier_error: what the batch raised in which the episode was driven first; it was then driven alone.
+        extra: facts without a field of their own, by name: plain JSON values.
         inference_ms: median time of one decision; the only field that differs between equal runs.
     """
 
     policy: str
-    policy_hash: str
+    policy_hash: str = ""
     scenario: str
-    suite: str
-    scenario_hash: str
+    suite: str = ""
+    scenario_hash: str = ""
     embodiment: str
     seed: int
-    index: int
+    index: int = 0
     instruction: str
-    language: str
-    phrasing: str
+    language: str = ""
+    phrasing: str = ""
     outcome: Outcome
-    success: bool
-    steps: int
-    sim_time_s: float
-    path_length_m: float
-    expert_path_length_m: float | None
-    final_distance_m: float | None
-    min_clearance_m: float | None
-    clearance_p5_m: float | None
-    collision_partner: str | None
-    collision_events: int
-    asked_side: Side | None
-    realised_side: Side | None
+    steps: int = 0
+    sim_time_s: float = 0.0
+    path_length_m: float = 0.0
+    expert_path_length_m: float | None = None
+    final_distance_m: float | None = None
+    min_clearance_m: float | None = None
+    clearance_p5_m: float | None = None
+    collision_partner: str | None = None
+    collision_events: int = 0
+    asked_side: Side | None = None
+    realised_side: Side | None = None
     step_s: float
-    path: tuple[tuple[float, float, float], ...]
-    actions: tuple[tuple[float | None, ...], ...]
+    path: tuple[tuple[float, float, float], ...] = ()
+    actions: tuple[tuple[float | None, ...], ...] = ()
     picture_hash: str = ""
     state_hash: str = ""
     privileged: bool = False
     error: str | None = None
-    diagnostics: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
+    diagnostics: dict[str, tuple[float | None, ...]] = field(default_factory=dict, metadata=LATER)
+    embodiment_hash: str = field(default="", metadata=LATER)
+    earlier_error: str | None = field(default=None, metadata=LATER)
+    extra: dict[str, Any] = field(default_factory=dict, metadata=LATER)
     inference_ms: float | None = None
 
     def __post_init__(self) -> None:
-        _normalise(self)
+        for f in fields(self):
+            object.__setattr__(self, f.name, _CONVERTERS[str(f.type)](f.name, getattr(self, f.name)))
         self._check_numbers()
         self._check_story()
+        for name in self.extra:
+            if name in _NAMES:
+                raise ValueError(f"{self._where}: {name!r} is a field and cannot be an extra fact")
 
     def _check_numbers(self) -> None:
-        for name in ("seed", "index", "steps", "collision_events", *_REQUIRED_FLOATS, *_LENGTHS):
+        for name in _NOT_NEGATIVE:
             value = getattr(self, name)
-            if value is None or (math.isfinite(value) and value >= 0):
-                continue
-            raise ValueError(f"{self._where}: {name} must be finite and not negative, got {value}")
+            if value is not None and value < 0:
+                raise ValueError(f"{self._where}: {name} must be finite and not negative, got {value}")
         if self.step_s <= 0:
             raise ValueError(f"{self._where}: step_s must be positive, got {self.step_s}")
-        for pose in self.path:
-            if len(pose) != 3 or not all(map(math.isfinite, pose)):
-                raise ValueError(f"{self._where}: path must hold finite (x, y, yaw), got {pose}")
 
     def _check_story(self) -> None:
-        if self.success != (self.outcome is Outcome.SUCCESS):
-            raise ValueError(f"{self._where}: success is {self.success} but the outcome is {self.outcome.value}")
         if (self.error is not None) != (self.outcome is Outcome.ERROR):
             raise ValueError(
                 f"{self._where}: a traceback belongs to outcome error and to no other, got {self.outcome.value}"
@@ -133,6 +141,8 @@ class EpisodeRecord:
                 f"{self._where}: {self.steps} steps need {self.steps} actions and {self.steps + 1} poses, "
                 f"got {len(self.actions)} and {len(self.path)}"
             )
+        if len(set(map(len, self.actions))) > 1:
+            raise ValueError(f"{self._where}: all actions must have the same components")
         for name, values in self.diagnostics.items():
             if len(values) > self.steps + (self.outcome is Outcome.ERROR):
                 raise ValueError(f"{self._where}: {self.steps} steps cannot have {len(values)} numbers of {name!r}")
@@ -146,7 +156,12 @@ class EpisodeRecord:
         return f"episode {self.policy}/{self.scenario}/seed {self.seed}"
 
     @property
-    def key(self) -> tuple[str, str, int]:
+    def success(self) -> bool:
+        """Whether the outcome is SUCCESS."""
+        return self.outcome is Outcome.SUCCESS
+
+    @property
+    def key(self) -> Key:
         """(policy, scenario, seed), which names the episode within a run."""
         return self.policy, self.scenario, self.seed
 
@@ -157,178 +172,265 @@ class EpisodeRecord:
     @cached_property
     def _line(self) -> str:
         """Written twice, as it comes and once more in order at the end of a run; spelled out once."""
-        return _dump({"format": FORMAT, **{f.name: _plain(getattr(self, f.name)) for f in fields(self)}})
+        return _dump(self._values())
 
     def deterministic_json(self) -> str:
         """As `to_json` without the measured time: equal for equal runs, byte for byte."""
-        values = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name != "inference_ms"}
-        return _dump({"format": FORMAT, **values})
+        values = self._values()
+        del values["inference_ms"]
+        return _dump(values)
+
+    def _values(self) -> dict[str, Any]:
+        values: dict[str, Any] = {"format": FORMAT}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name == "extra":
+                values |= value
+            else:
+                values[f.name] = value.value if isinstance(value, (Outcome, Side)) else value
+            if f.name == "outcome":
+                values["success"] = self.success
+        return values
 
     @classmethod
-    def from_json(cls, line: str) -> EpisodeRecord:
-        """The record that `to_json` wrote.
+    def of(cls, values: Mapping[str, Any]) -> EpisodeResult:
+        """The result with these values by name; names that are no field become extra facts.
 
         Raises:
-            ValueError: not JSON, another format version, or missing, unknown or impossible values.
+            ValueError: a missing or impossible value.
         """
-        values = json.loads(line, parse_constant=_refuse_constant)
-        if not isinstance(values, dict):
-            raise ValueError(f"an episode must be a JSON object, got {type(values).__name__}")
-        version = values.pop("format", None)
-        if version != FORMAT:
-            raise ValueError(f"episode format must be {FORMAT}, got {version!r}")
-        known = {f.name for f in fields(cls)}
-        if set(values) != known:
-            missing, unknown = sorted(known - set(values)), sorted(set(values) - known)
-            raise ValueError(f"episode with missing keys {missing} and unknown keys {unknown}")
+        known = {name: value for name, value in values.items() if name in _NAMES}
+        extra = {name: value for name, value in values.items() if name not in _NAMES}
         try:
-            return cls(**values)
+            return cls(**known, extra=extra)
         except (TypeError, AttributeError) as error:
             raise ValueError(f"episode with a value of the wrong type: {error}") from error
 
+    @classmethod
+    def from_json(cls, line: str) -> EpisodeResult:
+        """The result that `to_json` wrote, in this version or another.
 
-_REQUIRED_FLOATS = ("sim_time_s", "path_length_m", "step_s")
-_LENGTHS = ("expert_path_length_m", "final_distance_m")
-_OPTIONAL_FLOATS = (*_LENGTHS, "min_clearance_m", "clearance_p5_m", "inference_ms")
-_INTEGERS = ("seed", "index", "steps", "collision_events")
-_BOOLEANS = ("success", "privileged")
-_ENUMS: dict[str, type[Outcome] | type[Side]] = {"outcome": Outcome, "asked_side": Side, "realised_side": Side}
-_TEXTS = (
-    *("policy", "policy_hash", "scenario", "suite", "scenario_hash", "embodiment"),
-    *("instruction", "language", "phrasing", "collision_partner", "picture_hash", "state_hash", "error"),
+        Raises:
+            ValueError: not JSON, an unknown format version, or missing or impossible values.
+        """
+        values = parse_json(line)
+        if not isinstance(values, dict):
+            raise ValueError(f"an episode must be a JSON object, got {type(values).__name__}")
+        version = values.pop("format", None)
+        if isinstance(version, bool) or version not in READABLE_FORMATS:
+            raise ValueError(f"episode format must be {' or '.join(map(str, READABLE_FORMATS))}, got {version!r:.60}")
+        missing = sorted(_ALWAYS_THERE - set(values))
+        if missing:
+            raise ValueError(f"episode with missing keys {missing}")
+        success = values.pop("success")
+        result = cls.of(values)
+        if success is not result.success:
+            raise ValueError(f"{result._where}: success is {success!r:.60} but the outcome is {result.outcome.value}")
+        return result
+
+
+_NAMES = frozenset(f.name for f in fields(EpisodeResult)) - {"extra"} | {"format", "success"}
+_ALWAYS_THERE = frozenset(f.name for f in fields(EpisodeResult) if not f.metadata.get("later")) | {"success"}
+_NOT_NEGATIVE = (
+    *("seed", "index", "steps", "collision_events"),
+    *("sim_time_s", "path_length_m", "step_s", "expert_path_length_m", "final_distance_m"),
 )
+MAX_INTEGER = 2**63 - 1
+MAX_DEPTH = 20  # of lists and objects within an extra fact
 
 
-def _normalise(record: EpisodeRecord) -> None:
-    """Turn numpy scalars, lists and enum values into the declared types, so equal records compare equal."""
+def _text(name: str, value: Any) -> str:
+    """The text with lone surrogates (from undecodable bytes in a traceback) spelled out, so that it is UTF-8."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text, got {value!r:.60}")
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
-    def put(name: str, value: object) -> None:
-        object.__setattr__(record, name, value)
 
-    for name in _TEXTS:
-        text = getattr(record, name)
-        put(name, None if text is None else _writable(text))
-    for name in _INTEGERS:
-        put(name, _integer(name, getattr(record, name)))
-    for name in _BOOLEANS:
-        put(name, bool(getattr(record, name)))
-    for name in _REQUIRED_FLOATS:
-        put(name, float(getattr(record, name)))
-    for name in _OPTIONAL_FLOATS:
-        put(name, finite_or_none(getattr(record, name)))
-    for name, choices in _ENUMS.items():
-        value = getattr(record, name)
-        put(name, None if value is None and choices is Side else choices(value))
-    put("path", tuple(tuple(float(v) for v in pose) for pose in record.path))
-    put("actions", tuple(tuple(finite_or_none(v) for v in action) for action in record.actions))
-    put(
-        "diagnostics",
-        {_writable(k): tuple(finite_or_none(v) for v in values) for k, values in sorted(record.diagnostics.items())},
-    )
+def _integer(name: str, value: Any) -> int:
+    number = _number(name, value)
+    if not number.is_integer() or abs(number) > MAX_INTEGER:
+        raise ValueError(f"{name} must be a whole number, got {value!r:.60}")
+    return int(value)
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, (str, bytes, bool)) or value is None:
+        raise TypeError(f"{name} must be a number, got {value!r:.60}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite and not negative, got {value!r:.60}")
+    return number
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not (isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")):  # numpy's has two names
+        raise TypeError(f"{name} must be true or false, got {value!r:.60}")
+    return bool(value)
 
 
 def finite_or_none(value: Any) -> float | None:
     """The value as a float, None where it is missing, NaN or infinite."""
-    number = None if value is None else float(value)
-    return number if number is not None and math.isfinite(number) else None
+    if value is None:
+        return None
+    if isinstance(value, (str, bytes, bool)):
+        raise TypeError(f"expected a number, got {value!r:.60}")
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
-def _integer(name: str, value: Any) -> int:
-    if isinstance(value, bool) or int(value) != value:
-        raise ValueError(f"{name} must be a whole number, got {value!r}")
-    return int(value)
+def _path(name: str, value: Any) -> tuple[tuple[float, float, float], ...]:
+    poses = tuple(tuple(finite_or_none(v) for v in pose) for pose in _rows(name, value))
+    for pose in poses:
+        if len(pose) != 3 or None in pose:
+            raise ValueError(f"{name} must hold finite (x, y, yaw), got {pose!r:.60}")
+    return poses  # type: ignore[return-value]
 
 
-def _writable(text: str) -> str:
-    """The text with lone surrogates (from undecodable bytes in a traceback) spelled out, so that it is UTF-8."""
-    if not isinstance(text, str):
-        raise TypeError(f"expected text, got {text!r}")
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+def _actions(name: str, value: Any) -> tuple[tuple[float | None, ...], ...]:
+    return tuple(tuple(finite_or_none(v) for v in action) for action in _rows(name, value))
 
 
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, (Outcome, Side)) else value
+def _series(name: str, value: Any) -> dict[str, tuple[float | None, ...]]:
+    return {_text(name, k): tuple(finite_or_none(v) for v in values) for k, values in sorted(value.items())}
+
+
+def _rows(name: str, value: Any) -> Iterable[Any]:
+    if isinstance(value, (str, Mapping)):
+        raise TypeError(f"{name} must be a list, got {value!r:.60}")
+    return value
+
+
+def _facts(name: str, value: Any) -> dict[str, Any]:
+    return {_text(name, key): plain(fact) for key, fact in sorted(value.items())}
+
+
+def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """A value as JSON knows it: arrays and tuples become lists, numpy's scalars Python's, NaN and infinity None."""
+    if isinstance(value, (bool, int)) or value is None:
+        return value
+    if isinstance(value, str):
+        return _text("text", value)
+    if not depth:
+        raise ValueError("lists or objects are nested too deeply")
+    if isinstance(value, Mapping):
+        return {_text("key", k): plain(v, depth - 1) for k, v in value.items()}
+    if hasattr(value, "tolist"):
+        return plain(value.tolist(), depth)
+    if isinstance(value, (list, tuple)):
+        return [plain(v, depth - 1) for v in value]
+    return finite_or_none(value)
+
+
+def _optional(convert: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    return lambda name, value: None if value is None else convert(name, value)
+
+
+# How a value becomes that of its field, by the field's annotation; equal results compare equal.
+_CONVERTERS: dict[str, Callable[[str, Any], Any]] = {
+    "str": _text,
+    "str | None": _optional(_text),
+    "int": _integer,
+    "float": _number,
+    "float | None": lambda name, value: finite_or_none(value),
+    "bool": _flag,
+    "Outcome": lambda name, value: Outcome(value),
+    "Side | None": _optional(lambda name, value: Side(value)),
+    "tuple[tuple[float, float, float], ...]": _path,
+    "tuple[tuple[float | None, ...], ...]": _actions,
+    "dict[str, tuple[float | None, ...]]": _series,
+    "dict[str, Any]": _facts,
+}
 
 
 def _dump(values: dict[str, Any]) -> str:
     return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
 
 
+def parse_json(text: str) -> Any:
+    """The value that a JSON text holds.
+
+    Raises:
+        ValueError: no JSON, NaN or Infinity, nested too deeply, or a number that is too long.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("lists or objects are nested too deeply") from error
+
+
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"an episode must not hold {name}")
+    raise ValueError(f"must not hold {name}")
 
 
-def read_records(path: str | Path, *, on_torn: Callable[[str], None] | None = None) -> list[EpisodeRecord]:
-    """All records of a file, in order.
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def read_results(path: str | Path, *, on_damaged: Callable[[str], None] | None = None) -> list[EpisodeResult]:
+    """All results of a file, in order, each episode once.
 
     Args:
         path: an `episodes.jsonl`.
-        on_torn: told about a last line that was cut off while being written (the records before it are
-            returned); the default issues a `TornLineWarning`.
+        on_damaged: told of each line that is left out, because it is damaged, was cut off while being written, or
+            repeats an episode; without it such a line is an error.
 
     Raises:
-        ValueError: any other line is not a record; names file and line.
+        UserError: the file cannot be read, or a line must be left out and nobody would be told; names the line.
     """
     path = Path(path)
-    lines = path.read_bytes().split(b"\n")  # not splitlines: instructions may hold other line separators
-    records = []
+    try:
+        lines = path.read_bytes().split(b"\n")  # not splitlines: instructions may hold other line separators
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    results: dict[Key, EpisodeResult] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            records.append(EpisodeRecord.from_json(line.decode("utf-8")))
+            result = EpisodeResult.from_json(line.decode("utf-8"))
+            if result.key in results:
+                raise ValueError(f"repeats episode {'/'.join(map(str, result.key))}")
         except ValueError as error:
-            if number < len(lines) or _is_whole_json(line):
-                raise ValueError(f"{path}, line {number}: {error}") from error
-            (on_torn or _warn_torn)(f"{path}, line {number}: cut off after {len(line)} bytes, left out")
-    return records
+            torn = number == len(lines) and not _is_json(line)
+            reason = f"cut off after {len(line)} bytes" if torn else f"{error!s:.300}"
+            if on_damaged is None:
+                raise UserError(f"{path}, line {number}: {reason}") from error
+            on_damaged(f"{path}, line {number}: {reason}; left out")
+        else:
+            results[result.key] = result
+    return list(results.values())
 
 
-def _is_whole_json(line: bytes) -> bool:
+def _is_json(line: bytes) -> bool:
     try:
-        json.loads(line.decode("utf-8"))
+        parse_json(line.decode("utf-8"))
     except ValueError:
         return False
     return True
 
 
-def _warn_torn(message: str) -> None:
-    warnings.warn(message, TornLineWarning, stacklevel=3)
-
-
-def write_records(path: str | Path, records: Iterable[EpisodeRecord]) -> None:
-    """Write all records, or leave the file as it was: a reader never sees half of them."""
-    write_atomically(path, "".join(record.to_json() + "\n" for record in records))
-
-
-def write_atomically(path: str | Path, text: str) -> None:
-    """Write UTF-8 text to a file beside the target and rename it over the target.
+def write_results(path: str | Path, results: Iterable[EpisodeResult]) -> None:
+    """Write all results, or leave the file as it was: a reader never sees half of them.
 
     Raises:
-        OSError: the folder cannot be written or is full; the target is unchanged and nothing stays beside it.
+        UserError: the disk is full or the folder cannot be written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with aside.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    write_whole(Path(path), "".join(result.to_json() + "\n" for result in results).encode())
 
 
-def replay_command(record: EpisodeRecord, folder: str = "DIR") -> str:
+def replay_command(result: EpisodeResult, folder: str = "DIR") -> str:
     """What to type to rebuild the episode; `folder` is the output folder of its run."""
-    name = "/".join(map(str, record.key))
+    name = "/".join(map(str, result.key))
     return f"python -m vla_sim.replay {shlex.quote(folder)} {shlex.quote(name)}"
 
 
-def in_order(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
-    """The records by policy and scenario (each in order of first appearance), then by index."""
-    policies = {name: rank for rank, name in enumerate(dict.fromkeys(r.policy for r in records))}
-    scenarios = {name: rank for rank, name in enumerate(dict.fromkeys(r.scenario for r in records))}
-    return sorted(records, key=lambda r: (policies[r.policy], scenarios[r.scenario], r.index))
+def in_order(results: Sequence[EpisodeResult]) -> list[EpisodeResult]:
+    """The results by policy and scenario (each in order of first appearance), then by index."""
+    policies = {name: rank for rank, name in enumerate(dict.fromkeys(r.policy for r in results))}
+    scenarios = {name: rank for rank, name in enumerate(dict.fromkeys(r.scenario for r in results))}
+    return sorted(results, key=lambda r: (policies[r.policy], scenarios[r.scenario], r.index))

@@ -22,7 +22,7 @@ from vla_sim.envs.simulation import ActionError, Simulation, checked_action
 from vla_sim.envs.vector import NavigateVectorEnv
 from vla_sim.policies.base import Policy
 from vla_sim.rollout.plan import Job, Plan
-from vla_sim.rollout.result import EpisodeRecord
+from vla_sim.rollout.result import EpisodeResult
 
 # Spacing in metres at which clearance is measured along the driven path.
 CLEARANCE_SPACING_M = 0.02
@@ -86,7 +86,7 @@ class Rollout:
         )
         check_spec(policy, self.env)
 
-    def run(self, jobs: Iterable[Job], on_record: Callable[[EpisodeRecord], None]) -> None:
+    def run(self, jobs: Iterable[Job], on_record: Callable[[EpisodeResult], None]) -> None:
         """Run every job; hand each record over as soon as its episode ends.
 
         Raises whatever the policy raises: the caller decides which episode is to blame.
@@ -112,7 +112,7 @@ class Rollout:
         self.env.close()
 
     def _refill(
-        self, waiting: deque[Job], running: list[Drive | None], on_record: Callable[[EpisodeRecord], None]
+        self, waiting: deque[Job], running: list[Drive | None], on_record: Callable[[EpisodeResult], None]
     ) -> dict[str, Any]:
         lanes = self.env.num_envs
         mask, seeds = np.zeros(lanes, dtype=bool), np.zeros(lanes, dtype=np.int64)
@@ -164,7 +164,7 @@ class Rollout:
         return [{**info, "embodiment": self.env.embodiment} for info in started]
 
     def _take_actions(
-        self, actions: Any, running: list[Drive | None], on_record: Callable[[EpisodeRecord], None]
+        self, actions: Any, running: list[Drive | None], on_record: Callable[[EpisodeResult], None]
     ) -> list[Drive | None]:
         """Note the actions that will be executed; end the episodes whose action cannot be. The others go on."""
         left = list(running)
@@ -188,24 +188,24 @@ class Rollout:
                 drive.path.append(_as_tuple(self.env.lanes[lane].pose))
                 drive.see(observation["image"][lane])
 
-    def _finished(self, drive: Drive, simulation: Simulation, error: str | None = None) -> EpisodeRecord:
+    def _finished(self, drive: Drive, simulation: Simulation, error: str | None = None) -> EpisodeResult:
         source = self._source(drive.job.scenario)
         assert simulation.outcome is not None
-        return EpisodeRecord(
-            **story_of(drive.job, drive.scene, source, self._plan),
-            **measures_of(drive, self.env.embodiment.body.radius_m),
-            policy_hash=self._policy_hash,
-            privileged=self._policy.spec.requires_privileged_info,
-            outcome=simulation.outcome,
-            success=simulation.outcome is Outcome.SUCCESS,
-            steps=len(drive.actions),
-            sim_time_s=simulation.time_s,
-            collision_partner=simulation.collision_partner,
-            collision_events=simulation.collision_events,
-            step_s=self.env.embodiment.control_s,
-            error=error,
-            diagnostics={name: tuple(values) for name, values in drive.diagnostics.items()},
-            inference_ms=statistics.median(drive.inference_ms) if drive.inference_ms else None,
+        return EpisodeResult.of(
+            {
+                **story_of(drive.job, drive.scene, source, self._plan),
+                **measures_of(drive, self.env.embodiment.body.radius_m),
+                "policy_hash": self._policy_hash,
+                "privileged": self._policy.spec.requires_privileged_info,
+                "outcome": simulation.outcome,
+                "steps": len(drive.actions),
+                "sim_time_s": simulation.time_s,
+                "collision_partner": simulation.collision_partner,
+                "collision_events": simulation.collision_events,
+                "error": error,
+                "diagnostics": drive.diagnostics,
+                "inference_ms": statistics.median(drive.inference_ms) if drive.inference_ms else None,
+            }
         )
 
 
@@ -234,13 +234,15 @@ def check_spec(policy: Policy, env: NavigateVectorEnv) -> None:
 
 
 def story_of(job: Job, scene: Scene, source: SceneSource, plan: Plan) -> dict[str, Any]:
-    """The part of a record that is known before the episode runs."""
+    """The part of a result that is known before the episode runs."""
     return {
         "policy": job.policy,
         "scenario": job.scenario,
         "suite": job.suite,
         "scenario_hash": source.scenario.hash,
         "embodiment": plan.embodiment,
+        "embodiment_hash": source.embodiment.content_hash,
+        "step_s": source.embodiment.control_s,
         "seed": job.seed,
         "index": job.index,
         "instruction": scene.instruction.text,

@@ -12,6 +12,8 @@ from vla_sim.core.errors import UserError, suggest
 from vla_sim.scenarios.reading import Definition, ScenarioError, read_definitions, read_names
 from vla_sim.scenarios.scenario import Scenario
 
+_AND = "+"  # between the suites that one scenario was asked for in
+
 
 @dataclass(frozen=True)
 class _Shelf:
@@ -87,13 +89,21 @@ def load_scenario(name_or_path: str) -> Scenario:
 
 
 def chosen_scenarios(names: Iterable[str], suites: Iterable[str]) -> dict[str, str]:
-    """What `--scenario` and `--suite` ask for: names or files, each with the suite it is from ("" for none).
+    """What `--scenario` and `--suite` ask for: names or files, each with its suites ("" for none, "a+b" for two).
 
     Raises:
         UserError: no such scenario or suite (with the nearest name), or a file is wrong.
     """
-    chosen = {scenario: "" for name in names for scenario in scenarios_of(name)}
-    return chosen | {scenario.name: suite for suite in suites for scenario in load_suite(suite)}
+    chosen: dict[str, list[str]] = {scenario: [] for name in names for scenario in scenarios_of(name)}
+    for suite in dict.fromkeys(suites):
+        for scenario in load_suite(suite):
+            chosen.setdefault(scenario.name, []).append(suite)
+    return {scenario: _AND.join(its) for scenario, its in chosen.items()}
+
+
+def suites_of(text: str) -> list[str]:
+    """The suites that a text of `chosen_scenarios` names; [""] for none."""
+    return text.split(_AND)
 
 
 def scenarios_of(name_or_path: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from vla_sim.core.errors import UserError
 from vla_sim.policies.folders import CONFIG, WEIGHTS, PolicyFolder
+from vla_sim.scenarios.library import suites_of
 
 # How the shipped policies are made again; then those of `recipes.train_zoo`, from the same demonstrations.
 TRAIN = "python -m recipes.train_shipped --out runs/train --publish policies"
@@ -44,7 +45,7 @@ def read_benchmark(path: Path) -> tuple[dict[str, dict[str, Any]], str]:
     try:
         table = json.loads(path.read_text("utf-8"))
         plan = table["provenance"]["plan"]
-        suites = sorted(set(plan["suites"]) - {""})
+        suites = sorted({suite for text in plan["suites"] for suite in suites_of(text)} - {""})
         driven = f"suite {' and '.join(suites)}" if suites else ", ".join(plan["scenarios"])
         episodes = plan["episodes"] * len(plan["scenarios"])
         last = plan["seed"] + plan["episodes"] - 1

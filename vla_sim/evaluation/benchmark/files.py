@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from vla_sim.core.errors import UserError
+from vla_sim.core.files import write_whole
 from vla_sim.evaluation.benchmark.plot import write_plot
 from vla_sim.evaluation.summary import decimals, percent, percent_range
-from vla_sim.rollout.result import write_atomically
 
 Document = Mapping[str, Any]
 Line = Mapping[str, Any]
@@ -36,7 +36,7 @@ def write_benchmark(document: Document, out: Path) -> list[Path]:
     }
     try:
         for ending, text in texts.items():
-            write_atomically(out / (NAME + ending), text)
+            write_whole(out / (NAME + ending), text.encode())
         write_plot(document, out / f"{NAME}.png")
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror or error}") from error

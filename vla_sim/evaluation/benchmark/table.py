@@ -29,7 +29,7 @@ from vla_sim.evaluation.benchmark.scores import (
 from vla_sim.evaluation.open_loop import ExpertDrive
 from vla_sim.evaluation.statistics import mmrv, spearman
 from vla_sim.evaluation.summary import summarise
-from vla_sim.rollout.result import EpisodeRecord
+from vla_sim.rollout.result import EpisodeResult
 
 FORMAT = 1
 BASELINE = "baseline"
@@ -81,7 +81,7 @@ class Row:
 
 
 def benchmark_rows(
-    contenders: Sequence[Contender], records: Sequence[EpisodeRecord], drives: Sequence[ExpertDrive]
+    contenders: Sequence[Contender], records: Sequence[EpisodeResult], drives: Sequence[ExpertDrive]
 ) -> list[Row]:
     """All rows, ranked: policies by success (then SPL, then name), the two baselines last.
 
@@ -114,13 +114,13 @@ def _policy_row(one: Contender, closed: Mapping[str, Any], drives: Sequence[Expe
     )
 
 
-def pooled_rows(records: Sequence[EpisodeRecord]) -> dict[str, Mapping[str, Any]]:
+def pooled_rows(records: Sequence[EpisodeResult]) -> dict[str, Mapping[str, Any]]:
     """For each policy, the row that `summarise` makes of all its episodes, whatever their suites."""
     together = summarise([replace(record, suite="") for record in records], {})
     return {row["policy"]: row for row in together["suites"]}
 
 
-def misbehaving(records: Sequence[EpisodeRecord]) -> list[str]:
+def misbehaving(records: Sequence[EpisodeResult]) -> list[str]:
     """Policies with an episode that raised, hung or ended its process: they are not asked offline."""
     return sorted({record.policy for record in records if record.outcome is Outcome.ERROR})
 

@@ -14,12 +14,12 @@ from vla_sim.evaluation.reporting.report import VideoRef
 from vla_sim.evaluation.reporting.video import write_video
 from vla_sim.rollout.plan import Plan
 from vla_sim.rollout.replay import Replayed, replay_episode
-from vla_sim.rollout.result import EpisodeRecord
+from vla_sim.rollout.result import EpisodeResult
 
 MAX_NAME = 60
 
 
-def wanted_films(records: Sequence[EpisodeRecord], choice: str) -> list[EpisodeRecord]:
+def wanted_films(records: Sequence[EpisodeResult], choice: str) -> list[EpisodeResult]:
     """The records to film, failures first.
 
     Args:
@@ -39,16 +39,16 @@ def wanted_films(records: Sequence[EpisodeRecord], choice: str) -> list[EpisodeR
     return {"none": [], "failures": failures, "all": failures + [r for r in drove if r.success]}[choice]
 
 
-def earlier_films(records: Sequence[EpisodeRecord], filmed: Sequence[EpisodeRecord], folder: Path) -> list[VideoRef]:
+def earlier_films(records: Sequence[EpisodeResult], filmed: Sequence[EpisodeResult], folder: Path) -> list[VideoRef]:
     """Films of this run's other episodes that the folder holds already, in the order of `wanted_films`."""
     now = {record.key for record in filmed}
     drove = [record for record in records if record.path and record.key not in now]
     return [VideoRef(r, folder / video_name(r)) for r in _varied(drove) if (folder / video_name(r)).is_file()]
 
 
-def _varied(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
+def _varied(records: Sequence[EpisodeResult]) -> list[EpisodeResult]:
     """All records, those first that show most about the policies."""
-    kinds: dict[tuple[str, str, bool], list[EpisodeRecord]] = {}
+    kinds: dict[tuple[str, str, bool], list[EpisodeResult]] = {}
     for record in records:
         kinds.setdefault((record.policy, record.scenario, record.success), []).append(record)
     able = {record.policy for record in records if record.success}
@@ -67,14 +67,14 @@ def _varied(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
 
 
 def make_films(
-    plan: Plan, records: Iterable[EpisodeRecord], folder: Path
-) -> tuple[list[VideoRef], list[tuple[EpisodeRecord, str]]]:
+    plan: Plan, records: Iterable[EpisodeResult], folder: Path
+) -> tuple[list[VideoRef], list[tuple[EpisodeResult, str]]]:
     """Film episodes one by one; returns the films, and with its reason each episode that could not be filmed.
 
     Whatever goes wrong (a broken encoder, a full disk, no memory) costs that film alone.
     """
     made: list[VideoRef] = []
-    failed: list[tuple[EpisodeRecord, str]] = []
+    failed: list[tuple[EpisodeResult, str]] = []
     for record in records:
         try:
             made.append(film(plan, record, folder))
@@ -83,7 +83,7 @@ def make_films(
     return made, failed
 
 
-def film(plan: Plan, record: EpisodeRecord, folder: Path, replayed: Replayed | None = None) -> VideoRef:
+def film(plan: Plan, record: EpisodeResult, folder: Path, replayed: Replayed | None = None) -> VideoRef:
     """Write the video of one episode; returns the reference that the report shows."""
     replayed = replayed or replay_episode(plan, record)
     path = folder / video_name(record)
@@ -92,7 +92,7 @@ def film(plan: Plan, record: EpisodeRecord, folder: Path, replayed: Replayed | N
     return VideoRef(record=record, path=path)
 
 
-def video_name(record: EpisodeRecord) -> str:
+def video_name(record: EpisodeResult) -> str:
     """'<scenario>__<seed>__<policy>__<outcome>.mp4': a file name of its own for each episode on every file system.
 
     Names that a file system could refuse, shorten or take for another (special or upper-case letters, great length)

@@ -16,12 +16,12 @@ from vla_sim.evaluation.reporting.report import VideoRef, write_report
 from vla_sim.evaluation.runner import REPORT_FILE, Result
 from vla_sim.evaluation.summary import console_table
 from vla_sim.rollout.plan import Plan
-from vla_sim.rollout.result import EpisodeRecord
+from vla_sim.rollout.result import EpisodeResult
 
 FILM_FOLDER = "videos"
 MAX_SCENES = 60
 
-Watch = Callable[[Sequence[EpisodeRecord]], Iterable[EpisodeRecord]]
+Watch = Callable[[Sequence[EpisodeResult]], Iterable[EpisodeResult]]
 
 
 def finish_run(
@@ -71,7 +71,7 @@ def _write(
     out: Path,
     films: Sequence[VideoRef],
     scenes: dict[tuple[str, int], Scene],
-    unfilmed: Sequence[tuple[EpisodeRecord, str]],
+    unfilmed: Sequence[tuple[EpisodeResult, str]],
 ) -> None:
     try:
         write_report(result.summary, result.records, films, out / REPORT_FILE, scenes=scenes, unfilmed=unfilmed)
@@ -79,7 +79,7 @@ def _write(
         raise UserError(f"cannot write {out / REPORT_FILE}: {error.strerror or error}") from error
 
 
-def raised(records: Sequence[EpisodeRecord]) -> list[str]:
+def raised(records: Sequence[EpisodeResult]) -> list[str]:
     """For each policy with episodes that raised: how many, and what the first of them said."""
     lines = []
     for policy in dict.fromkeys(record.policy for record in records):
@@ -96,7 +96,7 @@ def raised(records: Sequence[EpisodeRecord]) -> list[str]:
 def _scenes_of_failures(result: Result, plan: Plan) -> dict[tuple[str, int], Scene]:
     """Scenes of the first failures, so that the report can show what stood there."""
 
-    def scene(record: EpisodeRecord) -> Scene:
+    def scene(record: EpisodeResult) -> Scene:
         return SceneSource(record.scenario, plan.embodiment, plan.instruction_set, plan.language).scene(record.seed)
 
     failures = [record for record in result.records if not record.success and record.path]

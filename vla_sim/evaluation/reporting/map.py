@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vla_sim.core.types import Body, Role, Scene, Side, wrap_angle
 from vla_sim.evaluation.reporting.font import font_for
-from vla_sim.rollout.result import EpisodeRecord
+from vla_sim.rollout.result import EpisodeResult
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,7 +38,7 @@ class Map:
     def __init__(
         self,
         scene: Scene,
-        record: EpisodeRecord,
+        record: EpisodeResult,
         poses: NDArray[np.float64],
         robot_radius_m: float,
         size_px: tuple[int, int],

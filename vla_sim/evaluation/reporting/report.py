@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from vla_sim.core.files import write_whole
 from vla_sim.core.types import Outcome, Role, Scene
 from vla_sim.evaluation.reporting.map import footprint
 from vla_sim.evaluation.statistics import wilson
 from vla_sim.evaluation.summary import decimals, percent, percent_range, table_rows
-from vla_sim.rollout.result import EpisodeRecord, replay_command, write_atomically
+from vla_sim.rollout.result import EpisodeResult, replay_command
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -48,7 +49,7 @@ OUTCOME_LABELS = {
 class VideoRef:
     """The film of an episode."""
 
-    record: EpisodeRecord
+    record: EpisodeResult
     path: Path
 
 
@@ -57,12 +58,12 @@ Scenes = Mapping[tuple[str, int], Scene]
 
 def write_report(
     summary: Mapping[str, Any],
-    records: Sequence[EpisodeRecord],
+    records: Sequence[EpisodeResult],
     videos: Sequence[VideoRef],
     path: str | Path,
     *,
     scenes: Scenes | None = None,
-    unfilmed: Sequence[tuple[EpisodeRecord, str]] = (),
+    unfilmed: Sequence[tuple[EpisodeResult, str]] = (),
 ) -> None:
     """Write the report; the file is replaced at once or not at all.
 
@@ -79,17 +80,17 @@ def write_report(
     """
     path = Path(path)
     html = render_report(summary, records, videos, path.parent, scenes=scenes, unfilmed=unfilmed)
-    write_atomically(path, html.encode("utf-8", "backslashreplace").decode("utf-8"))
+    write_whole(path, html.encode("utf-8", "backslashreplace"))
 
 
 def render_report(
     summary: Mapping[str, Any],
-    records: Sequence[EpisodeRecord],
+    records: Sequence[EpisodeResult],
     videos: Sequence[VideoRef],
     folder: Path,
     *,
     scenes: Scenes | None = None,
-    unfilmed: Sequence[tuple[EpisodeRecord, str]] = (),
+    unfilmed: Sequence[tuple[EpisodeResult, str]] = (),
 ) -> str:
     """The report as text; arguments as `write_report`, `folder` is where it will stand."""
     failures = _failures_first(records)
@@ -147,7 +148,7 @@ def _label(outcome: str) -> str:
 # --- top ----------------------------------------------------------------------------------------------------------
 
 
-def _headline(summary: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> dict[str, Any]:
+def _headline(summary: Mapping[str, Any], records: Sequence[EpisodeResult]) -> dict[str, Any]:
     """What was run, in figures."""
     seeds = [r.seed for r in records]
     return {
@@ -167,7 +168,7 @@ def _incomplete(summary: Mapping[str, Any]) -> bool:
     return summary["provenance"].get("complete") is False or not all(row["complete"] for row in summary["results"])
 
 
-def _policy_cards(summary: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
+def _policy_cards(summary: Mapping[str, Any], records: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
     """For each policy its success over everything, as the first thing to see."""
     cards = []
     for policy in dict.fromkeys(row["policy"] for row in summary["results"]):
@@ -210,7 +211,7 @@ def _overall(pairs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list(best.values())
 
 
-def _seen_outcomes(records: Sequence[EpisodeRecord]) -> list[str]:
+def _seen_outcomes(records: Sequence[EpisodeResult]) -> list[str]:
     seen = {r.outcome for r in records}
     return [outcome.value for outcome in OUTCOME_LABELS if outcome in seen]
 
@@ -266,9 +267,9 @@ def _multiples(low: float, high: float, every: int) -> list[int]:
     return [m for m in range(math.ceil(low), math.floor(high) + 1) if m % every == 0]
 
 
-def _plots(records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
+def _plots(records: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
     """All paths of each policy and scenario, or an even sample of them; failures are kept first and drawn on top."""
-    cells: dict[tuple[str, str], list[EpisodeRecord]] = {}
+    cells: dict[tuple[str, str], list[EpisodeResult]] = {}
     for record in records:
         if record.path:
             cells.setdefault((record.scenario, record.policy), []).append(record)
@@ -282,7 +283,7 @@ def _plots(records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
     return [_plot(key, cells[key], limit, frames[key[0]]) for key in chosen]
 
 
-def _plot(key: tuple[str, str], cell: Sequence[EpisodeRecord], limit: int, frame: _Frame) -> dict[str, Any]:
+def _plot(key: tuple[str, str], cell: Sequence[EpisodeResult], limit: int, frame: _Frame) -> dict[str, Any]:
     failures = [r for r in cell if not r.success]
     successes = [r for r in cell if r.success]
     shown = [*_sample(successes, max(limit // 4, limit - len(failures))), *_sample(failures, limit)]
@@ -296,7 +297,7 @@ def _plot(key: tuple[str, str], cell: Sequence[EpisodeRecord], limit: int, frame
     }
 
 
-def _trace(record: EpisodeRecord, frame: _Frame) -> dict[str, Any]:
+def _trace(record: EpisodeResult, frame: _Frame) -> dict[str, Any]:
     points = [(p[0], p[1]) for p in record.path]
     kept = [*_sample(points[:-1], MAX_PATH_POINTS), points[-1]]
     return {
@@ -315,13 +316,13 @@ def _sample(items: Sequence[Any], limit: int) -> list[Any]:
     return [items[i * len(items) // limit] for i in range(limit)]
 
 
-def _close_ups(failures: Sequence[EpisodeRecord], scenes: Scenes) -> list[dict[str, Any]]:
+def _close_ups(failures: Sequence[EpisodeResult], scenes: Scenes) -> list[dict[str, Any]]:
     """Single failures, each in a frame of its own, with what stood there where the scene is known."""
     drove = [r for r in failures if len(r.path) > 1]
     return [_close_up(r, scenes.get((r.scenario, r.seed))) for r in _one_of_each_first(drove)[:MAX_CLOSE_UPS]]
 
 
-def _one_of_each_first(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
+def _one_of_each_first(records: Sequence[EpisodeResult]) -> list[EpisodeResult]:
     """The same records, those first that show a policy, scenario and outcome not shown before."""
     seen: dict[tuple[str, str, Outcome], int] = {}
     ranks = []
@@ -332,7 +333,7 @@ def _one_of_each_first(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
     return [records[i] for i in sorted(range(len(records)), key=lambda i: ranks[i])]
 
 
-def _close_up(record: EpisodeRecord, scene: Scene | None) -> dict[str, Any]:
+def _close_up(record: EpisodeResult, scene: Scene | None) -> dict[str, Any]:
     bodies = [b for b in scene.bodies if b.role is not Role.WALL] if scene else []
     outlines = [footprint(body) for body in bodies]
     frame = _Frame([(p[0], p[1]) for p in record.path] + [p for corners in outlines for p in corners])
@@ -356,20 +357,20 @@ def _close_up(record: EpisodeRecord, scene: Scene | None) -> dict[str, Any]:
 # --- lists --------------------------------------------------------------------------------------------------------
 
 
-def _failures_first(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
+def _failures_first(records: Sequence[EpisodeResult]) -> list[EpisodeResult]:
     """All that did not succeed: of policies that can succeed before others, the worst kinds first, else in order."""
     order = {outcome: i for i, outcome in enumerate(Outcome)}
     able = {record.policy for record in records if record.success}
     return sorted((r for r in records if not r.success), key=lambda r: (r.policy not in able, order[r.outcome]))
 
 
-def _failure(record: EpisodeRecord, folder: Path) -> dict[str, Any]:
+def _failure(record: EpisodeResult, folder: Path) -> dict[str, Any]:
     return {"record": record, "replay": replay_command(record, str(folder))}
 
 
-def _tracebacks(records: Sequence[EpisodeRecord], folder: Path) -> list[dict[str, Any]]:
+def _tracebacks(records: Sequence[EpisodeResult], folder: Path) -> list[dict[str, Any]]:
     """Errors, equal tracebacks once with the number of episodes."""
-    groups: dict[str, list[EpisodeRecord]] = {}
+    groups: dict[str, list[EpisodeResult]] = {}
     for record in records:
         if record.error is not None:
             groups.setdefault(record.error, []).append(record)

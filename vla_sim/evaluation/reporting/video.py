@@ -19,7 +19,7 @@ from vla_sim.core.encoding import write_film
 from vla_sim.core.types import Outcome, Scene
 from vla_sim.evaluation.reporting.font import font_for
 from vla_sim.evaluation.reporting.map import GREEN, QUIET, RED, SMOOTH, WHITE, Color, Map, Point, arrow, disc
-from vla_sim.rollout.result import EpisodeRecord
+from vla_sim.rollout.result import EpisodeResult
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -53,7 +53,7 @@ def write_video(
     frames: Sequence[Frame],
     *,
     scene: Scene,
-    record: EpisodeRecord,
+    record: EpisodeResult,
     fps: float = 10.0,
     robot_radius_m: float = 0.15,
 ) -> None:
@@ -88,7 +88,7 @@ def write_gif(
     frames: Sequence[Frame],
     *,
     scene: Scene,
-    record: EpisodeRecord,
+    record: EpisodeResult,
     fps: float = 5.0,
     width_px: int = 480,
     colors: int = 96,
@@ -111,7 +111,7 @@ def write_gif(
 
 
 def _film(
-    frames: Sequence[Frame], scene: Scene, record: EpisodeRecord, fps: float, robot_radius_m: float
+    frames: Sequence[Frame], scene: Scene, record: EpisodeResult, fps: float, robot_radius_m: float
 ) -> Iterator[Image]:
     """The images of the film, `fps` a simulated second, and the end held."""
     poses = _shown_poses(frames, record)
@@ -126,7 +126,7 @@ def _film(
         yield end
 
 
-def _shown_poses(frames: Sequence[Frame], record: EpisodeRecord) -> NDArray[np.float64]:
+def _shown_poses(frames: Sequence[Frame], record: EpisodeResult) -> NDArray[np.float64]:
     """(n, 3) poses that have an image."""
     count = min(len(frames), len(record.path))
     if count == 0:
@@ -145,7 +145,7 @@ def _shown_poses(frames: Sequence[Frame], record: EpisodeRecord) -> NDArray[np.f
 class _Page:
     """Draws one image of the film; everything that does not change is drawn once."""
 
-    def __init__(self, scene: Scene, record: EpisodeRecord, poses: NDArray[np.float64], robot_radius_m: float) -> None:
+    def __init__(self, scene: Scene, record: EpisodeResult, poses: NDArray[np.float64], robot_radius_m: float) -> None:
         self._record = record
         self._poses = poses
         self._map = Map(scene, record, poses, robot_radius_m, (MAP_PX[2] - MAP_PX[0], MAP_PX[3] - MAP_PX[1]))
