@@ -190,7 +190,7 @@ def test_bad_recordings_are_listed_and_left_out_on_request(source, tmp_path, cap
     nan = varied_actions(8)
     nan[2, 0] = np.nan
     write_drive(source, 8, actions=nan)
-    write_recording(source / "holiday.h5")
+    write_recording(source / "episode_20250815_122923_1box_middle.h5")
     assert expand(source, tmp_path / "set") == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 4

@@ -9,7 +9,7 @@ from serbot_files import ACTIONS, EVENTS, NAME, episode, pictures, write_frames,
 
 from vla_sim.core.errors import UserError
 from vla_sim.datasets.channel_order import brownness
-from vla_sim.datasets.serbot import folder as seed_folder
+from vla_sim.datasets.serbot import hdf5_reading
 from vla_sim.datasets.serbot.folder import SerbotFolder, SerbotReading, read_episodes
 from vla_sim.datasets.serbot.frames import write_serbot_frames
 from vla_sim.datasets.serbot.hdf5 import SerbotStyle
@@ -42,7 +42,7 @@ def test_labels_and_actions_are_there_without_a_picture_read(tmp_path, monkeypat
     def refuse(*_, **__):
         raise AssertionError("a picture was read")
 
-    monkeypatch.setattr(seed_folder.serbot_hdf5, "read_pictures", refuse)
+    monkeypatch.setattr(hdf5_reading, "read_images", refuse)
     folder = SerbotFolder(tmp_path)
     assert folder.problems() == []
     assert [recording.side.value for recording in folder] == ["left", "right", "left", "right"]
@@ -188,12 +188,12 @@ def test_damaged_folders_are_said_to_be_so(tmp_path):
         return str(caught.value)
 
     assert "frame_03 is missing" in problem(lambda f: (f / "frame_03.png").unlink())
-    assert "the picture is damaged" in problem(lambda f: (f / "frame_07.png").write_bytes(b"x"))
-    assert "cannot be read as an array" in problem(lambda f: (f / "actions.npy").write_bytes(b"x"))
-    assert "18 pictures but 3 actions" in problem(lambda f: np.save(f / "actions.npy", ACTIONS[:3]))
-    assert "is damaged" in problem(lambda f: (f / "metadata.json").write_text("{"))
-    assert "must hold a table" in problem(lambda f: (f / "metadata.json").write_text("[]"))
-    assert "has actions.npy but no pictures" in problem(lambda f: [p.unlink() for p in f.glob("*.png")])
+    assert "the image is damaged" in problem(lambda f: (f / "frame_07.png").write_bytes(b"x"))
+    assert "actions.npy: cannot be read" in problem(lambda f: (f / "actions.npy").write_bytes(b"x"))
+    assert "18 images but 3 actions" in problem(lambda f: np.save(f / "actions.npy", ACTIONS[:3]))
+    assert "metadata.json: cannot be read: no valid JSON" in problem(lambda f: (f / "metadata.json").write_text("{"))
+    assert "must be a table, got []" in problem(lambda f: (f / "metadata.json").write_text("[]"))
+    assert "has actions.npy but no images" in problem(lambda f: [p.unlink() for p in f.glob("*.png")])
     assert "18 actions but 2 action_event_types" in problem(
         lambda f: (f / "metadata.json").write_text('{"action_event_types": ["a", "b"]}')
     )
@@ -202,7 +202,7 @@ def test_damaged_folders_are_said_to_be_so(tmp_path):
 def test_pickled_actions_are_not_loaded(tmp_path):
     folder = write_frames(tmp_path / NAME)
     np.save(folder / "actions.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(UserError, match="cannot be read as an array"):
+    with pytest.raises(UserError, match="must hold numbers, got object"):
         SerbotFolder(tmp_path)[0].actions()
 
 

@@ -10,9 +10,8 @@ import numpy as np
 from vla_sim.core.errors import UserError
 from vla_sim.datasets.audit.recorded import EVALUATION, Broken, Recorded, labels_of
 from vla_sim.datasets.channel_order import RGB, to_rgb
-from vla_sim.datasets.serbot import frames as serbot_frames
-from vla_sim.datasets.serbot import hdf5 as serbot_hdf5
-from vla_sim.datasets.serbot.folder import EVALUATION_FOLDERS, SerbotFolder, SerbotReading, SerbotRecording
+from vla_sim.datasets.serbot.folder import SerbotFolder, SerbotReading
+from vla_sim.datasets.serbot.recording import EVALUATION_FOLDERS, SerbotRecording
 
 
 def split_of(parts: tuple[str, ...], otherwise: str) -> str:
@@ -58,9 +57,5 @@ class _FromSerbot:
 
     def image(self, t: int) -> np.ndarray:
         """See `Recorded`."""
-        where = slice(t, t + 1)
-        if self._recording.is_hdf5:
-            picture = next(iter(serbot_hdf5.read_pictures(self._recording.path, where, final=False)))
-        else:
-            picture = next(iter(serbot_frames.frames_pictures(self._recording.path, where)))
-        return to_rgb(picture, self._order or RGB)
+        image = next(iter(self._recording.images(slice(t, t + 1), last=False)))
+        return to_rgb(image, self._order or RGB)

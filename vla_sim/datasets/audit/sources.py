@@ -16,7 +16,8 @@ from vla_sim.datasets.audit.serbot import serbot_recordings, split_of
 from vla_sim.datasets.channel_order import RGB
 from vla_sim.datasets.lerobot.format import ACTION, INFO_PATH, read_info
 from vla_sim.datasets.lerobot.reader import LeRobotReader, LeRobotRecording, component_names
-from vla_sim.datasets.serbot.folder import EVALUATION_FOLDERS, SerbotFolder
+from vla_sim.datasets.serbot.folder import SerbotFolder
+from vla_sim.datasets.serbot.recording import EVALUATION_FOLDERS
 
 # Where sets lie below the folder that is named.
 DEEPEST = 2

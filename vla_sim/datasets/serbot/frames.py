@@ -9,8 +9,10 @@ Pictures may be JPEG or PNG. JPEG loses a little: what is read is not bit for bi
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,9 @@ from vla_sim.core.errors import UserError
 from vla_sim.core.files import whole_folder
 from vla_sim.datasets.channel_order import from_rgb
 from vla_sim.datasets.serbot.actions import COLLECTOR_COLUMNS, full_columns
-from vla_sim.datasets.serbot.hdf5 import DEFAULT_STYLE, FORMAT, RawFacts, RawSteps, SerbotStyle, check_actions, taken_at
+from vla_sim.datasets.serbot.hdf5 import DEFAULT_STYLE, SerbotStyle, taken_at
+from vla_sim.datasets.serbot.raw import FORMAT, RawFacts, RawSteps, check_actions, one_sentence, own_facts
+from vla_sim.datasets.untrusted import list_of, parsing, read_image, read_json, read_npy, table_of, text_of
 
 FRAMES, TREE = FRAME_LAYOUTS = ("frames", "tree")
 SPLITS = ("train", "val", "valid", "test")
@@ -80,94 +84,94 @@ def _metadata(episode: Episode, style: SerbotStyle, layout: str) -> dict[str, An
 
 def is_frames_folder(path: Path) -> bool:
     """Whether a folder is an episode of this kind."""
-    return (path / ACTIONS_FILE).is_file()
+    return os.path.lexists(path / ACTIONS_FILE)
 
 
-def frames_facts(path: Path) -> RawFacts:
-    """What the folder says about itself; opens one picture for its size.
+def read_facts(path: Path, root: Path | None = None) -> RawFacts:
+    """What the folder says about itself; opens one image for its size.
 
     Raises:
-        UserError: no pictures, a gap among them, or damaged files.
+        UserError: no images, a gap among them, or damaged files.
     """
-    files, metadata = _frame_files(path), _read_metadata(path)
-    ours = metadata.pop("vla_sim", {})
-    if not isinstance(ours, dict) or ours.get("format", FORMAT) != FORMAT:
-        raise UserError(f"{path / METADATA_FILE}: vla_sim must be a table of format {FORMAT}, got {ours!r}")
+    files, metadata = _frame_files(path), _read_metadata(path, root)
+    ours = own_facts(metadata.pop("vla_sim", {}), f"{path / METADATA_FILE}: vla_sim")
     split = path.parent.name if path.parent.name in SPLITS else ""
-    image = _picture(files[0])
+    image = read_image(files[0], files[0], root or path)
     return RawFacts(
         layout=TREE if split else FRAMES,
         frames=len(files),
         image_px=(image.shape[1], image.shape[0]),
         attributes={**metadata, **({"split": split} if split else {})},
-        instruction=str(metadata.get("language_instruction") or metadata.get("instruction") or ""),
+        instruction=instruction_of(metadata, path / METADATA_FILE),
         ours=ours,
     )
 
 
-def frames_steps(path: Path) -> RawSteps:
+def instruction_of(metadata: Mapping[str, Any], where: Path) -> str:
+    """The sentence of a table of metadata; "" where it has none.
+
+    Raises:
+        UserError: it is no text, or changes during the episode.
+    """
+    found = metadata.get("language_instruction") or metadata.get("instruction") or ""
+    sentences = found if isinstance(found, list) else [found]
+    return one_sentence(tuple(text_of(sentence, f"{where}: instruction") for sentence in sentences), where)
+
+
+def read_steps(path: Path, root: Path | None = None) -> RawSteps:
     """The actions of the folder, checked.
 
     Raises:
-        UserError: damaged, not finite, or not as many as pictures.
+        UserError: damaged, not finite, or not as many as images.
     """
     where = path / ACTIONS_FILE
-    try:
-        actions = np.load(where, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{where}: cannot be read as an array: {error}") from error
-    if actions.dtype.kind not in "fiu":
-        raise UserError(f"{where}: actions must be numbers, got {actions.dtype}")
-    actions = actions.astype(np.float32)
+    with np.errstate(over="ignore"):  # too large for float32: infinite, and refused as such
+        actions = read_npy(where, root or path).astype(np.float32)
     check_actions(actions, len(_frame_files(path)), where)
-    metadata = _read_metadata(path)
+    metadata = _read_metadata(path, root)
+    columns = own_facts(metadata.get("vla_sim", {}), f"{path / METADATA_FILE}: vla_sim").get("action_columns", ())
     events = metadata.get("action_event_types")
-    if events is not None and len(events) != len(actions):
+    if events is None:
+        return RawSteps(actions, tuple(columns))
+    what = f"{path / METADATA_FILE}: action_event_types"
+    events = tuple(text_of(event, what) for event in list_of(events, what))
+    if len(events) != len(actions):
         raise UserError(f"{path}: {len(actions)} actions but {len(events)} action_event_types")
-    columns = metadata.get("vla_sim", {}).get("action_columns", ())
-    return RawSteps(actions, tuple(columns), tuple(map(str, events)) if events is not None else None)
+    return RawSteps(actions, tuple(columns), events)
 
 
-def frames_pictures(path: Path, every: slice = slice(None)) -> Iterator[np.ndarray]:
-    """The pictures one by one, uint8 (H, W, 3).
+def read_images(
+    path: Path, root: Path | None = None, every: slice = slice(None), *, last: bool = True
+) -> Iterator[np.ndarray]:
+    """The images one by one, uint8 (H, W, 3); these folders have none after the last action.
 
     Raises:
-        UserError: a picture is damaged.
+        UserError: an image is damaged.
     """
-    for file in _frame_files(path)[every]:
-        yield _picture(file)
+    del last
+    return (read_image(file, file, root or path) for file in _frame_files(path)[every])
 
 
 def _frame_files(path: Path) -> list[Path]:
-    """Picture files in order."""
-    found = {int(match[1]): file for file in path.iterdir() if (match := _FRAME.fullmatch(file.name))}
+    """Image files in order."""
+    with parsing(path):
+        names = sorted(file.name for file in path.iterdir())
+    found: dict[int, Path] = {}
+    for name in names:
+        if match := _FRAME.fullmatch(name):
+            other = found.setdefault(int(match[1]), path / name)
+            if other.name != name:
+                raise UserError(f"{path}: {other.name} and {name} are the same frame")
     if not found:
-        raise UserError(f"{path}: has {ACTIONS_FILE} but no pictures frame_XX.jpg")
-    first = min(found)
-    missing = [number for number in range(first, max(found)) if number not in found]
-    if missing or first > 1:
-        raise UserError(f"{path}: picture frame_{(missing or [0])[0]:02d} is missing")
-    return [found[number] for number in sorted(found)]
+        raise UserError(f"{path}: has {ACTIONS_FILE} but no images frame_XX.jpg")
+    numbers = sorted(found)
+    gaps = (before + 1 for before, after in pairwise(numbers) if after != before + 1)
+    missing = 0 if numbers[0] > 1 else next(gaps, None)
+    if missing is not None:
+        raise UserError(f"{path}: image frame_{missing:02d} is missing")
+    return [found[number] for number in numbers]
 
 
-def _picture(file: Path) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(file) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
-        raise UserError(f"{file}: the picture is damaged: {error}") from error
-
-
-def _read_metadata(path: Path) -> dict[str, Any]:
+def _read_metadata(path: Path, root: Path | None) -> dict[str, Any]:
     file = path / METADATA_FILE
-    if not file.exists():
-        return {}
-    try:
-        values = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: is damaged: {error}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{file}: must hold a table, got {type(values).__name__}")
-    return values
+    return table_of(read_json(file, root or path), str(file)) if os.path.lexists(file) else {}

@@ -10,14 +10,10 @@ scale mean, provenance) and the datasets `final_image`, `expert_actions` and `st
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,9 +22,10 @@ from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.files import write_whole
 from vla_sim.datasets.channel_order import BGR, RGB, from_rgb
-from vla_sim.datasets.serbot.actions import COLLECTOR_COLUMNS, LabelScale, check_columns, default_events, full_columns
+from vla_sim.datasets.serbot.actions import COLLECTOR_COLUMNS, LabelScale, default_events, full_columns
+from vla_sim.datasets.serbot.hdf5_access import need_h5py
+from vla_sim.datasets.serbot.raw import FORMAT
 
-FORMAT = 1
 MAIN, NESTED, GROUPS = LAYOUTS = ("main", "nested", "groups")
 # Width of /language_instruction.
 INSTRUCTION_BYTES = 256
@@ -36,7 +33,7 @@ CHUNK_SIZE = 8
 OBSTACLE_LAYOUT = "hori"
 # Hours at which a time of day begins; the real limits are not known.
 TIME_PERIODS = ((0, "dawn"), (6, "morning"), (12, "evening"), (18, "night"))
-_MEMBERS = {"linear_x": "vx", "linear_y": "vy", "angular_z": "wz"}
+MEMBERS = {"linear_x": "vx", "linear_y": "vy", "angular_z": "wz"}
 
 
 @dataclass(frozen=True)
@@ -70,8 +67,6 @@ class SerbotStyle:
 
 DEFAULT_STYLE = SerbotStyle()
 
-# ----------------------------------------------------------------------------------------------------------- writing
-
 
 def write_serbot_hdf5(path: Path, episode: Episode, style: SerbotStyle = DEFAULT_STYLE) -> None:
     """Write one episode: the file is complete or absent.
@@ -85,7 +80,7 @@ def write_serbot_hdf5(path: Path, episode: Episode, style: SerbotStyle = DEFAULT
 
 def serbot_hdf5_bytes(episode: Episode, style: SerbotStyle = DEFAULT_STYLE) -> bytes:
     """The content of the file of an episode; equal episodes give equal bytes."""
-    h5py = _h5py()
+    h5py = need_h5py()
     # In memory first: so the disk sees one plain write, and errors of the disk come as such.
     with h5py.File(episode.name, "w", driver="core", backing_store=False, libver=("v110", "v110")) as file:
         _write_common(file, episode, style)
@@ -101,7 +96,7 @@ def serbot_hdf5_bytes(episode: Episode, style: SerbotStyle = DEFAULT_STYLE) -> b
 
 
 def _write_main(file: Any, episode: Episode, style: SerbotStyle) -> None:
-    h5py = _h5py()
+    h5py = need_h5py()
     where = "images" if style.layout == MAIN else "observations/images"
     _write_pictures(file, where, episode.images[: len(episode)], style)
     table = full_columns(style.scale.labels(episode.actions, episode.action_names), episode.action_names)
@@ -113,11 +108,11 @@ def _write_main(file: Any, episode: Episode, style: SerbotStyle) -> None:
 
 
 def _write_groups(file: Any, episode: Episode, style: SerbotStyle) -> None:
-    h5py = _h5py()
+    h5py = need_h5py()
     _write_pictures(file, "observations/image", episode.images[: len(episode)], style)
     file.create_dataset("observations/instruction", data=episode.instruction, dtype=h5py.string_dtype())
     labels = style.scale.labels(episode.actions, episode.action_names)
-    for member, name in _MEMBERS.items():
+    for member, name in MEMBERS.items():
         if name in episode.action_names:
             file.create_dataset(f"actions/{member}", data=labels[:, episode.action_names.index(name)])
     if episode.events:
@@ -203,265 +198,3 @@ def _fixed(episode: Episode) -> bytes:
             f"{episode.instruction!r}"
         )
     return text
-
-
-# ----------------------------------------------------------------------------------------------------------- reading
-
-
-@dataclass(frozen=True)
-class RawSteps:
-    """Actions and what goes with them, as a file has them: labels, not yet twists.
-
-    Attributes:
-        actions: float32 (T, C).
-        columns: names of the C columns where the file says them, else ().
-        events: (T,) or None.
-        expert: float32 (T, C) or None.
-        states, state_names: see `Episode`.
-    """
-
-    actions: np.ndarray
-    columns: tuple[str, ...] = ()
-    events: tuple[str, ...] | None = None
-    expert: np.ndarray | None = None
-    states: np.ndarray | None = None
-    state_names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class RawFacts:
-    """What a file says about itself.
-
-    Attributes:
-        layout: arrangement, one of the HDF5 or folder layouts.
-        frames: T.
-        image_px: (width, height) of its pictures.
-        attributes: the collector's root attributes, or the content of metadata.json.
-        metadata: the proposed group.
-        instruction: "" where it has none.
-        ours: content of the attributes `vla_sim_*`, decoded; empty for recordings of the robot.
-    """
-
-    layout: str
-    frames: int
-    image_px: tuple[int, int]
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    instruction: str = ""
-    ours: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("attributes", "metadata", "ours"):
-            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
-
-
-_OURS = "vla_sim_"
-_JSON_KEYS = ("action_columns", "action_names", "label_scale", "provenance")
-
-
-def read_facts(path: Path) -> RawFacts:
-    """What the file says about itself; reads no pictures.
-
-    Raises:
-        UserError: truncated, locked, or not an episode.
-    """
-    with opened(path) as file:
-        pictures = _pictures_of(file, path)
-        attributes = {key: _plain(value) for key, value in file.attrs.items()}
-        ours = {key.removeprefix(_OURS): value for key, value in attributes.items() if key.startswith(_OURS)}
-        ours |= {key: _from_json(path, key, ours[key]) for key in _JSON_KEYS if key in ours}
-        if ours.get("format", FORMAT) != FORMAT:
-            raise UserError(f"{path}: has vla_sim_format {ours['format']!r}, this version reads {FORMAT}")
-        return RawFacts(
-            layout=layout_of(file, path),
-            frames=len(pictures),
-            image_px=(pictures.shape[2], pictures.shape[1]),
-            attributes={key: value for key, value in attributes.items() if not key.startswith(_OURS)},
-            metadata=_metadata(file),
-            instruction=_instruction(file, ours),
-            ours=ours,
-        )
-
-
-def read_steps(path: Path) -> RawSteps:
-    """The actions of a file, checked; reads no pictures.
-
-    Raises:
-        UserError: as `read_facts`; or actions and pictures do not fit, or are not finite numbers.
-    """
-    with opened(path) as file:
-        frames = len(_pictures_of(file, path))
-        actions, columns = _actions(file, path)
-        check_actions(actions, frames, path)
-        events = _texts(file["action_event_types"]) if "action_event_types" in file else None
-        if events is not None and len(events) != len(actions):
-            raise UserError(f"{path}: {len(actions)} actions but {len(events)} action_event_types")
-        expert = np.asarray(file["expert_actions"], np.float32) if "expert_actions" in file else None
-        if not file.attrs.get("vla_sim_has_events", True):
-            events = None
-        states = np.asarray(file["states"], np.float32) if "states" in file else None
-        names = tuple(json.loads(file["states"].attrs["names"])) if states is not None else ()
-        return RawSteps(actions, columns, events, expert, states, names)
-
-
-def read_pictures(path: Path, every: slice = slice(None), *, final: bool = True) -> Iterator[np.ndarray]:
-    """The pictures one by one, uint8 (H, W, 3) in the file's channel order, the one after the last action at the end.
-
-    Raises:
-        UserError: the pictures are damaged.
-    """
-    with opened(path) as file:
-        pictures = _pictures_of(file, path)
-        for index in range(*every.indices(len(pictures))):
-            yield pictures[index]
-        if final and "final_image" in file:
-            yield file["final_image"][0]
-
-
-def check_actions(actions: np.ndarray, frames: int, path: Path) -> None:
-    """Refuse actions that do not fit the pictures or are not finite.
-
-    Raises:
-        UserError: says which step.
-    """
-    if actions.ndim != 2 or actions.shape[1] not in (2, 3):
-        raise UserError(f"{path}: actions must have shape (T, 3) or (T, 2), got {actions.shape}")
-    if len(actions) not in (frames, frames - 1) or not len(actions):
-        raise UserError(f"{path}: {frames} pictures but {len(actions)} actions")
-    bad = np.argwhere(~np.isfinite(actions))
-    if len(bad):
-        step, column = map(int, bad[0])
-        raise UserError(f"{path}: action {step}, column {column} is {actions[step, column]}; {len(bad)} such values")
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """The open file; whatever HDF5 complains about becomes one sentence.
-
-    Raises:
-        UserError: missing, truncated, damaged, locked by another program, or no HDF5 file.
-    """
-    h5py = _h5py()
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, RuntimeError, KeyError) as error:
-        raise UserError(f"{path}: {_complaint(path, error)}") from error
-
-
-def _complaint(path: Path, error: Exception) -> str:
-    text, code = str(error), getattr(error, "errno", None)
-    if not path.exists():
-        return "no such file"
-    if code == errno.EACCES or "Permission denied" in text:
-        return "may not be read (permission denied)"
-    if code in (errno.EAGAIN, errno.EWOULDBLOCK) or "unable to lock file" in text:
-        return "is locked: another program is writing it; try again when that has ended"
-    if "already open for write" in text or "consistency flags" in text:
-        return "was not closed: a program writes it or was killed while it did (h5clear -s may save it)"
-    if path.stat().st_size == 0:
-        return "is empty"
-    if "truncated" in text:
-        return f"is truncated: its end is missing ({path.stat().st_size} bytes are left)"
-    if "signature not found" in text:
-        return "is not an HDF5 file"
-    return f"is damaged: {text}"
-
-
-def layout_of(file: Any, path: Path) -> str:
-    """The arrangement of an open file.
-
-    Raises:
-        UserError: none of the known ones.
-    """
-    h5py = _h5py()
-    if isinstance(file.get("images"), h5py.Dataset):
-        return MAIN
-    if isinstance(file.get("observations/images"), h5py.Dataset):
-        return NESTED
-    if isinstance(file.get("observations/image"), h5py.Dataset):
-        return GROUPS
-    raise UserError(
-        f"{path}: has no pictures at images, observations/images or observations/image; it has {sorted(file.keys())}"
-    )
-
-
-_PLACES = {MAIN: "images", NESTED: "observations/images", GROUPS: "observations/image"}
-
-
-def _pictures_of(file: Any, path: Path) -> Any:
-    where = _PLACES[layout_of(file, path)]
-    pictures = file[where]
-    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3:
-        raise UserError(f"{path}: {where} must be uint8 (T, height, width, 3), got {pictures.dtype} {pictures.shape}")
-    if not len(pictures):
-        raise UserError(f"{path}: {where} holds no pictures")
-    return pictures
-
-
-def _actions(file: Any, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Actions with the names of their columns, where the file says them."""
-    h5py = _h5py()
-    found = file.get("actions")
-    if isinstance(found, h5py.Group):
-        members = {member: name for member, name in _MEMBERS.items() if member in found}
-        if not members:
-            raise UserError(f"{path}: actions has none of {list(_MEMBERS)}, it has {sorted(found.keys())}")
-        columns = [_numbers(found[member], path, f"actions/{member}").reshape(-1) for member in members]
-        if len({len(column) for column in columns}) > 1:
-            raise UserError(f"{path}: actions/* must be equally long, got {[len(column) for column in columns]}")
-        return np.stack(columns, axis=1), tuple(members.values())
-    if found is None:
-        raise UserError(f"{path}: has no actions; it has {sorted(file.keys())}")
-    columns_said = file.attrs.get("vla_sim_action_columns")
-    names = check_columns(_from_json(path, "action_columns", columns_said)) if columns_said is not None else ()
-    return _numbers(found, path, "actions"), names
-
-
-def _numbers(dataset: Any, path: Path, where: str) -> np.ndarray:
-    if dataset.dtype.kind not in "fiu":
-        raise UserError(f"{path}: {where} must be numbers, got {dataset.dtype}")
-    return np.asarray(dataset, dtype=np.float32)
-
-
-def _metadata(file: Any) -> dict[str, Any]:
-    group = file.get("metadata")
-    if group is None or not hasattr(group, "keys"):
-        return {}
-    values = {key: _plain(group[key][()]) for key in group if group[key].shape in ((), (1,))}
-    return {**{key: _plain(value) for key, value in group.attrs.items()}, **values}
-
-
-def _instruction(file: Any, ours: Mapping[str, Any]) -> str:
-    for where in ("language_instruction", "instruction", "observations/instruction"):
-        if where in file and (texts := _texts(file[where])):
-            return texts[0]
-    return str(ours.get("instruction", ""))
-
-
-def _texts(dataset: Any) -> tuple[str, ...]:
-    return tuple(str(_plain(value)).rstrip("\0") for value in np.atleast_1d(dataset[()]))
-
-
-def _plain(value: Any) -> Any:
-    """A Python value of what h5py gives."""
-    if isinstance(value, np.ndarray) and value.size == 1:
-        value = value.reshape(())[()]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def _from_json(path: Path, key: str, text: Any) -> Any:
-    try:
-        return json.loads(text)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path}: attribute {_OURS}{key} is damaged: {text!r}") from error
-
-
-def _h5py() -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise UserError("HDF5 files need h5py: pip install 'vla-sim[data]'") from error
-    return h5py

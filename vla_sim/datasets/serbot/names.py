@@ -4,6 +4,8 @@ episode_20250815_122923_2box_vert_left_core_medium.h5      cup family of August 
 episode_20251120_101010_1box_right_core_close.h5           bottle family of November 2025: orientation was dropped
 episode_20260129_010422_basket_1box_hori_left_core_medium  basket family of January 2026
 episode_20260310_090000_v3_center                          third basket set of March 2026
+
+Some end with the time of day (`_evening`). Others say nothing (`episode_20250101_120100`): their labels are unknown.
 """
 
 from __future__ import annotations
@@ -20,16 +22,18 @@ BOXES = ("1box", "2box")
 ORIENTATIONS = ("vert", "hori")
 PATTERNS = ("core", "variant")
 DISTANCES = ("close", "medium", "far")
+PERIODS = ("dawn", "morning", "afternoon", "evening", "night")
 V3_KINDS = ("center", "left", "right", "recovery", "noise")
-WORDS = ("basket", *BOXES, *ORIENTATIONS, *PATTERNS, *DISTANCES, "v3", *V3_KINDS)
+WORDS = ("basket", *BOXES, *ORIENTATIONS, *PATTERNS, *DISTANCES, "v3", *V3_KINDS, *PERIODS)
 
-_STEM = re.compile(r"episode_(?P<time>\d{8}_\d{6})_(?P<rest>\w+)")
+_STEM = re.compile(r"episode_(?P<time>\d{8}_\d{6})_(?P<rest>.+)", re.DOTALL)
 _SCENE = re.compile(
     r"(?P<basket>basket_)?(?P<boxes>[12]box)(_(?P<orientation>vert|hori))?_(?P<side>left|right)"
-    r"(_(?P<pattern>core|variant))?(_(?P<distance>close|medium|far))?"
+    rf"(_(?P<pattern>core|variant))?(_(?P<distance>close|medium|far))?(_(?P<period>{'|'.join(PERIODS)}))?"
 )
 _V3 = re.compile(
     r"(basket_)?v3_(?P<v3>center|left|right|recovery|noise)(_(?P<pattern>core|variant))?(_(?P<distance>close|medium|far))?"
+    rf"(_(?P<period>{'|'.join(PERIODS)}))?"
 )
 _TIME = "%Y%m%d_%H%M%S"
 
@@ -47,6 +51,7 @@ class SerbotLabels:
         distance: of the obstacle at the start: "close", "medium", "far" or "".
         v3: kind of drive in the third basket set, else "".
         taken: when it was recorded.
+        period: time of day, "evening" for example, or "".
     """
 
     family: str
@@ -57,6 +62,7 @@ class SerbotLabels:
     distance: str = ""
     v3: str = ""
     taken: datetime | None = None
+    period: str = ""
 
     @property
     def scenario(self) -> str:
@@ -70,7 +76,8 @@ class SerbotLabels:
     def stem(self) -> str:
         """The file name without its ending."""
         taken = (self.taken or datetime(2000, 1, 1)).strftime(_TIME)
-        return "_".join(word for word in ("episode", taken, self.scenario, self.pattern, self.distance) if word)
+        words = ("episode", taken, self.scenario, self.pattern, self.distance, self.period)
+        return "_".join(word for word in words if word)
 
     @property
     def simulated(self) -> str:
@@ -123,6 +130,11 @@ _WORDS = {
 }
 
 
+def has_labels(stem: str) -> bool:
+    """Whether a name has labels: episode_<YYYYMMDD>_<HHMMSS>_<labels>. Names of other forms say nothing."""
+    return _STEM.fullmatch(stem) is not None
+
+
 def parse_name(stem: str) -> SerbotLabels:
     """The labels in a file name (without ending).
 
@@ -150,6 +162,7 @@ def _labels(stem: str, rest: str, taken: datetime) -> SerbotLabels:
             distance=v3["distance"] or "",
             v3=v3["v3"],
             taken=taken,
+            period=v3["period"] or "",
         )
     scene = _SCENE.fullmatch(rest)
     if scene is None:
@@ -163,6 +176,7 @@ def _labels(stem: str, rest: str, taken: datetime) -> SerbotLabels:
         pattern=scene["pattern"] or "",
         distance=scene["distance"] or "",
         taken=taken,
+        period=scene["period"] or "",
     )
 
 
@@ -170,7 +184,7 @@ def _what_is_wrong(rest: str) -> str:
     for word in rest.split("_"):
         if word not in WORDS:
             return f"unknown label {word!r}; {suggest(word, WORDS, most=len(WORDS))}"
-    order = "[basket_]<1box|2box>[_<vert|hori>]_<left|right>[_<core|variant>][_<close|medium|far>]"
+    order = "[basket_]<1box|2box>[_<vert|hori>]_<left|right>[_<core|variant>][_<close|medium|far>][_<time of day>]"
     return f"labels {rest!r} must stand as {order}"
 
 
