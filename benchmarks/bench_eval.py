@@ -53,7 +53,7 @@ def evaluate(episodes: int, workers: int, policy: str = "ensemble") -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         each = episodes // len(SCENARIOS)
-        arguments = f"--episodes {each} --workers {workers} --seed 0 --instruction-set train --out {out}".split()
+        arguments = f"--episodes {each} --workers {workers} --first-seed 0 --instruction-set train --out {out}".split()
         command = [sys.executable, "-m", "vla_sim.eval", "--policy", policy, "--scenario", *SCENARIOS, *arguments]
         watch = MemoryWatch()
         watch.start()

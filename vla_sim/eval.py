@@ -1,20 +1,21 @@
-"""`python -m vla_sim.eval`: drive policies through scenarios in closed loop, write results, report and videos."""
+"""Drive policies through scenarios in closed loop; write results, report and videos."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from vla_sim.core.cli import counted, run_command
+from vla_sim.core.bounds import PositiveInt, Seconds, Seed, Workers
+from vla_sim.core.cli import INTERRUPTED, command_line, counted, fresh_folder, run_command
+from vla_sim.core.errors import UserError
+from vla_sim.core.options import Name, Names, OptionalFile, OptionalFolder, named
 
 if TYPE_CHECKING:
     from vla_sim.evaluation.runner import Result
     from vla_sim.rollout.plan import Plan
-    from vla_sim.rollout.result import EpisodeResult
 
 EPILOG = """A TOML file stands for all scenarios that it defines; my.toml#one for one of them. --list prints all names.
 
@@ -29,94 +30,80 @@ exit code: 0 all episodes ran, 1 outcomes differ from --baseline or every episod
 2 bad input, 130 interrupted (go on with --resume; episodes that raised are driven again)"""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of `vla_sim.eval`."""
-    from vla_sim.core.content import content_folder
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `vla_sim.eval` is told."""
 
-    suites = sorted(path.name for path in content_folder("scenarios").iterdir() if path.is_dir())
-    made = argparse.ArgumentParser(
-        prog="python -m vla_sim.eval",
-        description="Drive policies through scenarios in closed loop; write results, report and videos.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument(
-        "--policy",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME",
-        help="name, folder or module:Class; several are compared",
-    )
-    made.add_argument(
-        "--scenario",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME",
-        help="names or TOML files",
-    )
-    made.add_argument(
-        "--suite", nargs="+", action="extend", default=[], metavar="NAME", help=f"whole suites: {', '.join(suites)}"
-    )
-    made.add_argument("--episodes", type=int, default=50, help="per policy and scenario (default %(default)s)")
-    made.add_argument("--seed", type=int, default=100_000, help="first seed (default %(default)s; training uses less)")
-    made.add_argument("--embodiment", default="serbot", help="robot: a name or TOML file (default %(default)s)")
-    made.add_argument(
-        "--instruction-set", choices=("eval", "train"), default="eval", help="held-out or training phrasings"
-    )
-    made.add_argument("--language", choices=("en", "ko"), help="only this language (default: the scenario's mix)")
-    made.add_argument(
-        "--workers", type=int, default=1, help="processes (default %(default)s); results do not depend on it"
-    )
-    made.add_argument(
-        "--video", default="none", metavar="{none,failures,all,N}", help="episodes to film (default %(default)s)"
-    )
-    made.add_argument(
-        "--renderer", choices=("software", "gpu", "tiny"), default="software", help="what draws (default %(default)s)"
-    )
-    made.add_argument(
-        "--hang-timeout", type=float, default=60.0, metavar="S", help="seconds a step may take (default 60)"
-    )
-    made.add_argument("--out", type=Path, metavar="DIR", help="output folder (default runs/TIME-POLICY)")
-    made.add_argument("--resume", type=Path, metavar="DIR", help="go on with an interrupted evaluation")
-    made.add_argument("--list", action="store_true", help="print policies, scenarios by suite, and robots; then stop")
-    made.add_argument("--update-baseline", type=Path, metavar="FILE", help="record the outcomes as regression baseline")
-    made.add_argument(
-        "--baseline", type=Path, metavar="FILE", help="compare with a recorded baseline; exit 1 on change"
-    )
-    return made
+    policy: Names = ()
+    """Name, folder or module:Class; several are compared."""
+    scenario: Names = ()
+    """Names or TOML files."""
+    suite: Names = ()
+    """Whole suites, such as core."""
+    episodes: PositiveInt = 50
+    """Per policy and scenario."""
+    first_seed: Seed = 100_000
+    """Seed of the first world; trainings use less than the default."""
+    embodiment: Name = "serbot"
+    """Robot: a name or TOML file."""
+    instruction_set: Literal["eval", "train"] = "eval"
+    """Held-out or training phrasings."""
+    language: Literal["en", "ko"] | None = None
+    """Only this language (default: the scenario's mix)."""
+    workers: Workers = 1
+    """Processes; results do not depend on it."""
+    video: Annotated[str, named("{none,failures,all,N}")] = "none"
+    """Episodes to film."""
+    renderer: Literal["software", "gpu", "tiny"] = "software"
+    """What draws."""
+    hang_timeout: Seconds = 60.0
+    """Seconds a step may take."""
+    out: OptionalFolder = None
+    """Output folder (default: runs/eval-TIME)."""
+    resume: OptionalFolder = None
+    """Go on with the interrupted evaluation in this folder."""
+    list: bool = False
+    """Print policies, scenarios by suite, and robots; then stop."""
+    baseline: OptionalFile = None
+    """Compare with a recorded baseline; exit 1 on change."""
+    update_baseline: OptionalFile = None
+    """Record the outcomes as regression baseline."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run_command(_run, parser(), arguments)
+    return run_command(run, Options, arguments, epilog=EPILOG)
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: Options) -> int:
+    """Evaluate, write, print; returns the exit code."""
+    from vla_sim.core.progress import progress_bar, watched
     from vla_sim.evaluation.reporting.films import wanted_films
     from vla_sim.evaluation.reporting.finish import finish_run
     from vla_sim.evaluation.runner import evaluate
 
     if options.list:
         return _print_list()
-    wanted_films([], options.video)  # a bad --video must fail before the run, not after
-    plan, out = _plan_and_folder(options)
-    _check_numbers(options)
-    _check_baseline(options)
+    wanted_films([], options.video)  # a bad --video or --baseline must fail before the run, not after
+    if options.baseline and not options.baseline.is_file():
+        raise UserError(f"--baseline {options.baseline} does not exist; record one with --update-baseline")
+    plan = _plan(options)
+    out = options.resume or options.out or fresh_folder("eval")
     print(_headline(plan, out), flush=True)
-    progress = _Bar(len(plan.jobs()))
-    try:
+    with progress_bar("driving", len(plan.jobs())) as bar:
         result = evaluate(
-            plan, out, workers=options.workers, hang_timeout_s=options.hang_timeout, on_progress=progress.show
+            plan,
+            out,
+            workers=options.workers,
+            hang_timeout_s=options.hang_timeout,
+            on_progress=lambda done, total, successes: bar(done, f"success {successes / done:.1%}"),
         )
-    finally:
-        progress.close()
-    finish_run(result, plan, out, video=options.video, watch=_counted)
+    finish_run(result, plan, out, video=options.video, watch=lambda records: watched(records, "filming"))
     if not result.complete:
-        print(f"interrupted after {len(result.records)} of {len(plan.jobs())} episodes; go on with: {_again(out)}")
-        return 130
-    return _gate(result, out, options)
+        again = command_line("eval", "--resume", out)
+        print(f"interrupted after {len(result.records)} of {len(plan.jobs())} episodes; go on with: {again}")
+        return INTERRUPTED
+    return _compared(result, out, options)
 
 
 def _print_list() -> int:
@@ -133,25 +120,8 @@ def _print_list() -> int:
     return 0
 
 
-def _check_numbers(options: argparse.Namespace) -> None:
-    from vla_sim.core.errors import UserError
-
-    if options.workers < 1:
-        raise UserError(f"--workers must be at least 1, got {options.workers}")
-    if options.hang_timeout <= 0:
-        raise UserError(f"--hang-timeout must be positive, got {options.hang_timeout:g}")
-
-
-def _check_baseline(options: argparse.Namespace) -> None:
-    """A missing baseline must be said before the run, not after."""
-    from vla_sim.core.errors import UserError
-
-    if options.baseline and not options.baseline.is_file():
-        raise UserError(f"--baseline {options.baseline} does not exist; record one with --update-baseline")
-
-
-def _plan_and_folder(options: argparse.Namespace) -> tuple[Plan, Path]:
-    from vla_sim.core.errors import UserError
+def _plan(options: Options) -> Plan:
+    from vla_sim.evaluation.planning import make_plan
     from vla_sim.evaluation.runner import read_plan
 
     if options.resume:
@@ -159,33 +129,17 @@ def _plan_and_folder(options: argparse.Namespace) -> tuple[Plan, Path]:
             raise UserError(
                 "--resume takes everything from its folder: leave --policy, --scenario, --suite, --out away"
             )
-        return read_plan(options.resume), options.resume
-    plan = _plan(options)
-    name = "-".join(Path(p.split(":")[-1]).name for p in plan.policies[:3])
-    return plan, options.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
-
-
-def _plan(options: argparse.Namespace) -> Plan:
-    from vla_sim.core.embodiments import load_embodiment
-    from vla_sim.core.errors import UserError
-    from vla_sim.policies.registry import check_policy
-    from vla_sim.rollout.plan import Plan
-    from vla_sim.scenarios import chosen_scenarios
-
+        return read_plan(options.resume)
     if not options.policy:
         raise UserError("--policy is missing: name at least one, e.g. --policy ensemble")
     if not (options.scenario or options.suite):
         raise UserError("--scenario or --suite is missing, e.g. --scenario obstacle_left or --suite core")
-    chosen = chosen_scenarios(options.scenario, options.suite)
-    for name in options.policy:
-        check_policy(name)
-    load_embodiment(options.embodiment)
-    return Plan(
-        policies=tuple(options.policy),
-        scenarios=tuple(chosen),
-        suites=tuple(chosen.values()),
+    return make_plan(
+        options.policy,
+        scenarios=options.scenario,
+        suites=options.suite,
         episodes=options.episodes,
-        seed=options.seed,
+        first_seed=options.first_seed,
         embodiment=options.embodiment,
         instruction_set=options.instruction_set,
         language=options.language,
@@ -202,13 +156,8 @@ def _headline(plan: Plan, out: Path) -> str:
     )
 
 
-def _nothing_but_errors(records: Sequence[EpisodeResult]) -> bool:
-    """Whether some policy never got through a single episode."""
-    return bool({record.policy for record in records} - {record.policy for record in records if not record.error})
-
-
-def _gate(result: Result, out: Path, options: argparse.Namespace) -> int:
-    from vla_sim.core.errors import UserError
+def _compared(result: Result, out: Path, options: Options) -> int:
+    """The exit code: whether outcomes are those of the baseline, and every policy got through an episode."""
     from vla_sim.evaluation.baseline import compare_baseline, record_baseline
 
     if options.update_baseline:
@@ -222,35 +171,8 @@ def _gate(result: Result, out: Path, options: argparse.Namespace) -> int:
         print(report.text(str(out)))
         if not report.passed:
             return 1
-    return int(_nothing_but_errors(result.records))
-
-
-def _again(out: Path) -> str:
-    return f"python -m vla_sim.eval --resume {out}"
-
-
-def _counted(items: Sequence[Any]) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(items, desc="filming", unit="episode", disable=len(items) < 2 or not sys.stderr.isatty(), leave=False)
-
-
-class _Bar:
-    """Progress with the running success rate; one line at a time where nobody watches a terminal."""
-
-    def __init__(self, total: int) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(
-            total=total, desc="driving", unit="episode", mininterval=0.2 if sys.stderr.isatty() else 10, leave=False
-        )
-
-    def show(self, done: int, total: int, successes: int) -> None:
-        self._bar.set_postfix_str(f"success {successes / done:.1%}", refresh=False)
-        self._bar.update(done - self._bar.n)
-
-    def close(self) -> None:
-        self._bar.close()
+    drove = {record.policy for record in result.records if not record.error}
+    return int(any(record.policy not in drove for record in result.records))
 
 
 if __name__ == "__main__":

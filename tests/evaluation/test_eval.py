@@ -56,7 +56,7 @@ def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("finished") / "run"
     code = run(
         [
-            *"--policy expert bad_policies:Straight --scenario obstacle_left reach_goal --episodes 3 --seed 5".split(),
+            *"--policy expert bad_policies:Straight --scenario obstacle_left reach_goal --episodes 3 --first-seed 5".split(),
             *["--workers", 2, "--video", 1, "--out", out],
         ]
     )
@@ -224,7 +224,7 @@ def test_interrupting_leaves_complete_files_and_resuming_finishes(tmp_path):
         "reach_goal",
         "--episodes",
         "1000",
-        "--seed",
+        "--first-seed",
         "0",
         "--out",
     ]

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
+import errno
 import os
+import shlex
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import FrameType
+from typing import Any
+
+from vla_sim.core.errors import FULL_DISK, UserError
+from vla_sim.core.terminal import printable, printable_output, shortened
 
 BAD_INPUT, INTERRUPTED = 2, 130
+
+
+def command_line(name: str, *words: object) -> str:
+    """A command line to paste: 'python -m vla_sim.eval --resume 'runs/my run''."""
+    return shlex.join(["python", "-m", f"vla_sim.{name}", *map(str, words)])
+
+
+def fresh_folder(name: str) -> Path:
+    """A new folder runs/NAME-TIME for what a command leaves; no other run gets the same."""
+    path = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for number in range(1, 10_000):
+        place = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        with contextlib.suppress(FileExistsError):
+            place.mkdir(parents=True)
+            return place
+    raise UserError(f"no free name for a folder like {path}; name one with --out")
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -20,29 +43,86 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def run_command(
-    run: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, arguments: Sequence[str] | None
+    run: Callable[[Any], int], options: Any, arguments: Sequence[str] | None = None, *, epilog: str = ""
 ) -> int:
-    """Parse, run, and return the exit code."""
-    options = parser.parse_args(arguments)
-    from vla_sim.core.errors import FULL_DISK, UserError
+    """Parse, run, and return the exit code.
 
+    Args:
+        run: what the command does with its options.
+        options: dataclass of them, see `vla_sim.core.options`; its module's docstring begins with what the command
+            is for.
+        arguments: the command line; None for the program's own.
+        epilog: notes and examples below the help.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if not isinstance(options, type):  # a parser of argparse
+        return guarded(options.prog, lambda: run(options.parse_args(given)))
+    from vla_sim.core.options import Command, parse
+
+    module = sys.modules[options.__module__]
+    name = module.__spec__.name if module.__spec__ else options.__module__
+    command = Command(name.removesuffix(".__main__"), (module.__doc__ or "").partition("\n")[0], epilog)
+    return guarded(command.prog, lambda: run(parse(options, given, command)))
+
+
+def guarded(prog: str, work: Callable[[], int]) -> int:
+    """The exit code of some work; what the user can mend is one sentence on stderr.
+
+    SIGTERM ends it as Ctrl-C does, and what it prints is shown as far as the terminal can.
+    """
     try:
-        with _sure_interrupts():
-            return run(options)
+        with _sure_interrupts(), printable_output():
+            code = work()
+            sys.stdout.flush()
+            return code
     except UserError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        _complain(f"{prog}: {error}")
         return BAD_INPUT
     except KeyboardInterrupt:
-        print(f"\n{parser.prog}: interrupted", file=sys.stderr)
+        _complain(f"\n{prog}: interrupted")
         return INTERRUPTED
     except BrokenPipeError:
+        _forget_output()
         return INTERRUPTED
     except OSError as error:
-        if error.errno not in FULL_DISK:
+        text = _fault(error)
+        if not text:
             raise
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"{parser.prog}: {place}no space left on the disk; what was complete is kept", file=sys.stderr)
+        _complain(f"{prog}: {text}")
         return BAD_INPUT
+
+
+# What the user's files and folders cause, not this program.
+_FAULTS = {
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ENOENT: "no such file or folder",
+    errno.EACCES: "no permission",
+    errno.EPERM: "no permission",
+    errno.EROFS: "cannot be written to",
+    errno.ENOTDIR: "is a file, not a folder",
+    errno.EISDIR: "is a folder, not a file",
+    errno.ELOOP: "links go round in a circle",
+}
+
+
+def _fault(error: OSError) -> str:
+    """What to tell of an error of the system; "" if it is not the user's to mend."""
+    place = f"{shortened(os.fsdecode(error.filename))}: " if error.filename else ""
+    if error.errno in FULL_DISK:
+        return f"{place}no space left on the disk; what was complete is kept"
+    known = _FAULTS.get(error.errno or 0, "")
+    return place + known if place and known else ""
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        print(printable(text, sys.stderr.encoding), file=sys.stderr)
+
+
+def _forget_output() -> None:
+    """Nobody reads any more; the interpreter must not try again when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 # Python drops an exception that is raised in these, after printing it.
@@ -52,16 +132,17 @@ _PATIENCE_S = 0.01
 
 @contextlib.contextmanager
 def _sure_interrupts() -> Iterator[None]:
-    """Let Ctrl-C come through: where Python would drop it, it is sent again a moment later."""
+    """Let Ctrl-C and SIGTERM come through: where Python would drop them, they are sent again a moment later."""
+    usual: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    signal.signal(signal.SIGINT, _interrupted)
+    ours = [number for number, handler in usual.items() if in_main and signal.getsignal(number) is handler]
+    for number in ours:
+        signal.signal(number, _interrupted)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in ours:
+            signal.signal(number, usual[number])
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:

@@ -81,7 +81,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         self._check_names()
-        for flag, value, least in (("--episodes", self.episodes, 1), ("--seed", self.seed, 0)):
+        for flag, value, least in (("--episodes", self.episodes, 1), ("--first-seed", self.seed, 0)):
             if isinstance(value, bool) or not isinstance(value, int):
                 raise UserError(f"{flag} must be a whole number, got {value!r:.60}")
             if value < least:
@@ -93,7 +93,7 @@ class Plan:
                 f"--episodes {self.episodes} would be {count} episodes in all; at most {MAX_JOBS} can be run"
             )
         if self.seed + self.episodes - 1 > MAX_SEED:
-            raise UserError(f"--seed must be so small that the last seed is at most {MAX_SEED}, got {self.seed}")
+            raise UserError(f"--first-seed must be so small that the last seed is at most {MAX_SEED}, got {self.seed}")
         for flag, choice, allowed in (
             ("--instruction-set", self.instruction_set, ("eval", "train")),
             ("--language", self.language, (None, "en", "ko")),

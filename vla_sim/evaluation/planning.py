@@ -1,0 +1,57 @@
+"""What is asked for, as a plan: names are looked up and checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vla_sim.core.embodiments import load_embodiment
+from vla_sim.policies.registry import check_policy
+from vla_sim.rollout.plan import Plan
+from vla_sim.scenarios import chosen_scenarios
+
+EPISODES, FIRST_SEED, EMBODIMENT = 50, 100_000, "serbot"
+
+
+def make_plan(
+    policies: Sequence[str],
+    *,
+    scenarios: Sequence[str] = (),
+    suites: Sequence[str] = (),
+    episodes: int = EPISODES,
+    first_seed: int = FIRST_SEED,
+    embodiment: str = EMBODIMENT,
+    instruction_set: str = "eval",
+    language: str | None = None,
+    renderer: str = "software",
+) -> Plan:
+    """The plan of an evaluation.
+
+    Args:
+        policies: names, folders or module:Class.
+        scenarios: names, or TOML files, which stand for all scenarios that they define.
+        suites: names; all scenarios of each.
+        episodes: of each policy in each scenario.
+        first_seed: worlds have this seed and the following; trainings use less than the default.
+        embodiment: a robot's name or TOML file.
+        instruction_set: "eval" (held-out phrasings) or "train".
+        language: "en", "ko", or None for each scenario's mix.
+        renderer: "software", "gpu" or "tiny".
+
+    Raises:
+        UserError: an unknown name (with the nearest), or a number that cannot be used.
+    """
+    chosen = chosen_scenarios(scenarios, suites)
+    for name in policies:
+        check_policy(name)
+    load_embodiment(embodiment)
+    return Plan(
+        policies=tuple(policies),
+        scenarios=tuple(chosen),
+        suites=tuple(chosen.values()),
+        episodes=episodes,
+        seed=first_seed,
+        embodiment=embodiment,
+        instruction_set=instruction_set,
+        language=language,
+        renderer=renderer,
+    )
