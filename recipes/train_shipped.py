@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vla_sim.core.cli import run_command
 
 if TYPE_CHECKING:
-    from vla_sim.rollout.collecting import Drives, Task
+    from vla_sim.rollout.demonstrations import Demonstrations, Task
     from vla_sim.training.batches import Sampler, Sequences
     from vla_sim.training.behaviour_cloning import Trainer
 
@@ -46,7 +46,7 @@ class Round:
 
     Attributes:
         first_world: seed of its first world.
-        learner_share, noise: see `vla_sim.rollout.collecting.Task`.
+        learner_share, noise: see `vla_sim.rollout.demonstrations.Task`.
         mix: share of the episodes by scenario or suite.
             Empty: single pictures instead of drives, see `vla_sim.rollout.single_images`.
         batch_episodes, max_steps: shape of a batch.
@@ -176,8 +176,8 @@ def _data(options: argparse.Namespace, round_: Round, learner: Path | None) -> S
     return read_round(folder)
 
 
-def _collected(options: argparse.Namespace, round_: Round, learner: Path | None) -> Drives:
-    from vla_sim.rollout.collecting import collect
+def _collected(options: argparse.Namespace, round_: Round, learner: Path | None) -> Demonstrations:
+    from vla_sim.rollout.demonstrations import collect
     from vla_sim.rollout.single_images import collect_looks
 
     common = {"image_px": IMAGE_PX, "workers": options.workers}
@@ -191,7 +191,7 @@ def _collected(options: argparse.Namespace, round_: Round, learner: Path | None)
 
 def round_tasks(round_: Round, seed: int, scale: float) -> list[Task]:
     """Which worlds a round drives: the entries of its mix, left and right with the same seeds, all below 100000."""
-    from vla_sim.rollout.collecting import Task
+    from vla_sim.rollout.demonstrations import Task
 
     tasks = []
     seed = first_seed(round_, seed)

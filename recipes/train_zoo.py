@@ -166,9 +166,9 @@ def _fit_ensembles(options: argparse.Namespace) -> None:
 
 
 def _held_out(options: argparse.Namespace) -> Sequences:
-    """Drives of the expert, disturbed, in worlds of their own."""
+    """Demonstrations of the expert, disturbed, in worlds of their own."""
     from recipes.pretrain import SMALL_IMAGE_PX
-    from vla_sim.rollout.collecting import Task, collect
+    from vla_sim.rollout.demonstrations import Task, collect
     from vla_sim.training.recorded import FACTS, read_round, save_round
 
     folder = options.out / "held_out"

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from vla_sim.augmentation.images import Light
 from vla_sim.augmentation.mirroring import Mirror, is_mirrored, mirrored_pose, mirrored_scene
-from vla_sim.augmentation.redriving import _studio, origin_of
+from vla_sim.augmentation.redriving import Studio, origin_of
 from vla_sim.augmentation.words import mirror_name, mirror_text
 from vla_sim.core.errors import UserError
 from vla_sim.core.types import Pose2
+from vla_sim.rollout.steering import ByActions
 from vla_sim.scenarios import load_scenario, scenario_names
 from vla_sim.scenarios.language import opposite
 from vla_sim.sim.camera import make_renderer
@@ -101,11 +102,10 @@ def test_the_mirrored_actions_drive_the_mirrored_path_in_the_mirrored_world(scen
     episode = driven(scenario, embodiment=embodiment)
     origin, mirrored = origin_of(episode), Mirror()(episode)
     world = mirrored_scene(origin.scene)
-    with _studio(origin.robot) as env:
-        states = [env.reset(options={"scene": world})[0]["state"]]
-        states += [env.step(action)[0]["state"] for action in mirrored.actions]
-        assert env.simulation.outcome is mirrored.outcome
-    np.testing.assert_allclose(np.stack(states), mirrored.states, atol=1e-6)
+    with Studio(origin) as studio:
+        ended = studio.run(ByActions(mirrored.actions, origin.robot), world)
+    assert ended.outcome is mirrored.outcome
+    np.testing.assert_allclose(np.stack(ended.observer.seen.states), mirrored.states, atol=1e-6)
     assert world.instruction.text == mirrored.instruction
 
 

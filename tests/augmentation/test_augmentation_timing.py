@@ -6,7 +6,7 @@ from augmentation_episodes import driven, invented, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vla_sim.augmentation.redriving import _studio, origin_of
+from vla_sim.augmentation.redriving import Studio, origin_of
 from vla_sim.augmentation.timing import (
     FASTEST,
     SLOWEST,
@@ -19,6 +19,7 @@ from vla_sim.augmentation.timing import (
 from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError
 from vla_sim.core.specs import ACTION_NAMES
+from vla_sim.rollout.steering import ByActions
 
 FACTORS = (0.5, 0.8, 0.95, 1.3, 2.0)
 
@@ -163,10 +164,7 @@ def test_the_resampled_drive_ends_where_the_simulator_drove(factor):
     episode = driven(embodiment="lekiwi")
     made = Speed(factor, keep_step=True)(episode, _rng())
     origin = origin_of(episode)
-    with _studio(origin.robot) as env:
-        state = env.reset(options={"scene": origin.scene})[0]["state"]
-        for action in made.actions:
-            if env.simulation.outcome is None:
-                state = env.step(action)[0]["state"]
-    assert math.dist(state[:2], episode.states[-1, :2]) < 0.08
-    assert env.simulation.outcome is episode.outcome
+    with Studio(origin) as studio:
+        ended = studio.run(ByActions(made.actions, origin.robot), origin.scene)
+    assert math.dist(ended.observer.seen.states[-1][:2], episode.states[-1, :2]) < 0.08
+    assert ended.outcome is episode.outcome

@@ -6,7 +6,9 @@ import pytest
 from loop_fakes import SIDE_PX, tiny_policy, toy
 
 from vla_sim.core.errors import UserError
+from vla_sim.policies.base import Policy
 from vla_sim.policies.registry import policy_hash
+from vla_sim.rollout.steering import Turns
 from vla_sim.training import aggregation
 from vla_sim.training.aggregation import Gathering, Schedule, cut, gather, read_parts
 
@@ -146,50 +148,38 @@ def test_cutting_keeps_the_first_steps(frames):
     assert np.array_equal(left, everything[:frames])
 
 
-class Steering:
-    """Whether the learner steers, step by step, as the collector decides it."""
-
-    @staticmethod
-    def of(mixing, share, steps=400, seed=0):
-        from vla_sim.rollout.collecting import MIX_STREAM, Task, _Collector, _Lane
-
-        task = Task("reach_goal", seed, share, 0.0, aggregation.MIXING[mixing])
-        rng = np.random.default_rng([seed, MIX_STREAM])
-        lane = _Lane(task, rng, rng, np.zeros(2), ["go"], [], [], [])
-        decided = []
-        for _ in range(steps):
-            lane.actions.append(np.zeros(2))
-            _Collector._steered(None, lane, np.zeros(2), np.ones(2))
-            decided.append(lane.learner_steers)
-        return decided
+def decided(mixing, fraction, steps=400, seed=0):
+    """Whether the learner steers, step by step."""
+    turns = Turns(seed, fraction, aggregation.MIXING[mixing])
+    return [turns.learner_is_next() for _ in range(steps)]
 
 
-def changes(decided):
-    return sum(a != b for a, b in itertools.pairwise(decided))
+def changes(turns):
+    return sum(a != b for a, b in itertools.pairwise(turns))
 
 
 def test_mixing_by_step_draws_anew_at_every_step():
-    decided = Steering.of("step", 0.5)
-    assert 0.4 < sum(decided) / len(decided) < 0.6
-    assert changes(decided) > 150
+    turns = decided("step", 0.5)
+    assert 0.4 < sum(turns) / len(turns) < 0.6
+    assert changes(turns) > 150
 
 
 def test_mixing_by_stretch_draws_every_four_steps():
-    decided = Steering.of("stretch", 0.5)
-    assert all(len(set(decided[i : i + 4])) == 1 for i in range(0, 400, 4))
-    assert changes(decided) > 30
+    turns = decided("stretch", 0.5)
+    assert all(len(set(turns[i : i + 4])) == 1 for i in range(0, 400, 4))
+    assert changes(turns) > 30
 
 
 def test_mixing_by_episode_draws_once():
-    episodes = [Steering.of("episode", 0.5, steps=30, seed=seed) for seed in range(200)]
-    assert all(len(set(decided)) == 1 for decided in episodes)
-    assert 0.4 < sum(decided[0] for decided in episodes) / 200 < 0.6
+    episodes = [decided("episode", 0.5, steps=30, seed=seed) for seed in range(200)]
+    assert all(len(set(turns)) == 1 for turns in episodes)
+    assert 0.4 < sum(turns[0] for turns in episodes) / 200 < 0.6
 
 
 @pytest.mark.parametrize("mixing", ["step", "stretch", "episode"])
 def test_beta_of_one_leaves_the_expert_alone_and_of_zero_the_learner(mixing):
-    assert not any(Steering.of(mixing, 0.0))
-    assert all(Steering.of(mixing, 1.0))
+    assert not any(decided(mixing, 0.0))
+    assert all(decided(mixing, 1.0))
 
 
 def test_evaluation_worlds_are_never_gathered():
@@ -197,7 +187,7 @@ def test_evaluation_worlds_are_never_gathered():
         gathering(seeds=range(99_999, 100_001)).tasks()
 
 
-class Drifting:
+class Drifting(Policy):
     """A learner that drives one way whatever it sees."""
 
     ACTION = (0.3, 0.1)
@@ -205,7 +195,7 @@ class Drifting:
     def reset(self, mask, seeds):
         pass
 
-    def act(self, observation):
+    def act(self, observation, infos=None):
         return np.tile(np.array(self.ACTION, np.float32), (len(observation["image"]), 1))
 
 
@@ -215,10 +205,10 @@ def test_labels_are_the_experts_in_every_state_that_the_learner_visits(monkeypat
     from vla_sim.envs.vector import NavigateVectorEnv
     from vla_sim.policies import registry as loading
     from vla_sim.policies.expert import ExpertPolicy
-    from vla_sim.rollout.collecting import LABEL_MARGIN_M, Task, collect_shard
+    from vla_sim.rollout.demonstrations import LABEL_MARGIN_M, Task, collect_shard
 
     monkeypatch.setattr(loading, "load_policy", lambda name: Drifting())
-    drives = collect_shard([Task("obstacle_left", 3, learner_share=1.0)], "serbot", "drifting", SIDE_PX)
+    drives = collect_shard([Task("obstacle_left", 3, learner_fraction=1.0)], "serbot", "drifting", SIDE_PX)
     steps = int(drives.mask.sum())
 
     env = NavigateVectorEnv(1, "obstacle_left", autoreset_mode="Disabled")

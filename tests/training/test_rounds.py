@@ -273,7 +273,7 @@ def test_clone_refuses_what_makes_no_sense_in_one_sentence(arguments, message, t
 @pytest.fixture
 def drives(tmp_path):
     """A folder of simulated rounds at the tiny policy's size."""
-    from vla_sim.rollout.collecting import Task, collect
+    from vla_sim.rollout.demonstrations import Task, collect
     from vla_sim.training.recorded import save_round
 
     tasks = [Task("obstacle_left", seed) for seed in range(6)]

@@ -21,7 +21,7 @@ from vla_sim.core.errors import UserError
 from vla_sim.policies.folders import PolicyError
 from vla_sim.policies.registry import load_policy
 from vla_sim.policies.weighing import Gate
-from vla_sim.rollout.collecting import Drives
+from vla_sim.rollout.demonstrations import Demonstrations
 from vla_sim.training.cards import read_benchmark, write_card
 from vla_sim.training.recorded import read_round, read_rounds, save_round
 
@@ -37,7 +37,7 @@ def toy_drives(episodes=8, steps=3, seed=0):
     signs = np.where(np.arange(episodes) % 2, -1.0, 1.0)
     actions = np.zeros((episodes, steps, 2), dtype=np.float32)
     actions[..., 0], actions[..., 1] = 0.3, 0.25 * signs[:, None]
-    return Drives(
+    return Demonstrations(
         images=rng.integers(0, 256, (episodes, steps, SIDE_PX, SIDE_PX, 3), dtype=np.uint8),
         actions=actions,
         goals=rng.random((episodes, steps, 2), dtype=np.float32),

@@ -6,10 +6,8 @@ Possible for drives of the simulator, whose provenance says scenario, seed and r
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,12 +15,16 @@ from vla_sim.augmentation.base import changed, robot_of, trace_of
 from vla_sim.augmentation.mirroring import MIRROR, Mirror, is_mirrored
 from vla_sim.core.episode import Episode, Plain
 from vla_sim.core.errors import UserError
-from vla_sim.core.types import Outcome, Role, Scene
+from vla_sim.core.types import Role, Scene
 from vla_sim.datasets.serbot.actions import START, STOP, with_still_start
+from vla_sim.envs.simulation import action_bounds
+from vla_sim.policies.base import Policy
+from vla_sim.rollout.observers import Demonstration
+from vla_sim.rollout.rollout import Ended, rollout
+from vla_sim.rollout.steering import EXPERT, ByActions, EightHeadings, Noisy, Steering, Supervised
 
 if TYPE_CHECKING:
     from vla_sim.core.specs import Embodiment
-    from vla_sim.envs.navigate import NavigateEnv
     from vla_sim.scenarios import Scenario
 
 # Odometry and speeds of the drive that is repeated must agree with the recorded ones to this (m, rad, m/s, rad/s).
@@ -152,28 +154,24 @@ def relit(origin: Origin, looks_seed: int) -> Scene:
 
 
 def redriven(episode: Episode, origin: Origin, scene: Scene) -> np.ndarray:
-    """The pictures that the recorded actions give in a world that differs from the recorded one in looks only.
+    """The images that the recorded actions give in a world that differs from the recorded one in looks only.
 
     Raises:
         UserError: the robot does not do what was recorded.
     """
-    seen = _Seen()
-    with _studio(origin.robot) as env:
-        _check_first_picture(episode, origin, env)
-        seen.add(env.reset(seed=scene.seed, options={"scene": scene})[0])
-        for step, action in enumerate(episode.actions):
-            event = episode.events[step] if episode.events else ""
-            if event == START and not action.any():
-                # The still frame that recordings begin with took no simulated time.
-                seen.repeat()
-            elif env.simulation.outcome is None:
-                seen.add(env.step(action)[0])
-            elif event == STOP and not action.any():
-                seen.repeat()
-            else:
-                raise UserError(f"{episode.name}: driven again, it ends after {step} of {len(episode)} steps")
-    _check_same(episode, np.stack(seen.states))
-    return np.stack(seen.images)[: len(episode.images)]
+    # The still frame that recordings begin with took no simulated time.
+    still = int(bool(episode.events) and episode.events[0] == START and not episode.actions[0].any())  # type: ignore[index]
+    with Studio(origin) as studio:
+        studio.check_first_image(episode)
+        driven = studio.run(ByActions(episode.actions[still:], origin.robot), scene)
+    seen, steps = driven.observer.seen, still + len(driven.observer.actions.executed)
+    for step in range(steps, len(episode)):
+        if not (episode.events and episode.events[step] == STOP and not episode.actions[step].any()):
+            raise UserError(f"{episode.name}: driven again, it ends after {steps} of {len(episode)} steps")
+    padding = [-1] * (len(episode) - steps)
+    order = [*[0] * still, *range(len(seen.images)), *padding]
+    _check_same(episode, np.stack([seen.states[i] for i in order]))
+    return np.stack([seen.images[i] for i in order])[: len(episode.images)]
 
 
 def _check_same(episode: Episode, states: np.ndarray) -> None:
@@ -187,40 +185,38 @@ def _check_same(episode: Episode, states: np.ndarray) -> None:
         )
 
 
-def _check_first_picture(episode: Episode, origin: Origin, env: NavigateEnv) -> None:
-    """Odometry says nothing about what stands around: the first picture does."""
-    image = env.reset(seed=origin.scene.seed, options={"scene": origin.scene})[0]["image"]
-    if np.abs(image.astype(np.int16) - episode.images[0]).mean() > PICTURE_AGREEMENT:
-        raise UserError(
-            f"{episode.name}: the world of {origin.scenario.name}, seed {origin.scene.seed}, does not look as recorded"
-        )
+class Studio:
+    """One env in which the world of an episode is driven again; use it in a `with` statement."""
 
+    def __init__(self, origin: Origin) -> None:
+        from vla_sim.envs.vector import NavigateVectorEnv
 
-@dataclass
-class _Seen:
-    """Pictures and states of a drive so far."""
+        self._origin = origin
+        self._env = NavigateVectorEnv(1, origin.scenario, origin.robot, autoreset_mode="Disabled")
 
-    images: list[np.ndarray] = field(default_factory=list)
-    states: list[np.ndarray] = field(default_factory=list)
+    def __enter__(self) -> Studio:
+        return self
 
-    def add(self, observation: dict[str, Any]) -> None:
-        self.images.append(observation["image"])
-        self.states.append(observation["state"])
+    def __exit__(self, *_: object) -> None:
+        self._env.close()
 
-    def repeat(self) -> None:
-        self.images.append(self.images[-1])
-        self.states.append(self.states[-1])
+    def run(self, steering: Steering[Scene], scene: Scene) -> Ended[Scene, Demonstration]:
+        """One episode in a scene."""
+        return next(rollout(self._env, steering, [scene], lambda job: job, Demonstration))
 
+    def check_first_image(self, episode: Episode) -> None:
+        """Odometry says nothing about what stands around: the first image does.
 
-@contextmanager
-def _studio(robot: Embodiment) -> Iterator[NavigateEnv]:
-    from vla_sim.envs.navigate import NavigateEnv
-
-    env = NavigateEnv("obstacle_left", robot)
-    try:
-        yield env
-    finally:
-        env.close()
+        Raises:
+            UserError: the rebuilt world does not look as recorded.
+        """
+        origin = self._origin
+        still = self.run(ByActions([], origin.robot), origin.scene).observer.seen.images[0]
+        if np.abs(still.astype(np.int16) - episode.images[0]).mean() > PICTURE_AGREEMENT:
+            raise UserError(
+                f"{episode.name}: the world of {origin.scenario.name}, seed {origin.scene.seed}, "
+                "does not look as recorded"
+            )
 
 
 @dataclass(frozen=True)
@@ -255,8 +251,9 @@ class Perturb:
         _refuse_changed(episode, "perturb")
         origin = origin_of(episode, self.embodiment)
         noise_seed = int(rng.integers(2**31))
-        drive = _driven_with_noise(episode, origin, self.strength, noise_seed)
-        images, states = np.stack(drive.seen.images), np.stack(drive.seen.states)
+        driven = self._driven(episode, origin, noise_seed)
+        seen, actions = driven.observer.seen, driven.observer.actions
+        images, states = np.stack(seen.images), np.stack(seen.states)
         frames = len(images) if episode.has_last_image else len(images) - 1
         facts: dict[str, Plain] = {**episode.provenance, "policy": "expert", "noise": self.strength}
         made = changed(
@@ -264,47 +261,26 @@ class Perturb:
             "perturb",
             {"strength": self.strength, "noise_seed": noise_seed},
             images=images[:frames],
-            actions=np.stack(drive.actions).astype(np.float32),
-            labels=np.stack(drive.labels).astype(np.float32),
+            actions=np.stack(actions.executed).astype(np.float32),
+            labels=np.stack(actions.proposed[EXPERT]).astype(np.float32),
             states=None if episode.states is None else states[:frames],
             events=None,
-            outcome=drive.outcome,
+            outcome=driven.outcome,
             provenance=facts,
         )
         still = bool(episode.events) and episode.events[0] == START  # type: ignore[index]
         return with_still_start(made) if still else made
 
+    def _driven(self, episode: Episode, origin: Origin, noise_seed: int) -> Ended[Scene, Demonstration]:
+        from vla_sim.policies.expert import ExpertPolicy
 
-@dataclass
-class _NoisyDrive:
-    seen: _Seen = field(default_factory=_Seen)
-    actions: list[np.ndarray] = field(default_factory=list)
-    labels: list[np.ndarray] = field(default_factory=list)
-    outcome: Outcome | None = None
-
-
-def _driven_with_noise(episode: Episode, origin: Origin, size: float, noise_seed: int) -> _NoisyDrive:
-    from vla_sim.envs.simulation import action_bounds, checked_action
-    from vla_sim.policies.expert import ExpertPolicy
-    from vla_sim.rollout.recording import NOISE_MEMORY, NOISE_SIZE, as_key
-
-    robot, scene, drive = origin.robot, origin.scene, _NoisyDrive()
-    rng, bounds = np.random.default_rng(noise_seed), action_bounds(robot)
-    noise = np.zeros(len(bounds))
-    expert = ExpertPolicy()
-    expert.reset(np.ones(1, dtype=bool), np.array([scene.seed]))
-    with _studio(robot) as env:
-        _check_first_picture(episode, origin, env)
-        observation, info = env.reset(seed=scene.seed, options={"scene": scene})
-        drive.seen.add(observation)
-        while env.simulation.outcome is None:
-            label = expert.act({}, [{**info, "embodiment": robot}])[0]
-            label = as_key(label, robot.max_mps) if episode.provenance.get("keys") else label
-            noise = NOISE_MEMORY * noise + NOISE_SIZE * size * bounds * rng.standard_normal(len(bounds))
-            action = checked_action(label + noise, robot).astype(np.float32)
-            observation, _, _, _, info = env.step(action)
-            drive.seen.add(observation)
-            drive.actions.append(action)
-            drive.labels.append(label)
-        drive.outcome = env.simulation.outcome
-    return drive
+        expert: Policy = EightHeadings(ExpertPolicy()) if episode.provenance.get("keys") else ExpertPolicy()
+        steering = Noisy[Scene](
+            Supervised[Scene](expert, origin.robot),
+            action_bounds(origin.robot),
+            noise=lambda scene: self.strength,
+            seed=lambda scene: noise_seed,
+        )
+        with Studio(origin) as studio:
+            studio.check_first_image(episode)
+            return studio.run(steering, origin.scene)

@@ -15,31 +15,36 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import write_whole
 from vla_sim.core.memory import keep_freed_memory
-from vla_sim.policies.base import Policy
+from vla_sim.core.specs import Embodiment
+from vla_sim.envs.vector import NavigateVectorEnv
+from vla_sim.policies.base import Policy, fit
 from vla_sim.policies.expert import ExpertPolicy
 from vla_sim.policies.registry import load_policy, policy_hash
+from vla_sim.rollout.observers import Actions
 from vla_sim.rollout.plan import LANES, Job, Plan
-from vla_sim.rollout.result import EpisodeResult
-from vla_sim.rollout.rollout import Rollout, check_spec
+from vla_sim.rollout.rollout import Ended, Scenes, rollout
+from vla_sim.rollout.steering import EXPERT, ByPolicy, Decision, Supervised
 from vla_sim.scenarios import load_scenario
 
 FORMAT = 1
 OFFLINE_FILE = "offline.jsonl"
-EXPERT = "expert"
 # Drives of a unit; a unit is of one scenario and is lost as a whole when the run is interrupted.
 UNIT_DRIVES = 5 * LANES
 
 Progress = Callable[[int, int], None]
+T = TypeVar("T")
+# Before the names of shadows among the proposals: the expert may be its own shadow.
+SHADOW = "shadow "
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,81 +122,48 @@ class ExpertDrive:
             raise ValueError(f"not a stored expert drive: {error}") from error
 
 
-@dataclass
-class _Notes:
-    """What is noted down in one lane since its last reset."""
+class Shadowed:
+    """The expert steers; policies as its shadows see what it sees, keep their own memory and are not listened to.
 
-    seed: int
-    labels: list[np.ndarray] = field(default_factory=list)
-    actions: dict[str, list[np.ndarray]] = field(default_factory=dict)
-
-
-class Shadowed(Policy):
-    """The expert drives; the shadows see what it sees, keep their own memory and are not listened to.
+    What each would do is among the proposals of a decision.
 
     Args:
-        shadows: policies by name. One that raises or gives no finite actions is not asked again: see `failures`.
+        shadows: by name. One that raises or gives no finite actions is not asked again: see `failures`.
+        robot: which all of them must fit.
+
+    Raises:
+        UserError: a policy does not fit the robot.
     """
 
-    spec = ExpertPolicy.spec
-
-    def __init__(self, shadows: Mapping[str, Policy]) -> None:
-        self._expert = ExpertPolicy()
-        self._shadows = dict(shadows)
-        self._notes: list[_Notes | None] = []
+    def __init__(self, shadows: Mapping[str, Policy], robot: Embodiment) -> None:
+        for name, shadow in shadows.items():
+            fit(shadow, robot, f"policy {name!r}")
+        self._expert = Supervised[Job](ExpertPolicy(), robot)
+        self._shadows = {name: ByPolicy(shadow, robot) for name, shadow in shadows.items()}
         self.failures: dict[str, str] = {}
 
-    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
+    def reset(self, started: Sequence[Job | None]) -> None:
         """Start new episodes for the expert and every shadow."""
-        if len(self._notes) != len(lanes):
-            self._notes = [None] * len(lanes)
-        for lane in np.flatnonzero(lanes).tolist():
-            self._notes[lane] = _Notes(int(seeds[lane]))
-        self._expert.reset(lanes, seeds)
+        self._expert.reset(started)
         for name, shadow in self._asked():
-            self._guarded(name, functools.partial(shadow.reset, lanes.copy(), seeds.copy()))
+            self._guarded(name, functools.partial(shadow.reset, started))
 
-    def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
-        """The expert's body twists, float32 (N, A); notes them and those of the shadows."""
-        assert infos is not None
-        labels = self._expert.act(observation, infos)
-        answers = {name: self._ask(name, shadow, observation, infos, labels.shape) for name, shadow in self._asked()}
-        for lane, notes in enumerate(self._notes):
-            if notes is not None and infos[lane].get("outcome") == "":
-                notes.labels.append(labels[lane])
-                for name, answer in answers.items():
-                    if answer is not None:
-                        notes.actions.setdefault(name, []).append(answer[lane])
-        return labels
+    def decide(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]]) -> Decision:
+        """The expert's actions, and as proposals also those of the shadows, float64."""
+        decision = self._expert.decide(observation, infos)
+        proposals = dict(decision.proposals)
+        for name, shadow in self._asked():
+            answer = self._guarded(name, functools.partial(shadow.decide, observation, infos))
+            if answer is not None:
+                actions = proposals[SHADOW + name] = np.array(answer.actions, dtype=np.float64)
+                if not np.isfinite(actions).all():
+                    self.failures[name] = f"act must return finite actions, got {answer.actions}"
+        return replace(decision, proposals=proposals)
 
-    def taken(self, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Labels (T, A) and answers by policy (T, A) of the episode of this seed that has just ended."""
-        lane = next(i for i, notes in enumerate(self._notes) if notes is not None and notes.seed == seed)
-        notes, self._notes[lane] = self._notes[lane], None
-        assert notes is not None
-        answers = {name: np.array(rows, dtype=np.float64) for name, rows in notes.actions.items()}
-        whole = {name: rows for name, rows in answers.items() if name not in self.failures}
-        return np.array(notes.labels, dtype=np.float64), whole
-
-    def _asked(self) -> list[tuple[str, Policy]]:
+    def _asked(self) -> list[tuple[str, ByPolicy]]:
         return [(name, shadow) for name, shadow in self._shadows.items() if name not in self.failures]
 
-    def _ask(
-        self,
-        name: str,
-        shadow: Policy,
-        observation: Mapping[str, Any],
-        infos: Sequence[Mapping[str, Any]],
-        shape: tuple[int, ...],
-    ) -> np.ndarray | None:
-        given = infos if shadow.spec.requires_privileged_info else None
-        answer = self._guarded(name, lambda: np.array(shadow.act(dict(observation), given), dtype=np.float64))
-        if answer is not None and (answer.shape != shape or not np.isfinite(answer).all()):
-            self.failures[name] = f"act must return finite actions of shape {shape}, got shape {answer.shape}"
-            return None
-        return answer
-
-    def _guarded(self, name: str, call: Callable[[], np.ndarray | None]) -> np.ndarray | None:
+    def _guarded(self, name: str, call: Callable[[], T]) -> T | None:
         """What a shadow answers; whatever it raises is noted as its failure and costs nobody else anything."""
         try:
             return call()
@@ -209,40 +181,37 @@ class OfflineBench:
 
     def __init__(self, plan: Plan, policies: Sequence[str]) -> None:
         self._hashes = _hashes(policies)
-        shadows = {name: load_policy(name) for name in policies}
-        self._shadowed = Shadowed(shadows)
-        self._rollout = Rollout(plan, self._shadowed, self._hashes[EXPERT], lanes=LANES)
-        for shadow in shadows.values():
-            check_spec(shadow, self._rollout.env)
+        self._env = NavigateVectorEnv(
+            LANES, plan.scenarios[0], plan.embodiment, renderer=plan.renderer, autoreset_mode="Disabled"
+        )
+        self._scenes = Scenes(self._env.embodiment, plan.instruction_set, plan.language)
+        self._shadowed = Shadowed({name: load_policy(name) for name in policies}, self._env.embodiment)
 
     def drive(self, scenario: str, seeds: Iterable[int]) -> list[ExpertDrive]:
         """The expert's drives through one scenario, in the order of the seeds."""
         jobs = [Job(EXPERT, scenario, "", index, seed) for index, seed in enumerate(seeds)]
-        drives: dict[int, ExpertDrive] = {}
+        episodes = rollout(self._env, self._shadowed, jobs, self._scenes, Actions)
+        drives = {ended.job.index: self._drive_of(ended) for ended in episodes}
+        return [drives[job.index] for job in jobs]
 
-        def keep(record: EpisodeResult) -> None:
-            drives[record.seed] = self._drive_of(record)
-
-        self._rollout.run(jobs, keep)
-        return [drives[job.seed] for job in jobs]
-
-    def _drive_of(self, record: EpisodeResult) -> ExpertDrive:
-        labels, actions = self._shadowed.taken(record.seed)
+    def _drive_of(self, ended: Ended[Job, Actions]) -> ExpertDrive:
+        proposed, failures = ended.observer.proposed, dict(self._shadowed.failures)
+        answers = {name: proposed.get(SHADOW + name) for name in self._hashes}
         return ExpertDrive(
-            scenario=record.scenario,
-            scenario_hash=record.scenario_hash,
-            seed=record.seed,
-            outcome=record.outcome.value,
-            action_names=self._rollout.env.embodiment.action_names,
-            labels=labels,
-            actions=actions,
-            failures=dict(self._shadowed.failures),
+            scenario=ended.job.scenario,
+            scenario_hash=self._scenes.source(ended.job.scenario).scenario.hash,
+            seed=ended.job.seed,
+            outcome=ended.outcome.value,
+            action_names=self._env.embodiment.action_names,
+            labels=np.array(proposed[EXPERT], dtype=np.float64),
+            actions={name: np.array(rows) for name, rows in answers.items() if rows and name not in failures},
+            failures=failures,
             policy_hashes=self._hashes,
         )
 
     def close(self) -> None:
         """Give the env back."""
-        self._rollout.close()
+        self._env.close()
 
 
 def units_of(plan: Plan) -> list[tuple[str, tuple[int, ...]]]:

@@ -18,10 +18,10 @@ from vla_sim.envs.sampling import SceneSource
 from vla_sim.evaluation.provenance import provenance
 from vla_sim.evaluation.summary import summarise
 from vla_sim.policies.registry import policy_hash
+from vla_sim.rollout.evaluating import identity_of
 from vla_sim.rollout.plan import Job, Plan, Unit
 from vla_sim.rollout.pool import Pool
 from vla_sim.rollout.result import EpisodeResult, read_results, write_results
-from vla_sim.rollout.rollout import story_of
 
 EPISODES_FILE, SUMMARY_FILE, REPORT_FILE, PLAN_FILE = "episodes.jsonl", "summary.json", "report.html", "run.json"
 
@@ -278,7 +278,7 @@ class ErrorResults:
         plan = self._plan
         source = SceneSource(job.scenario, plan.embodiment, plan.instruction_set, plan.language)
         return EpisodeResult(
-            **story_of(job, source.scene(job.seed), source, plan),
+            **identity_of(job, source.scene(job.seed), source, plan),
             policy_hash=policy_hash(job.policy),
             outcome=Outcome.ERROR,
             error=reason,

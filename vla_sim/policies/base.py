@@ -1,7 +1,8 @@
-"""What every policy is: `reset` and `act` on a batch of lanes. Used by the rollout; numpy only."""
+"""What every policy is: `reset` and `act` on a batch of envs, and whether it fits a robot. numpy only."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from vla_sim.core.specs import ACTION_NAMES
+from vla_sim.core.errors import UserError
+from vla_sim.core.specs import ACTION_NAMES, Embodiment
+
+# Control rates that differ by less than this ratio are the same.
+SAME_RATE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,8 @@ class PolicySpec:
 
     Attributes:
         action_names: components of its actions, of ("vx", "vy", "wz") in that order; empty: it follows the env.
-        image_px: (width, height) of the pictures it reads; empty: it does not look at them.
+        image_px: (width, height) of the images it reads; empty: it does not look at them.
+        control_s: seconds from one action to the next that it was made for; None: any.
         requires_privileged_info: it reads ground truth from the infos; reports print that beside its score.
         description: one line for tables.
     """
@@ -27,12 +33,47 @@ class PolicySpec:
     image_px: tuple[int, ...] = (224, 224)
     requires_privileged_info: bool = False
     description: str = ""
+    control_s: float | None = None
 
     def __post_init__(self) -> None:
         if [name for name in ACTION_NAMES if name in self.action_names] != list(self.action_names):
             raise ValueError(f"action_names must be some of {ACTION_NAMES} in this order, got {self.action_names}")
         if len(self.image_px) not in (0, 2) or any(side < 1 for side in self.image_px):
             raise ValueError(f"image_px must be (width, height) in pixels, got {self.image_px}")
+        if self.control_s is not None and not (math.isfinite(self.control_s) and self.control_s > 0):
+            raise ValueError(f"control_s must be a positive number of seconds, got {self.control_s}")
+
+    def misfit(self, robot: Embodiment) -> str:
+        """Why a policy with this spec cannot drive a robot, as the end of a sentence; "" if it can."""
+        if self.action_names and tuple(self.action_names) != tuple(robot.action_names):
+            return f"gives actions {list(self.action_names)}, {robot.name} takes {list(robot.action_names)}"
+        if self.image_px and tuple(self.image_px) != tuple(robot.camera.image_px):
+            given = _size(robot.camera.image_px)
+            return f"reads images of {_size(self.image_px)}, the camera of {robot.name} gives {given}"
+        if self.control_s is not None and not math.isclose(self.control_s, robot.control_s, rel_tol=SAME_RATE):
+            return (
+                f"was made for an action every {self.control_s:g} s, {robot.name} takes one every {robot.control_s:g} s"
+            )
+        return ""
+
+
+def fit(policy: Policy, robot: Embodiment, name: str = "the policy") -> None:
+    """Prepare a policy for the robot that it will drive. The one place where that is checked.
+
+    Raises:
+        UserError: its actions, images or control rate are not the robot's.
+    """
+    reason = policy.spec.misfit(robot)
+    if reason:
+        raise UserError(f"{name} {reason}")
+    # Also for classes that have the methods of a policy without being a `Policy`.
+    prepare = getattr(policy, "prepare", None)
+    if prepare is not None:
+        prepare(robot)
+
+
+def _size(image_px: Sequence[int]) -> str:
+    return f"{image_px[0]} x {image_px[1]} px"
 
 
 class Policy(ABC):
@@ -60,6 +101,9 @@ class Policy(ABC):
             observation: "image" uint8 (N, 224, 224, 3), "instruction" a list of N texts, "state" float32 (N, S).
             infos: ground truth of each lane; only for policies that say `requires_privileged_info`.
         """
+
+    def prepare(self, robot: Embodiment) -> None:  # noqa: B027 (nothing to do is the rule)
+        """Told once, before the first episode, which robot it drives; for policies that follow the robot."""
 
     def diagnostics(self) -> dict[str, np.ndarray]:
         """What the policy says about its last decision, arrays (N, ...); nothing by default."""

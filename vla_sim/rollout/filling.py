@@ -19,8 +19,8 @@ from vla_sim.core.processes import run_units
 from vla_sim.datasets.serbot.actions import padded, with_still_start
 from vla_sim.datasets.serbot.hdf5 import SerbotStyle, serbot_hdf5_bytes
 from vla_sim.datasets.store import Entry, EpisodeStore
-from vla_sim.rollout.collecting import LANES
-from vla_sim.rollout.recording import EXPERT, Recorder, RecordingJob, RecordingSetup
+from vla_sim.rollout.recording import LANES, Recorder, RecordingJob, RecordingSetup
+from vla_sim.rollout.steering import EXPERT
 
 # Episodes of a unit: enough to keep all lanes busy, few enough to share the work evenly.
 MOST_EPISODES = 6 * LANES

@@ -1,4 +1,4 @@
-"""Drives that become data sets: the expert (or another policy under its eyes) in the vector env, as `Episode`s.
+"""Rollouts that become demonstrations: the expert (or another policy under its eyes) in the vector env, as `Episode`s.
 
 What an episode contains depends on its job and the setup alone: not on the jobs beside it, nor on the process.
 (A trained policy is the exception: its sums may round differently in another batch, so its units are never cut anew.)
@@ -7,11 +7,9 @@ What an episode contains depends on its job and the setup alone: not on the jobs
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
 
@@ -19,20 +17,28 @@ from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.episode import Episode, Plain
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.specs import Embodiment
+from vla_sim.core.threads import torch_threads
 from vla_sim.core.types import Role, Scene
 from vla_sim.datasets.serbot.names import DISTANCES, simulated_stem
-from vla_sim.envs.sampling import FIRST_EVALUATION_SEED, SceneSource
-from vla_sim.envs.simulation import STATE_NAMES, action_bounds, checked_action
-from vla_sim.rollout.collecting import LABEL_MARGIN_M, LANES, NOISE_STREAM
+from vla_sim.envs.sampling import FIRST_EVALUATION_SEED
+from vla_sim.envs.simulation import STATE_NAMES, action_bounds
+from vla_sim.envs.vector import NavigateVectorEnv
+from vla_sim.policies.base import Policy, fit
+from vla_sim.rollout.observers import Demonstration
+from vla_sim.rollout.rollout import Ended, Scenes, rollout
+from vla_sim.rollout.steering import EXPERT, EightHeadings, Noisy, Steering, Supervised
 from vla_sim.sim.camera import RENDERERS
 
-EXPERT = "expert"
+# Envs side by side.
+LANES = 8
+# An env needs one until it is given scenes.
+ANY_SCENARIO = "obstacle_left"
+# When the expert labels another's states its clearance is the same everywhere, so that like states get like labels.
+LABEL_MARGIN_M = (0.13, 0.13)
 # Simulated drives have no date: their clock starts here and counts a second for each index, so that names differ.
 FIRST_TAKEN = datetime(2000, 1, 1)
 # Distances ahead that part close from medium and medium from far, as in the cup family's scenarios.
 DISTANCE_LIMITS_M = (1.0, 1.4)
-# Memory and size of the Ornstein-Uhlenbeck noise: those of `vla_sim.rollout.collecting`.
-NOISE_MEMORY, NOISE_SIZE = 0.7, 0.7
 
 
 @dataclass(frozen=True)
@@ -101,41 +107,20 @@ class RecordingSetup:
             raise UserError(str(error)) from error
 
 
-@dataclass
-class _Lane:
-    """An episode while it is driven; lists grow by one each step."""
-
-    job: RecordingJob
-    scene: Scene
-    rng: np.random.Generator
-    noise: np.ndarray
-    images: list[np.ndarray] = field(default_factory=list)
-    states: list[np.ndarray] = field(default_factory=list)
-    actions: list[np.ndarray] = field(default_factory=list)
-    labels: list[np.ndarray] = field(default_factory=list)
-
-    def see(self, observation: dict[str, Any], lane: int) -> None:
-        self.images.append(observation["image"][lane].copy())
-        self.states.append(observation["state"][lane].copy())
-
-
 class Recorder:
-    """Drives jobs in a vector env and gives their episodes; use it in a `with` statement."""
+    """Runs jobs in a vector env and gives their episodes; use it in a `with` statement.
+
+    Raises:
+        UserError: a policy cannot be loaded or does not fit the robot.
+    """
 
     def __init__(self, setup: RecordingSetup, *, lanes: int = LANES) -> None:
-        from vla_sim.envs.vector import NavigateVectorEnv
-        from vla_sim.policies.expert import ExpertPolicy
-
         self.setup = setup
         self._robot = setup.robot()
-        self._sources: dict[str, SceneSource] = {}
-        self._learner = _load_learner(setup.policy, self._robot)
-        # When it labels another's states its habits are the same everywhere, so that like states get like labels.
-        self._expert = ExpertPolicy(margin_m=LABEL_MARGIN_M) if self._learner else ExpertPolicy()
-        self._bounds = action_bounds(self._robot)
-        any_scenario = "obstacle_left"
+        self._scenes = Scenes(self._robot, "train", setup.language)
+        self._steering = _steering(setup, self._robot)
         self._env = NavigateVectorEnv(
-            lanes, any_scenario, self._robot, renderer=setup.renderer, autoreset_mode="Disabled"
+            lanes, ANY_SCENARIO, self._robot, renderer=setup.renderer, autoreset_mode="Disabled"
         )
 
     def __enter__(self) -> Recorder:
@@ -145,115 +130,53 @@ class Recorder:
         self.close()
 
     def close(self) -> None:
-        """Give physics and pictures back."""
+        """Give physics and images back."""
         self._env.close()
 
     def record(self, jobs: Sequence[RecordingJob]) -> Iterator[Episode]:
         """The episodes of all jobs, each as soon as it has ended.
 
         Raises:
-            UserError: a scenario does not exist or has no feasible world.
+            UserError: a scenario does not exist or has no feasible world, or an action is none.
         """
-        waiting = deque(jobs)
-        running: list[_Lane | None] = [None] * self._env.num_envs
-        observation = self._refill(waiting, running)
-        while any(running):
-            observation, *_ = self._env.step(self._steer(observation, running))
-            for lane, drive in enumerate(running):
-                if drive is None:
-                    continue
-                drive.see(observation, lane)
-                if self._env.lanes[lane].outcome is not None:
-                    yield self._episode(drive, lane)
-                    running[lane] = None
-            if waiting and not all(running):
-                observation = self._refill(waiting, running)
+        with torch_threads(1):
+            for ended in rollout(self._env, self._steering, jobs, self._scenes, Demonstration):
+                yield self._episode(ended)
 
-    def _refill(self, waiting: deque[RecordingJob], running: list[_Lane | None]) -> dict[str, Any]:
-        lanes = self._env.num_envs
-        mask, seeds = np.zeros(lanes, dtype=bool), np.zeros(lanes, dtype=np.int64)
-        scenes: list[Scene | None] = [None] * lanes
-        for lane in range(lanes):
-            if running[lane] is None and waiting:
-                job = waiting.popleft()
-                scene = scenes[lane] = self._source(job.scenario).scene(job.seed)
-                mask[lane], seeds[lane] = True, job.seed
-                rng = np.random.default_rng([job.seed, NOISE_STREAM])
-                running[lane] = _Lane(job, scene, rng, np.zeros(len(self._bounds)))
-        observation, _ = self._env.reset(options={"reset_mask": mask, "scenes": scenes})
-        self._expert.reset(mask, seeds)
-        if self._learner:
-            self._learner.reset(mask, seeds)
-        for lane in np.flatnonzero(mask).tolist():
-            drive = running[lane]
-            assert drive is not None
-            drive.see(observation, lane)
-        return observation
-
-    def _source(self, scenario: str) -> SceneSource:
-        if scenario not in self._sources:
-            self._sources[scenario] = SceneSource(scenario, self._robot, "train", self.setup.language)
-        return self._sources[scenario]
-
-    def _steer(self, observation: dict[str, Any], running: list[_Lane | None]) -> np.ndarray:
-        """What every lane does next; notes it with the expert's label."""
-        truths = [
-            {**(lane.info() if drive else {}), "embodiment": self._robot}
-            for lane, drive in zip(self._env.lanes, running, strict=True)
-        ]
-        labels = self._expert.act(observation, truths)
-        shown = {**observation, "instruction": list(observation["instruction"])}
-        chosen = self._learned(shown, truths) if self._learner else labels
-        actions = np.zeros_like(labels)
-        for lane, drive in enumerate(running):
-            if drive is not None:
-                label = as_key(labels[lane], self._robot.max_mps) if self.setup.keys else labels[lane]
-                action = chosen[lane] if self._learner else label
-                actions[lane] = checked_action(action + self._noise(drive), self._robot)
-                drive.actions.append(actions[lane].copy())
-                drive.labels.append(label.copy())
-        return actions
-
-    def _learned(self, shown: dict[str, Any], truths: list[dict[str, Any]]) -> np.ndarray:
-        """The learner's actions; ground truth is for those only that say they need it."""
-        actions: np.ndarray = self._learner.act(shown, truths if self._learner.spec.requires_privileged_info else None)
-        return actions
-
-    def _noise(self, drive: _Lane) -> np.ndarray:
-        if self.setup.noise > 0:
-            push = self.setup.noise * self._bounds * drive.rng.standard_normal(len(self._bounds))
-            drive.noise = NOISE_MEMORY * drive.noise + NOISE_SIZE * push
-        return drive.noise
-
-    def _episode(self, drive: _Lane, lane: int) -> Episode:
-        simulation = self._env.lanes[lane]
-        assert simulation.outcome is not None
-        actions, labels = np.stack(drive.actions), np.stack(drive.labels)
-        distance = obstacle_distance(drive.scene)
+    def _episode(self, ended: Ended[RecordingJob, Demonstration]) -> Episode:
+        if ended.error:
+            raise UserError(
+                f"{self.setup.policy} in {ended.job.scenario}, seed {ended.job.seed}: "
+                f"{ended.error.strip().splitlines()[-1].partition(': ')[2]}"
+            )
+        seen, actions = ended.observer.seen, ended.observer.actions
+        executed = np.stack(actions.executed).astype(np.float32)
+        labels = np.stack(actions.proposed[EXPERT]).astype(np.float32)
+        distance = obstacle_distance(ended.scene)
         return Episode(
             name=simulated_stem(
-                drive.scene.scenario,
+                ended.scene.scenario,
                 distance=distance,
                 pattern="variant",
-                taken=FIRST_TAKEN + timedelta(seconds=self.setup.clock_s + drive.job.index),
+                taken=FIRST_TAKEN + timedelta(seconds=self.setup.clock_s + ended.job.index),
             ),
-            images=np.stack(drive.images),
-            actions=actions.astype(np.float32),
+            images=np.stack(seen.images),
+            actions=executed,
             action_names=tuple(self._robot.action_names),
-            instruction=drive.scene.instruction.text,
+            instruction=ended.scene.instruction.text,
             step_s=self._robot.control_s,
-            labels=None if np.array_equal(actions, labels) else labels.astype(np.float32),
-            states=np.stack(drive.states),
+            labels=None if np.array_equal(executed, labels) else labels,
+            states=np.stack(seen.states),
             state_names=STATE_NAMES,
-            outcome=simulation.outcome,
-            provenance=self._provenance(drive, distance),
+            outcome=ended.outcome,
+            provenance=self._provenance(ended.job, ended.scene, distance),
         )
 
-    def _provenance(self, drive: _Lane, distance: str) -> dict[str, Plain]:
-        scene, source = drive.scene, self._source(drive.job.scenario).scenario
+    def _provenance(self, job: RecordingJob, scene: Scene, distance: str) -> dict[str, Plain]:
+        source = self._scenes.source(job.scenario).scenario
         obstacles = scene.with_role(Role.OBSTACLE)
         return {
-            "index": drive.job.index,
+            "index": job.index,
             "simulated": True,
             "scenario": scene.scenario,
             "suite": source.suite,
@@ -293,30 +216,16 @@ def obstacle_distance(scene: Scene) -> str:
     return DISTANCES[sum(min(ahead) >= limit for limit in DISTANCE_LIMITS_M)] if ahead else ""
 
 
-def as_key(twist: np.ndarray, speed_mps: float) -> np.ndarray:
-    """The key that comes nearest to a translation: one of eight headings, components 0 or full speed; 0 stays 0."""
-    if not twist.any():
-        return twist
-    eighth = round(math.atan2(twist[1], twist[0]) / (math.pi / 4))
-    heading = eighth * math.pi / 4
-    # Rounded: cos of a right angle is not quite zero, and diagonals have both components full.
-    signs = np.sign([round(math.cos(heading), 6), round(math.sin(heading), 6)])
-    return (signs * speed_mps).astype(np.float32)
-
-
-def _load_learner(policy: str, robot: Embodiment) -> Any:
-    """The policy that steers, or None for the expert itself."""
-    if policy == EXPERT:
-        return None
-    import torch
-
+def _steering(setup: RecordingSetup, robot: Embodiment) -> Steering[RecordingJob]:
+    """Who steers, and what is learned from: the expert's action in every state."""
+    from vla_sim.policies.expert import ExpertPolicy
     from vla_sim.policies.registry import load_policy
 
-    torch.set_num_threads(1)
-    loaded = load_policy(policy)
-    gives, reads = tuple(loaded.spec.action_names), tuple(loaded.spec.image_px)
-    if gives and gives != tuple(robot.action_names):
-        raise UserError(f"{policy} gives actions {list(gives)}, {robot.name} takes {list(robot.action_names)}")
-    if reads and reads != tuple(robot.camera.image_px):
-        raise UserError(f"{policy} reads {reads} pictures, the camera of {robot.name} gives {robot.camera.image_px}")
-    return loaded
+    learner = None
+    if setup.policy != EXPERT:
+        learner = load_policy(setup.policy)
+        fit(learner, robot, f"policy {setup.policy!r}")
+    expert: Policy = ExpertPolicy(margin_m=LABEL_MARGIN_M) if learner else ExpertPolicy()
+    if setup.keys:
+        expert = EightHeadings(expert)
+    return Noisy(Supervised[RecordingJob](expert, robot, learner), action_bounds(robot), lambda job: setup.noise)

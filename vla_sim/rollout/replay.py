@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
-import xxhash
 
+from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError
-from vla_sim.core.types import Outcome, Scene
-from vla_sim.envs.navigate import NavigateEnv
+from vla_sim.core.types import Scene
+from vla_sim.envs.vector import NavigateVectorEnv
+from vla_sim.rollout.observers import ImageHash, Images, Observers, Path
 from vla_sim.rollout.plan import Plan
 from vla_sim.rollout.result import EpisodeResult
+from vla_sim.rollout.rollout import Scenes, rollout
+from vla_sim.rollout.steering import ByActions
+
+
+@dataclass
+class Replaying(Observers):
+    """What is compared, and the images."""
+
+    path: Path = field(default_factory=Path)
+    hash: ImageHash = field(default_factory=ImageHash)
+    seen: Images = field(default_factory=Images)
 
 
 @dataclass(frozen=True)
@@ -21,7 +34,7 @@ class Replayed:
 
     Attributes:
         scene: the world it ran in.
-        frames: T + 1 observed pictures, uint8 (H, W, 3).
+        frames: T + 1 observed images, uint8 (H, W, 3).
         differences: what is not as recorded, in words; empty when everything matches bit for bit.
     """
 
@@ -31,7 +44,7 @@ class Replayed:
 
 
 def replay_episode(plan: Plan, record: EpisodeResult) -> Replayed:
-    """Drive the recorded actions again in the world of the recorded seed.
+    """Execute the recorded actions again in the world of the recorded seed.
 
     Raises:
         UserError: the record holds nothing that was driven.
@@ -39,49 +52,30 @@ def replay_episode(plan: Plan, record: EpisodeResult) -> Replayed:
     if not record.path:
         reason = (record.error or "").strip().splitlines()[-1:] or ["unknown"]
         raise UserError(f"episode {record.index} never drove ({reason[0]}): there is nothing to replay")
-    env = NavigateEnv(
-        record.scenario,
-        plan.embodiment,
-        instruction_set=plan.instruction_set,
-        language=plan.language,
-        renderer=plan.renderer,
-    )
+    scenes = Scenes(load_embodiment(plan.embodiment), plan.instruction_set, plan.language)
+    env = NavigateVectorEnv(1, record.scenario, plan.embodiment, renderer=plan.renderer, autoreset_mode="Disabled")
     try:
-        scene = env.source.scene(record.seed)
-        frames, path, outcome = _drive(env, scene, record)
+        steering = ByActions(np.array(record.actions, dtype=np.float64), env.embodiment)
+        (ended,) = rollout(env, steering, [record], scenes, Replaying)
     finally:
         env.close()
+    facts = ended.observer
     found = {
-        "scenario hash": env.source.scenario.hash,
-        "instruction": scene.instruction.text,
-        "outcome": outcome,
-        "steps": len(path) - 1,
-        "state hash": hashlib.sha256(np.array(path).tobytes()).hexdigest(),
-        "picture hash": xxhash.xxh3_128(b"".join(frame.tobytes() for frame in frames)).hexdigest(),
+        "scenario hash": scenes.source(record.scenario).scenario.hash,
+        "instruction": ended.scene.instruction.text,
+        "outcome": ended.outcome.value,
+        "steps": len(facts.path.poses) - 1,
+        "state hash": hashlib.sha256(np.array(facts.path.poses).tobytes()).hexdigest(),
+        "picture hash": facts.hash.hexdigest,
     }
-    return Replayed(scene, frames, tuple(_differences(found, record)))
+    return Replayed(ended.scene, facts.seen.images, tuple(_differences(found, record)))
 
 
-def _drive(
-    env: NavigateEnv, scene: Scene, record: EpisodeResult
-) -> tuple[list[np.ndarray], list[tuple[float, float, float]], str]:
-    observation, info = env.reset(seed=record.seed, options={"scene": scene})
-    frames, path = [observation["image"]], [info["pose"]]
-    for action in record.actions:
-        if env.simulation.outcome is not None:
-            break
-        observation, _, _, _, info = env.step(np.array(action))
-        frames.append(observation["image"])
-        path.append(info["pose"])
-    return frames, [tuple(pose.tolist()) for pose in path], info["outcome"]
-
-
-def _differences(found: dict[str, object], record: EpisodeResult) -> list[str]:
+def _differences(found: Mapping[str, object], record: EpisodeResult) -> list[str]:
     recorded = {
         "scenario hash": record.scenario_hash,
         "instruction": record.instruction,
-        # An episode that raised has no outcome of the world.
-        "outcome": "" if record.outcome is Outcome.ERROR else record.outcome.value,
+        "outcome": record.outcome.value,
         "steps": record.steps,
         "state hash": record.state_hash,
         "picture hash": record.picture_hash,

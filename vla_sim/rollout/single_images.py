@@ -7,13 +7,19 @@ Used by `recipes.train_shipped`.
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from vla_sim.core.embodiments import load_embodiment
+from vla_sim.core.threads import torch_threads
 from vla_sim.core.types import Pose2
-from vla_sim.rollout.collecting import LABEL_MARGIN_M, Drives, goal_in_picture
+from vla_sim.policies.images import shrink
+from vla_sim.rollout.demonstrations import Demonstrations, goal_in_image, in_order
+from vla_sim.rollout.recording import LABEL_MARGIN_M
+from vla_sim.scenarios import load_scenario
+from vla_sim.sim.camera import make_renderer
 
 # Stands for the scenario of such a one-step episode.
 LOOK = "look"
@@ -26,7 +32,9 @@ SHARD_WORLDS = 500
 KEPT_SENTENCES = 24
 
 
-def collect_looks(scenario: str, seeds: Sequence[int], embodiment: str, *, image_px: int, workers: int = 2) -> Drives:
+def collect_looks(
+    scenario: str, seeds: Sequence[int], embodiment: str, *, image_px: int, workers: int = 2
+) -> Demonstrations:
     """One picture a world, as many one-step episodes as it has objects; the same for any number of workers.
 
     Args:
@@ -36,23 +44,25 @@ def collect_looks(scenario: str, seeds: Sequence[int], embodiment: str, *, image
         image_px: side of the square pictures to keep.
         workers: processes.
     """
-    calls = [(scenario, seeds[i : i + SHARD_WORLDS], embodiment, image_px) for i in range(0, len(seeds), SHARD_WORLDS)]
-    if workers == 1 or len(calls) == 1:
-        return Drives.joined([_look_shard(*call) for call in calls])
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        return Drives.joined(pool.starmap(_look_shard, calls, chunksize=1))
+    shards = list(enumerate(seeds[i : i + SHARD_WORLDS] for i in range(0, len(seeds), SHARD_WORLDS)))
+    return in_order(shards, functools.partial(_Looker, scenario, embodiment, image_px), workers)
 
 
-def _look_shard(scenario: str, seeds: Sequence[int], embodiment: str, image_px: int) -> Drives:
-    import torch
+class _Looker:
+    """What a worker does with a shard."""
 
-    from vla_sim.core.embodiments import load_embodiment
+    def __init__(self, scenario: str, embodiment: str, image_px: int) -> None:
+        self._scenario, self._embodiment, self._image_px = scenario, embodiment, image_px
+
+    def __call__(self, shard: tuple[int, Sequence[int]]) -> Iterator[tuple[int, Demonstrations]]:
+        number, seeds = shard
+        with torch_threads(1):
+            yield number, _shard(self._scenario, seeds, self._embodiment, self._image_px)
+
+
+def _shard(scenario: str, seeds: Sequence[int], embodiment: str, image_px: int) -> Demonstrations:
     from vla_sim.policies.expert import heading_twist
-    from vla_sim.policies.images import shrink
-    from vla_sim.scenarios import load_scenario
-    from vla_sim.sim.camera import make_renderer
 
-    torch.set_num_threads(1)
     spec, worlds = load_embodiment(embodiment), load_scenario(scenario)
     renderer = make_renderer(spec.camera.image_px)
     images, actions, goals, texts = [], [], [], []
@@ -65,20 +75,18 @@ def _look_shard(scenario: str, seeds: Sequence[int], embodiment: str, image_px: 
             renderer.place(0, pose)
             small = shrink(renderer.render(), image_px)[0]
             for scene, sentences in alternatives:
-                images.append(small)
-                actions.append(heading_twist(scene, spec, pose, margin_m=LABEL_MARGIN_M[0]))
-                goals.append(goal_in_picture(scene, spec, pose))
+                images.append([small])
+                actions.append([heading_twist(scene, spec, pose, margin_m=LABEL_MARGIN_M[0])])
+                goals.append([goal_in_image(scene, spec, pose)])
                 chosen = rng.choice(len(sentences), min(KEPT_SENTENCES, len(sentences)), replace=False)
                 texts.append([sentences[i] for i in chosen])
     finally:
         renderer.close()
-    count = len(images)
-    return Drives(
-        np.stack(images)[:, None],
-        np.array(actions, dtype=np.float32)[:, None],
-        np.array(goals, dtype=np.float32)[:, None],
-        np.ones((count, 1), dtype=bool),
-        texts,
-        [LOOK] * count,
-        ["success"] * count,
+    return Demonstrations.padded(
+        images=images,
+        actions=actions,
+        goals=goals,
+        texts=texts,
+        scenarios=[LOOK] * len(images),
+        outcomes=["success"] * len(images),
     )

@@ -74,13 +74,13 @@ class _Bench:
         key = (unit.policy, unit.lanes)
         if key not in self._rollouts:
             from vla_sim.policies.registry import load_policy, policy_hash
-            from vla_sim.rollout.rollout import Rollout
+            from vla_sim.rollout.evaluating import EvaluationRollout
 
             self._drop_all_but(unit.policy)
             _one_thread()
             _spare_the_collector()
             policy = load_policy(unit.policy)
-            self._rollouts[key] = Rollout(
+            self._rollouts[key] = EvaluationRollout(
                 self._plan, policy, policy_hash(unit.policy), lanes=unit.lanes, on_step=self._sign_of_life
             )
         return self._rollouts[key]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vla_sim.core.errors import UserError
-from vla_sim.rollout.collecting import Drives
+from vla_sim.rollout.demonstrations import Demonstrations
 from vla_sim.rollout.single_images import LOOK
 from vla_sim.training.batches import Sequences
 
@@ -19,7 +19,7 @@ FACTS = "facts.json"
 DRIVE = "drive"
 
 
-def save_round(folder: Path, drives: Drives) -> None:
+def save_round(folder: Path, drives: Demonstrations) -> None:
     """Write aside, then rename: a folder with its facts is complete."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ARRAYS:

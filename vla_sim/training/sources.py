@@ -20,7 +20,7 @@ from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import sweep_aside, whole_folder, write_whole
 from vla_sim.datasets.lerobot.format import INFO_PATH
-from vla_sim.rollout.collecting import Drives
+from vla_sim.rollout.demonstrations import Demonstrations
 from vla_sim.training.batches import Sequences
 from vla_sim.training.recorded import FACTS, read_round, save_round
 
@@ -290,7 +290,7 @@ def _fill_cache(spec: SourceSpec, shape: Shape, cache: Path, skip_bad: bool) -> 
         target = cache / f"part_{number:03}"
         if not target.exists():
             with whole_folder(target) as aside:
-                save_round(aside, _as_drives([episode for episode, _ in fitted]))
+                save_round(aside, _as_demonstrations([episode for episode, _ in fitted]))
     return left_out
 
 
@@ -368,25 +368,14 @@ def _shrunk(pictures: np.ndarray, side_px: int) -> np.ndarray:
     return shrink(shrink(np.ascontiguousarray(pictures), CAMERA_PX), side_px)
 
 
-def _as_drives(episodes: Sequence[Episode]) -> Drives:
-    """Padded to the longest; where the goal is in the pictures is not known."""
-    count, longest = len(episodes), max(len(episode) for episode in episodes)
-    first = episodes[0]
-    images = np.zeros((count, longest, *first.images.shape[1:]), dtype=np.uint8)
-    actions = np.zeros((count, longest, len(first.action_names)), dtype=np.float32)
-    mask = np.zeros((count, longest), dtype=bool)
-    for number, episode in enumerate(episodes):
-        steps = len(episode)
-        images[number, :steps], actions[number, :steps], mask[number, :steps] = episode.images, episode.actions, True
-    goals = np.full((count, longest, 2), np.nan, dtype=np.float32)
-    return Drives(
-        images,
-        actions,
-        goals,
-        mask,
-        [[episode.instruction] for episode in episodes],
-        [str(episode.provenance.get("scenario", "")) for episode in episodes],
-        [episode.outcome.value if episode.outcome else "" for episode in episodes],
+def _as_demonstrations(episodes: Sequence[Episode]) -> Demonstrations:
+    """Where the goal is in the images is not known."""
+    return Demonstrations.padded(
+        images=[episode.images for episode in episodes],
+        actions=[episode.actions for episode in episodes],
+        texts=[[episode.instruction] for episode in episodes],
+        scenarios=[str(episode.provenance.get("scenario", "")) for episode in episodes],
+        outcomes=[episode.outcome.value if episode.outcome else "" for episode in episodes],
     )
 
 

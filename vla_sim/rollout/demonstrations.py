@@ -1,0 +1,235 @@
+"""Demonstrations as arrays that a training reads: the expert labels every visited state, whoever steers."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vla_sim.core.embodiments import load_embodiment
+from vla_sim.core.errors import UserError
+from vla_sim.core.processes import Factory, run_units
+from vla_sim.core.specs import Embodiment
+from vla_sim.core.threads import torch_threads
+from vla_sim.core.types import Pose2, Scene
+from vla_sim.envs.sampling import FIRST_EVALUATION_SEED
+from vla_sim.envs.simulation import action_bounds
+from vla_sim.envs.vector import NavigateVectorEnv
+from vla_sim.policies.base import fit
+from vla_sim.policies.images import shrink
+from vla_sim.rollout.observers import Moment, Observer, Taken
+from vla_sim.rollout.recording import LABEL_MARGIN_M, LANES
+from vla_sim.rollout.rollout import Scenes, rollout
+from vla_sim.rollout.steering import EXPERT, Noisy, Steering, Supervised
+from vla_sim.sim.camera import place_in_picture
+
+SHARD_EPISODES = 100
+
+
+@dataclass(frozen=True)
+class Task:
+    """One episode to collect: which world, and who steers.
+
+    Attributes:
+        learner_fraction: probability that the learner steers, drawn anew every `hold` steps; 0 is the expert alone.
+        noise: size of the Ornstein-Uhlenbeck noise on the steering, in fractions of full speed; labels stay clean.
+        hold: steps between two drawings of who steers; 0 draws once for the whole episode.
+    """
+
+    scenario: str
+    seed: int
+    learner_fraction: float = 0.0
+    noise: float = 0.0
+    hold: int = 4
+
+    def __post_init__(self) -> None:
+        if self.seed >= FIRST_EVALUATION_SEED:
+            raise UserError(
+                f"seed {self.seed} is an evaluation seed: training uses seeds below {FIRST_EVALUATION_SEED}"
+            )
+
+
+def goal_in_image(scene: Scene, spec: Embodiment, pose: Pose2) -> tuple[float, float]:
+    """Where the middle of the goal appears: (right, down) as fractions of the image, NaN outside. It may be hidden."""
+    goal = scene.goal
+    centre = (goal.x_m, goal.y_m, goal.size_m[2] / 2)
+    return place_in_picture(spec.camera, scene.look, pose, centre) or (math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """Collected episodes, padded to the longest.
+
+    Attributes:
+        images: uint8 (E, T, h, w, 3), shrunk to the learner's resolution.
+        actions: float32 (E, T, action_dim), the expert's label for each image.
+        goals: float32 (E, T, 2), where the goal is in each image: see `goal_in_image`.
+        mask: bool (E, T), which steps exist.
+        texts: per episode, equivalent training phrasings of its instruction.
+        scenarios: where each was driven.
+        outcomes: how each ended.
+    """
+
+    images: np.ndarray
+    actions: np.ndarray
+    goals: np.ndarray
+    mask: np.ndarray
+    texts: list[list[str]]
+    scenarios: list[str]
+    outcomes: list[str]
+
+    @classmethod
+    def padded(
+        cls,
+        *,
+        images: Sequence[np.ndarray | Sequence[np.ndarray]],
+        actions: Sequence[np.ndarray | Sequence[np.ndarray]],
+        goals: Sequence[Sequence[tuple[float, float]]] | None = None,
+        texts: list[list[str]],
+        scenarios: list[str],
+        outcomes: list[str],
+    ) -> Demonstrations:
+        """Episodes of their own lengths, one entry each; without goals, where the goals are is not known."""
+        steps = [len(episode) for episode in actions]
+        count, longest = len(steps), max(steps)
+        made = cls(
+            images=np.zeros((count, longest, *np.shape(images[0][0])), dtype=np.uint8),
+            actions=np.zeros((count, longest, len(actions[0][0])), dtype=np.float32),
+            goals=np.full((count, longest, 2), np.nan, dtype=np.float32),
+            mask=np.arange(longest) < np.array(steps)[:, None],
+            texts=texts,
+            scenarios=scenarios,
+            outcomes=outcomes,
+        )
+        for number, length in enumerate(steps):
+            made.images[number, :length], made.actions[number, :length] = images[number], actions[number]
+            if goals is not None:
+                made.goals[number, :length] = goals[number]
+        return made
+
+    @classmethod
+    def joined(cls, parts: Sequence[Demonstrations]) -> Demonstrations:
+        """All episodes of several collections, in order."""
+        longest = max(part.mask.shape[1] for part in parts)
+
+        def stack(arrays: list[np.ndarray]) -> np.ndarray:
+            padded = [np.pad(a, [(0, 0), (0, longest - a.shape[1])] + [(0, 0)] * (a.ndim - 2)) for a in arrays]
+            return np.concatenate(padded)
+
+        return cls(
+            stack([p.images for p in parts]),
+            stack([p.actions for p in parts]),
+            stack([p.goals for p in parts]),
+            stack([p.mask for p in parts]),
+            [texts for p in parts for texts in p.texts],
+            [scenario for p in parts for scenario in p.scenarios],
+            [outcome for p in parts for outcome in p.outcomes],
+        )
+
+
+def collect(
+    tasks: Sequence[Task], embodiment: str, *, learner: str | None, image_px: int, workers: int = 2
+) -> Demonstrations:
+    """Run all tasks; the same tasks give the same data for any number of workers.
+
+    Args:
+        tasks: what to run.
+        embodiment: name or file of the robot.
+        learner: policy that steers its fraction, or None.
+        image_px: side of the square images to keep.
+        workers: processes.
+
+    Raises:
+        UserError: the learner does not fit the robot, or a scenario cannot be used.
+    """
+    shards = list(enumerate(tasks[i : i + SHARD_EPISODES] for i in range(0, len(tasks), SHARD_EPISODES)))
+    return in_order(shards, functools.partial(_Collector, embodiment, learner, image_px), workers)
+
+
+def in_order(shards: Sequence[tuple[int, Any]], factory: Factory, workers: int) -> Demonstrations:
+    """The demonstrations of numbered shards, joined in the order of their numbers.
+
+    Args:
+        shards: what the factory's function gets.
+        factory: makes a function that yields (number, demonstrations); see `run_units`.
+        workers: processes.
+    """
+    done = dict(run_units(shards, factory, workers=workers))
+    return Demonstrations.joined([done[number] for number, _ in shards])
+
+
+class _Collector:
+    """What a worker does with a shard."""
+
+    def __init__(self, embodiment: str, learner: str | None, image_px: int) -> None:
+        self._common = (embodiment, learner, image_px)
+
+    def __call__(self, shard: tuple[int, Sequence[Task]]) -> Iterator[tuple[int, Demonstrations]]:
+        number, tasks = shard
+        yield number, collect_shard(tasks, *self._common)
+
+
+class _Trace(Observer):
+    """What is learned from one episode: small images, the expert's actions, where the goal is in the images."""
+
+    def __init__(self, image_px: int) -> None:
+        self._image_px = image_px
+        self.images: list[np.ndarray] = []
+        self.actions: list[np.ndarray] = []
+        self.goals: list[tuple[float, float]] = []
+
+    def on_episode_start(self, moment: Moment) -> None:
+        """Keep image and goal."""
+        simulation = moment.simulation
+        assert simulation.scene is not None
+        self.images.append(shrink(moment.image[None], self._image_px)[0].copy())
+        self.goals.append(goal_in_image(simulation.scene, simulation.embodiment, simulation.pose))
+
+    def on_step(self, taken: Taken, moment: Moment) -> None:
+        """Keep the expert's action, too."""
+        self.on_episode_start(moment)
+        self.actions.append(taken.proposals[EXPERT])
+
+
+def collect_shard(tasks: Sequence[Task], embodiment: str, learner: str | None, image_px: int) -> Demonstrations:
+    """Run these tasks in one vector env; see `collect`."""
+    robot = load_embodiment(embodiment)
+    env = NavigateVectorEnv(LANES, tasks[0].scenario, robot, autoreset_mode="Disabled")
+    scenes, traces = Scenes(robot), {}
+    try:
+        steering = _steering(learner, robot)
+        with torch_threads(1):
+            for ended in rollout(env, steering, tasks, scenes, functools.partial(_Trace, image_px)):
+                if ended.error:
+                    raise UserError(f"{learner}: {ended.error.strip().splitlines()[-1]}")
+                traces[ended.number] = ended.observer, ended.outcome.value
+    finally:
+        env.close()
+    in_turn = [traces[number] for number in range(len(tasks))]
+    return Demonstrations.padded(
+        images=[trace.images[:-1] for trace, _ in in_turn],
+        actions=[trace.actions for trace, _ in in_turn],
+        goals=[trace.goals[:-1] for trace, _ in in_turn],
+        texts=[
+            scenes.source(t.scenario).scenario.equivalents(t.seed, robot_radius_m=robot.body.radius_m) for t in tasks
+        ],
+        scenarios=[task.scenario for task in tasks],
+        outcomes=[outcome for _, outcome in in_turn],
+    )
+
+
+def _steering(learner: str | None, robot: Embodiment) -> Steering[Task]:
+    from vla_sim.policies.expert import ExpertPolicy
+    from vla_sim.policies.registry import load_policy
+
+    loaded = None
+    if learner:
+        loaded = load_policy(learner)
+        fit(loaded, robot, f"policy {learner!r}")
+    expert = ExpertPolicy(margin_m=LABEL_MARGIN_M) if loaded else ExpertPolicy()
+    steering = Supervised[Task](expert, robot, loaded, lambda job: job.learner_fraction, lambda job: job.hold)
+    return Noisy(steering, action_bounds(robot).astype(np.float64), lambda job: job.noise)

@@ -1,0 +1,141 @@
+"""The rollouts of an evaluation: a policy in the closed loop, and the result of each episode."""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from vla_sim.core.geometry import clearances, resample
+from vla_sim.core.planner import Planner, realised_side
+from vla_sim.core.types import Scene
+from vla_sim.envs.sampling import SceneSource
+from vla_sim.envs.vector import NavigateVectorEnv
+from vla_sim.policies.base import Policy
+from vla_sim.rollout.observers import Actions, Diagnostics, ImageHash, Observers, Path
+from vla_sim.rollout.plan import Job, Plan
+from vla_sim.rollout.result import EpisodeResult
+from vla_sim.rollout.rollout import Ended, Scenes, rollout
+from vla_sim.rollout.steering import ByPolicy
+
+# Spacing in metres at which clearance is measured along the driven path.
+CLEARANCE_SPACING_M = 0.02
+
+
+@dataclass
+class Facts(Observers):
+    """What a result is computed from."""
+
+    path: Path = field(default_factory=Path)
+    images: ImageHash = field(default_factory=ImageHash)
+    actions: Actions = field(default_factory=Actions)
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
+
+
+class EvaluationRollout:
+    """One policy and one vector env, for any number of jobs.
+
+    Args:
+        plan: gives embodiment, phrasings and renderer.
+        policy: already loaded.
+        policy_hash: identifies it in the results.
+        lanes: envs side by side. Always all of them are in a batch, running or not.
+        on_step: called after every step (a sign of life).
+
+    Raises:
+        UserError: the policy does not fit the robot.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        policy: Policy,
+        policy_hash: str,
+        *,
+        lanes: int,
+        on_step: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._plan = plan
+        self._policy_hash = policy_hash
+        self._privileged = policy.spec.requires_privileged_info
+        self._on_step = on_step
+        # Any scenario will do: scenes are handed to the env one by one.
+        self.env = NavigateVectorEnv(
+            lanes, plan.scenarios[0], plan.embodiment, renderer=plan.renderer, autoreset_mode="Disabled"
+        )
+        self._scenes = Scenes(self.env.embodiment, plan.instruction_set, plan.language)
+        self._steering = ByPolicy(policy, self.env.embodiment)
+
+    def run(self, jobs: Iterable[Job], on_record: Callable[[EpisodeResult], None]) -> None:
+        """Run every job; hand each result over as soon as its episode ends.
+
+        Raises whatever the policy raises: the caller decides which episode is to blame.
+        """
+        for ended in rollout(self.env, self._steering, jobs, self._scenes, Facts, on_step=self._on_step):
+            on_record(self._result(ended))
+
+    def close(self) -> None:
+        """Give the env back."""
+        self.env.close()
+
+    def _result(self, ended: Ended[Job, Facts]) -> EpisodeResult:
+        simulation, facts = ended.moment.simulation, ended.observer
+        inference_ms = facts.diagnostics.inference_ms
+        return EpisodeResult.of(
+            {
+                **identity_of(ended.job, ended.scene, self._scenes.source(ended.job.scenario), self._plan),
+                **measures_of(facts, ended.scene, self.env.embodiment.body.radius_m),
+                "policy_hash": self._policy_hash,
+                "privileged": self._privileged,
+                "outcome": ended.outcome,
+                "steps": len(facts.actions.executed),
+                "sim_time_s": simulation.time_s,
+                "collision_partner": simulation.collision_partner,
+                "collision_events": simulation.collision_events,
+                "error": ended.error,
+                "diagnostics": facts.diagnostics.values,
+                "inference_ms": statistics.median(inference_ms) if inference_ms else None,
+            }
+        )
+
+
+def identity_of(job: Job, scene: Scene, source: SceneSource, plan: Plan) -> dict[str, Any]:
+    """The part of a result that is known before the episode runs."""
+    return {
+        "policy": job.policy,
+        "scenario": job.scenario,
+        "suite": job.suite,
+        "scenario_hash": source.scenario.hash,
+        "embodiment": plan.embodiment,
+        "embodiment_hash": source.embodiment.content_hash,
+        "step_s": source.embodiment.control_s,
+        "seed": job.seed,
+        "index": job.index,
+        "instruction": scene.instruction.text,
+        "language": scene.instruction.language,
+        "phrasing": scene.instruction.phrasing,
+        "asked_side": scene.task.side,
+    }
+
+
+def measures_of(facts: Facts, scene: Scene, robot_radius_m: float) -> dict[str, Any]:
+    """What is computed from the driven path and privileged state."""
+    planner = Planner(scene, robot_radius_m)
+    path = np.array(facts.path.poses)
+    gaps = clearances(scene, resample(path[:, :2], CLEARANCE_SPACING_M), robot_radius_m)
+    return {
+        "path": tuple(facts.path.poses),
+        "actions": tuple(tuple(action.tolist()) for action in facts.actions.executed),
+        "path_length_m": float(np.linalg.norm(np.diff(path[:, :2], axis=0), axis=1).sum()),
+        "expert_path_length_m": planner.distance(path[0, 0], path[0, 1]),
+        "final_distance_m": planner.distance(path[-1, 0], path[-1, 1]),
+        "min_clearance_m": float(gaps.min()),
+        "clearance_p5_m": float(np.percentile(gaps, 5)),
+        "realised_side": realised_side(scene, path[:, :2]),
+        "picture_hash": facts.images.hexdigest,
+        "state_hash": hashlib.sha256(path.tobytes()).hexdigest(),
+    }
