@@ -181,7 +181,7 @@ def _fill(
     """Make the copies that the store lacks; how many were refused."""
     from vla_sim.augmentation.copies import CopyMaker, Refusal
     from vla_sim.core.errors import UserError
-    from vla_sim.core.processes import run_units
+    from vla_sim.core.pool import run_units
 
     missing = [job for job in jobs if job.index not in store.entries]
     refused: list[Refusal] = []

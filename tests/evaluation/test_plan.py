@@ -10,8 +10,9 @@ from vla_sim.evaluation import runner
 from vla_sim.evaluation.runner import evaluate, read_plan
 from vla_sim.evaluation.summary import summarise
 from vla_sim.policies.registry import load_policy
-from vla_sim.rollout import rollout
-from vla_sim.rollout.plan import Plan, file_label
+from vla_sim.rollout import evaluating
+from vla_sim.rollout.evaluating import EvaluationRollout
+from vla_sim.rollout.plan import Plan
 from vla_sim.rollout.result import EpisodeResult, read_results
 from vla_sim.scenarios.library import chosen_scenarios, load_suite
 
@@ -150,12 +151,12 @@ def test_a_run_of_an_earlier_version_is_gone_on_with(run, finished):
 
 def test_a_new_fact_is_added_in_one_place_and_breaks_no_earlier_run(finished, monkeypatch):
     """The facts of an episode come from `measures_of`; one more needs no field, no column and no new format."""
-    measures_of = rollout.measures_of
+    measures_of = evaluating.measures_of
     monkeypatch.setattr(
-        rollout, "measures_of", lambda *args: {**measures_of(*args), "closest_wall_m": np.float64(args[0].job.index)}
+        evaluating, "measures_of", lambda *args: {**measures_of(*args), "closest_wall_m": np.float64(args[1].seed - 7)}
     )
     results = []
-    driven = rollout.Rollout(PLAN, load_policy("hold"), "", lanes=4)
+    driven = EvaluationRollout(PLAN, load_policy("hold"), "", lanes=4)
     driven.run(PLAN.jobs(), results.append)
     driven.close()
     assert [EpisodeResult.from_json(r.to_json()) for r in results] == results
@@ -165,33 +166,6 @@ def test_a_new_fact_is_added_in_one_place_and_breaks_no_earlier_run(finished, mo
     (row,) = summarise([*earlier[:3], results[3]], {})["results"]
     assert row["n"] == 4
     assert row["facts"] == {"closest_wall_m": {"mean": 3.0, "n": 1}}
-
-
-NAMES = [
-    "clip_mlp",
-    "a b/x",
-    "a-b/x",
-    "a_b/x",
-    "A-b/x",
-    "x" * 300,
-    "x" * 301,
-    "",
-    "..",
-    "/",
-    "한국어",
-    "한국",
-    "\udcff",
-    "a.b",
-]
-
-
-def test_labels_for_file_names_are_plain_short_and_never_equal():
-    labels = [file_label(name) for name in NAMES]
-    assert len({label.lower() for label in labels}) == len(NAMES)
-    assert all((label.isascii() and label.replace("-", "_").isidentifier()) or label[0].isdigit() for label in labels)
-    assert max(map(len, labels)) <= 80
-    assert file_label(labels[1]) != labels[1], "a name that looks like a label must not be taken for it"
-    assert file_label("clip_mlp") == "clip_mlp"
 
 
 def test_two_suites_with_common_scenarios_keep_all_of_theirs():

@@ -15,7 +15,7 @@ from typing import Any
 from vla_sim import __version__
 from vla_sim.core.episode import Episode
 from vla_sim.core.files import write_whole
-from vla_sim.core.processes import run_units
+from vla_sim.core.pool import run_units
 from vla_sim.datasets.serbot.actions import padded, with_still_start
 from vla_sim.datasets.serbot.hdf5 import SerbotStyle, serbot_hdf5_bytes
 from vla_sim.datasets.store import Entry, EpisodeStore

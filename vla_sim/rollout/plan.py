@@ -6,9 +6,7 @@ So the batch an episode runs in is fixed by the plan: a unit is always the same 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from dataclasses import MISSING, asdict, dataclass, fields
 
 from vla_sim.core.errors import UserError, suggest
@@ -23,7 +21,6 @@ MOST_EPISODES = 8 * LANES
 ENOUGH_UNITS = 6
 MAX_JOBS = 10_000_000
 MAX_SEED = 2**63 - 1
-LABEL_LENGTH = 60
 
 
 @dataclass(frozen=True)
@@ -178,21 +175,3 @@ class Plan:
             return cls(**{**values, **lists})
         except UserError as error:
             raise UserError(f"run.json is damaged: {error}") from error
-
-
-def file_label(name: str) -> str:
-    """A part of a file name for a policy, scenario or the like; different names have different labels.
-
-    A name that is plain and short stands for itself. Any other is made so, and marked with a part of its hash, for
-    other names may look the same then, on file systems without upper case too.
-
-    >>> file_label("clip_mlp")
-    'clip_mlp'
-    >>> file_label("a b/x") == file_label("a-b/x")
-    False
-    """
-    if re.fullmatch(r"[a-z0-9_][a-z0-9_-]*(?<!-[0-9a-f]{8})", name) and len(name) <= LABEL_LENGTH:
-        return name
-    plain = re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[-LABEL_LENGTH:]
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{plain}-{digest}" if plain else digest

@@ -20,7 +20,7 @@ import numpy as np
 
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.files import clear_errors, discard_folder, sweep_aside, whole_folder, write_whole
-from vla_sim.core.processes import run_units
+from vla_sim.core.pool import run_units
 from vla_sim.datasets.store import content_hash
 from vla_sim.rollout.demonstrations import Task, collect_shard
 from vla_sim.training.batches import Sequences
