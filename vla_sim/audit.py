@@ -1,17 +1,19 @@
-"""`python -m vla_sim.audit`: say what is wrong with a data set before anyone trains on it."""
+"""Say what is wrong with a data set before anyone trains on it."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
+from tyro.conf import Positional
+
+from vla_sim.core.bounds import Count
 from vla_sim.core.cli import run_command
-
-if TYPE_CHECKING:
-    from vla_sim.datasets.audit.examine import Audit
+from vla_sim.core.errors import UserError
+from vla_sim.core.options import OptionalFolder, named
 
 EPILOG = """DIR is a LeRobot data set (v3.0), a folder of HDF5 recordings, or a folder of such folders.
 Folders named val, eval or test are the evaluation split.
@@ -26,42 +28,35 @@ what each finding means and how it is measured: docs/audit.md"""
 UNFIT_CODE = 1
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of `vla_sim.audit`."""
-    made = argparse.ArgumentParser(
-        prog="python -m vla_sim.audit",
-        description="Say what is wrong with a data set before anyone trains on it.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument("folder", type=Path, metavar="DIR", help="the data set")
-    made.add_argument("--evaluation", type=Path, metavar="DIR", help="the evaluation set that goes with it")
-    made.add_argument("--out", type=Path, metavar="OUT", help="folder for audit.html and audit.json")
-    made.add_argument(
-        "--pictures",
-        type=int,
-        default=300,
-        metavar="N",
-        help="episodes whose pictures are looked at, 0 for none (default %(default)s)",
-    )
-    made.add_argument("--thorough", action="store_true", help="decode every picture, to find damage in the middle too")
-    return made
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `vla_sim.audit` is told."""
+
+    folder: Annotated[Positional[Path], named("DIR")]
+    """The data set."""
+    evaluation: OptionalFolder = None
+    """The evaluation set that goes with it."""
+    out: OptionalFolder = None
+    """Folder for audit.html and audit.json (default: print only)."""
+    pictures: Count = 300
+    """Episodes whose images are looked at, 0 for none."""
+    thorough: bool = False
+    """Decode every image, to find damage in the middle too."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run_command(_run, parser(), arguments)
+    return run_command(run, Options, arguments, epilog=EPILOG)
 
 
-def _run(options: argparse.Namespace) -> int:
-    from vla_sim.core.errors import UserError
+def run(options: Options) -> int:
+    """Examine, print, write; returns the exit code."""
     from vla_sim.core.files import clear_errors
     from vla_sim.datasets.audit.examine import EMPTY, UNFIT, examine
     from vla_sim.datasets.audit.recorded import EVALUATION
     from vla_sim.datasets.audit.sources import comparable, open_folder
+    from vla_sim.datasets.audit.text import text_of, write_audit
 
-    if options.pictures < 0:
-        raise UserError(f"--pictures must not be negative, got {options.pictures}")
     if options.out:
         if options.out.is_file():
             raise UserError(f"--out {options.out} is a file, not a folder")
@@ -82,41 +77,13 @@ def _run(options: argparse.Namespace) -> int:
         print("\r\033[K", end="", file=sys.stderr)
     print(text_of(audit))
     if options.out:
-        _write(audit, options.out)
+        write_audit(audit, options.out)
         print(f"\nreport: {options.out / 'audit.html'}")
     return UNFIT_CODE if audit.verdict in (UNFIT, EMPTY) else 0
 
 
 def _progress(what: str, done: int, total: int) -> None:
     print(f"\r\033[K{what}: {done}" + (f" of {total}" if total else ""), end="", file=sys.stderr, flush=True)
-
-
-def text_of(audit: Audit) -> str:
-    """The audit for a terminal: the verdict and its first reason in the first line, then all findings."""
-    from vla_sim.datasets.audit.findings import Severity
-
-    lines = [audit.headline, ""]
-    fine = [f for f in audit.findings if f.severity is Severity.GOOD]
-    for finding in audit.findings:
-        if finding.severity is Severity.GOOD:
-            continue
-        lines.append(f"{finding.severity.value:8}  {finding.title}")
-        if finding.advice:
-            lines.append(f"{'':10}-> {finding.advice}")
-    if fine:
-        lines.append(f"fine      {'; '.join(f.title for f in fine)}")
-    return "\n".join(lines)
-
-
-def _write(audit: Audit, out: Path) -> None:
-    import json
-
-    from vla_sim.core.files import write_whole
-    from vla_sim.datasets.audit.report import render
-
-    page = render(audit)
-    write_whole(out / "audit.json", json.dumps(audit.to_json(), indent=2, ensure_ascii=False).encode() + b"\n")
-    write_whole(out / "audit.html", page.encode("utf-8", "backslashreplace"))
 
 
 if __name__ == "__main__":

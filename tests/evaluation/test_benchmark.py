@@ -27,7 +27,7 @@ def run(arguments):
 
 
 def arguments(out, policies="hold expert bad_policies:Straight bad_policies:Raises", episodes=3):
-    return [*f"--policies {policies} --scenario reach_goal --workers 1 --episodes {episodes} --out".split(), out]
+    return [*f"--policy {policies} --scenario reach_goal --workers 1 --episodes {episodes} --out".split(), out]
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,7 @@ def test_running_again_on_the_folder_drives_nothing_and_gives_the_same_rows(fini
 
     monkeypatch.setattr(offline, "_driven", nothing)
     before = (finished / "closed_loop/episodes.jsonl").read_bytes()
-    for given in (arguments(finished), ["--out", finished]):
+    for given in (arguments(finished), ["--resume", finished]):
         assert run(given) == 0
         assert json.loads((finished / "benchmark.json").read_text("utf-8"))["rows"][0] == document["rows"][0]
     sane = [line for line in before.splitlines() if b'"error": null' in line]
@@ -183,7 +183,7 @@ def test_running_again_on_the_folder_drives_nothing_and_gives_the_same_rows(fini
 
 def test_other_options_for_the_same_folder_are_refused(finished, capsys):
     assert run(arguments(finished, episodes=4)) == 2
-    assert "another benchmark" in capsys.readouterr().err
+    assert "another evaluation" in capsys.readouterr().err
     assert read_plan(finished / "closed_loop").episodes == 3
 
 
@@ -196,11 +196,11 @@ def test_interrupting_keeps_what_ran_and_running_again_finishes(tmp_path, capsys
 
     monkeypatch.setattr(offline, "_driven", interrupted)
     assert run(arguments(tmp_path, policies="hold")) == 130
-    assert f"--out {tmp_path}" in capsys.readouterr().out
+    assert f"--resume {tmp_path}" in capsys.readouterr().out
     assert len((tmp_path / "offline.jsonl").read_text("utf-8").splitlines()) == 1
     assert not (tmp_path / "benchmark.json").exists()
     monkeypatch.setattr(offline, "_driven", whole)
-    assert run(["--out", tmp_path, "--workers", 1]) == 0
+    assert run(["--resume", tmp_path, "--workers", 1]) == 0
     assert len((tmp_path / "offline.jsonl").read_text("utf-8").splitlines()) == 3
     assert (tmp_path / "benchmark.json").exists()
 
@@ -208,14 +208,14 @@ def test_interrupting_keeps_what_ran_and_running_again_finishes(tmp_path, capsys
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ("--policies ensembel", "ensemble"),
-        ("--policies hold --scenario obstacle_lfet", "obstacle_left"),
-        ("--policies hold --suite cor", "core"),
-        ("--policies hold --embodiment serbott", "serbot"),
-        ("--policies hold --episodes 0", "--episodes"),
-        ("--policies hold --workers 0", "--workers"),
-        ("--policies hold --seed 5", "100000"),
-        ("--policies clip_small", "part of other policies"),
+        ("--policy ensembel", "ensemble"),
+        ("--policy hold --scenario obstacle_lfet", "obstacle_left"),
+        ("--policy hold --suite cor", "core"),
+        ("--policy hold --embodiment serbott", "serbot"),
+        ("--policy hold --episodes 0", "--episodes"),
+        ("--policy hold --workers 0", "--workers"),
+        ("--policy hold --first-seed 5", "100000"),
+        ("--policy clip_small", "part of other policies"),
     ],
 )
 def test_bad_input_is_answered_in_one_sentence_with_exit_code_2(given, expected, tmp_path, capsys):

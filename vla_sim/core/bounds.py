@@ -40,12 +40,19 @@ class Range:
         over = value > self.low if self.above else value >= self.low
         return math.isfinite(value) and over and value <= self.high
 
-    def __str__(self) -> str:
-        """'positive', 'at least 1', 'between 0 and 1', ...: what comes after 'must be'."""
+    def complaint(self, value: float) -> str:
+        """What is wrong with a number outside: 'must be at least 1', 'must lie between 0 and 1', ..."""
+        if not math.isfinite(value):
+            return "must be a finite number"
+        if self.high <= 1:
+            return f"must lie between {self.low:g} and {self.high:g}" + (
+                f" and not be {self.low:g}" if self.above else ""
+            )
+        if value > self.high:
+            return f"must be at most {_shown(self.high)}"
         if self.above:
-            least = "positive" if self.low == 0 else f"above {_shown(self.low)}"
-            return least if self.high >= MAX_COUNT else f"{least} and at most {_shown(self.high)}"
-        return f"between {_shown(self.low)} and {_shown(self.high)}"
+            return "must be positive"
+        return "must not be negative" if self.low == 0 else f"must be at least {_shown(self.low)}"
 
 
 def _shown(bound: float) -> str:
@@ -88,7 +95,7 @@ def check_bounds(values: Any, name_of: Callable[[str], str] = str) -> None:
     """
     for name, bounds, value in bounded(values):
         if value not in bounds:
-            raise UserError(f"{name_of(name)} must be {bounds}, got {value!r}")
+            raise UserError(f"{name_of(name)} {bounds.complaint(value)}, got {value!r}")
 
 
 def bounded(values: Any) -> Iterator[tuple[str, Range, float]]:

@@ -43,7 +43,12 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def run_command(
-    run: Callable[[Any], int], options: Any, arguments: Sequence[str] | None = None, *, epilog: str = ""
+    run: Callable[[Any], int],
+    options: Any,
+    arguments: Sequence[str] | None = None,
+    *,
+    epilog: str = "",
+    remembers: Callable[[Any], bool] | None = None,
 ) -> int:
     """Parse, run, and return the exit code.
 
@@ -53,6 +58,8 @@ def run_command(
             is for.
         arguments: the command line; None for the program's own.
         epilog: notes and examples below the help.
+        remembers: of a command that goes on with `--resume` by what its folder remembers (`vla_sim.core.resuming`):
+            whether options begin a folder.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     if not isinstance(options, type):  # a parser of argparse
@@ -62,7 +69,18 @@ def run_command(
     module = sys.modules[options.__module__]
     name = module.__spec__.name if module.__spec__ else options.__module__
     command = Command(name.removesuffix(".__main__"), (module.__doc__ or "").partition("\n")[0], epilog)
-    return guarded(command.prog, lambda: run(parse(options, given, command)))
+    if remembers is None:
+        return guarded(command.prog, lambda: run(parse(options, given, command)))
+    from vla_sim.core.resuming import remembering, resumed
+
+    def begun() -> int:
+        parsed: Any = resumed(options, given, command)
+        if not remembers(parsed):
+            return run(parsed)
+        with remembering(parsed, given, command) as with_folder:
+            return run(with_folder)
+
+    return guarded(command.prog, begun)
 
 
 def guarded(prog: str, work: Callable[[], int]) -> int:

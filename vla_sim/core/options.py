@@ -59,6 +59,11 @@ class Command:
         """How it is started."""
         return f"python -m {self.name}"
 
+    @property
+    def short_name(self) -> str:
+        """Without its package: "eval"."""
+        return self.name.rpartition(".")[2]
+
 
 def parse(options: type[Options], arguments: Sequence[str], command: Command) -> Options:
     """The options that a command line gives.
@@ -68,7 +73,7 @@ def parse(options: type[Options], arguments: Sequence[str], command: Command) ->
         SystemExit: help was asked for, and printed.
     """
     fields = dict(_fields(options))
-    _refuse_unknown(arguments, command.name.rpartition(".")[2], list(fields))
+    _refuse_unknown(arguments, command.short_name, list(fields))
     if any(argument in ("-h", "--help") for argument in arguments):
         print(help_text(options, command))
         raise SystemExit(0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -83,3 +84,24 @@ def _differences(found: Mapping[str, object], record: EpisodeResult) -> list[str
     return [
         f"{name}: recorded {recorded[name]!r}, now {found[name]!r}" for name in found if found[name] != recorded[name]
     ]
+
+
+def find_episode(records: Sequence[EpisodeResult], name: str) -> EpisodeResult:
+    """The record of that name (a line number, or as much of POLICY/SCENARIO/SEED as tells it from others).
+
+    Raises:
+        UserError: none or several have it.
+    """
+    if name.isdecimal() and int(name) < len(records):
+        return records[int(name)]
+    found = [r for r in records if f"/{'/'.join(map(str, r.key))}".endswith(f"/{name}")]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        keys = ", ".join("/".join(map(str, r.key)) for r in found[:4])
+        raise UserError(f"{len(found)} episodes are named {name!r}; say which: {keys}, ...")
+    near = difflib.get_close_matches(name, ["/".join(map(str, r.key)) for r in records], n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise UserError(
+        f"no episode {name!r}: the run has {len(records)} (0 to {len(records) - 1}), or POLICY/SCENARIO/SEED{hint}"
+    )

@@ -1,0 +1,76 @@
+"""A benchmark from plan to files: the closed loop, the offline part, the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vla_sim.core.progress import progress_bar
+from vla_sim.evaluation.benchmark.entries import contender
+from vla_sim.evaluation.benchmark.files import agreement_line, console, write_benchmark
+from vla_sim.evaluation.benchmark.table import benchmark_document, benchmark_rows, misbehaving
+from vla_sim.evaluation.open_loop import OFFLINE_FILE, ExpertDrive, drive_offline
+from vla_sim.evaluation.reporting.report import write_report
+from vla_sim.evaluation.runner import REPORT_FILE, Result, evaluate
+from vla_sim.rollout.plan import Plan
+
+CLOSED_LOOP = "closed_loop"
+
+
+def run_benchmark(
+    plan: Plan,
+    out: Path,
+    *,
+    workers: int = 1,
+    left_out: Mapping[str, str] | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any] | None:
+    """Drive and ask all policies of a plan, write the tables; goes on with what the folder holds already.
+
+    Args:
+        plan: what to run.
+        out: folder; `CLOSED_LOOP` in it becomes that of an evaluation.
+        workers: processes.
+        left_out: by name, why a policy takes no part.
+        say: told each line for the user.
+
+    Returns:
+        The content of benchmark.json; None if Ctrl-C ended it early.
+
+    Raises:
+        UserError: the folder belongs to another plan, or a policy cannot be used.
+    """
+    try:
+        result = _drive(plan, out / CLOSED_LOOP, workers)
+        drives = _ask(plan, result, out, workers) if result.complete else None
+    except KeyboardInterrupt:
+        return None
+    if drives is None:
+        return None
+    rows = benchmark_rows([contender(name) for name in plan.policies], result.records, drives)
+    document = benchmark_document(rows, drives, result.summary["provenance"], left_out=dict(left_out or {}))
+    written = write_benchmark(document, out)
+    say(console(document["rows"]))
+    for name, found in document["agreement"].items():
+        say(agreement_line(name, found))
+    say("written: " + ", ".join(map(str, written)))
+    return document
+
+
+def _drive(plan: Plan, folder: Path, workers: int) -> Result:
+    """The closed loop, with the report that every evaluation gets."""
+    with progress_bar("driving", len(plan.jobs())) as bar:
+        result = evaluate(plan, folder, workers=workers, on_progress=lambda done, total, successes: bar(done, ""))
+    write_report(result.summary, result.records, [], folder / REPORT_FILE)
+    return result
+
+
+def _ask(plan: Plan, result: Result, out: Path, workers: int) -> Sequence[ExpertDrive]:
+    """The offline part; a policy that broke down while driving is not asked."""
+    broken = misbehaving(result.records)
+    asked = [name for name in plan.policies if name not in broken]
+    with progress_bar("asking", len(plan.scenarios) * plan.episodes) as bar:
+        return drive_offline(
+            plan, asked, out / OFFLINE_FILE, workers=workers, on_progress=lambda done, total: bar(done, "")
+        )
