@@ -90,7 +90,7 @@ def data_file(path: Path, root: Path | None = None) -> Path:
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.is_symlink():
             raise UserError(f"{path}: is a link to a file that is not there; the data set is not complete") from error
-        raise UserError(f"{path}: no such file; the data set is not complete") from error
+        raise UserError(f"{path} is missing: no such file; the data set is not complete") from error
     except (OSError, ValueError, RuntimeError) as error:  # no permission; NUL or 300 characters in a name; link loops
         raise UserError(f"{str(path)!r}: cannot be opened: {described(error)}") from error
     if not stat.S_ISREG(mode):

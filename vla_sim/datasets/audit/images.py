@@ -93,8 +93,8 @@ def look_at(
     todo = recorded if thorough else chosen
     for number, one in enumerate(todo):
         try:
-            for t in range(len(one.actions) if thorough else 0):
-                one.image(t)
+            if thorough:
+                one.load()
             if id(one) in looked_at:
                 looks.append(_look(one))
         except UNREADABLE as error:

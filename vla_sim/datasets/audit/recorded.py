@@ -47,6 +47,13 @@ class Recorded(Protocol):
     def image(self, t: int) -> np.ndarray:
         """The picture before action t, uint8 (height, width, 3): RGB where the file says its order, else as stored."""
 
+    def load(self) -> Episode:
+        """The whole episode, read as training reads it.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+
 
 @dataclass(frozen=True)
 class Broken:
@@ -106,6 +113,10 @@ class RecordedEpisode:
     def image(self, t: int) -> np.ndarray:
         """See `Recorded`."""
         return np.asarray(self.episode.images[t])
+
+    def load(self) -> Episode:
+        """See `Recorded`."""
+        return self.episode
 
 
 KNOWN_LABELS = ("scenario", "side", "distance", "seed", "split")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
 from vla_sim.datasets.audit.recorded import EVALUATION, Broken, Recorded, labels_of
 from vla_sim.datasets.channel_order import RGB, to_rgb
@@ -59,3 +60,7 @@ class _FromSerbot:
         """See `Recorded`."""
         image = next(iter(self._recording.images(slice(t, t + 1), last=False)))
         return to_rgb(image, self._order or RGB)
+
+    def load(self) -> Episode:
+        """See `Recorded`."""
+        return self._recording.load()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
 from vla_sim.datasets.audit.recorded import EVALUATION, TRAIN, Broken, Recorded, RecordedSet, labels_of
 from vla_sim.datasets.audit.serbot import serbot_recordings, split_of
 from vla_sim.datasets.channel_order import RGB
-from vla_sim.datasets.lerobot.format import ACTION, INFO_PATH, read_info
+from vla_sim.datasets.lerobot.format import INFO_PATH, read_info
 from vla_sim.datasets.lerobot.reader import LeRobotReader, LeRobotRecording, component_names
 from vla_sim.datasets.serbot.folder import SerbotFolder
 from vla_sim.datasets.serbot.recording import EVALUATION_FOLDERS
@@ -66,16 +67,17 @@ class LeRobotSet:
     def __iter__(self) -> Iterator[Recorded | Broken]:
         """See `RecordedSet`."""
         try:
-            reader = LeRobotReader(self.source, camera=_first_camera(self.source))
+            reader = LeRobotReader(self.source, camera=_first_camera(self.source), partial=True)
         except UserError as error:
             yield Broken(str(self.source), str(error))
             return
+        yield from (Broken(str(self.source), fault) for fault in reader.faults)
         own = _splits(reader, self.split)
-        names, factors, columns = _columns(reader)
         for number in range(len(reader)):
             try:
+                names, factors, columns = _columns(reader)
                 recording = reader.recording(number)
-                actions = recording.column(ACTION)[:, columns].astype(np.float64) * factors
+                actions = recording.column(reader.action)[:, columns].astype(np.float64) * factors
                 yield _FromLeRobot(recording, actions, names, own[number])
             except UserError as error:
                 yield Broken(f"{self.source.name}#{number}", str(error))
@@ -99,14 +101,15 @@ class _FromLeRobot:
         """See `Recorded`."""
         return self._recording.image(t)
 
+    def load(self) -> Episode:
+        """See `Recorded`."""
+        return self._recording.load()
+
 
 def _first_camera(root: Path) -> str | None:
     """The first camera of several; the reader itself wants to be told, an audit can look at any."""
-    try:
-        features = json.loads((root / INFO_PATH).read_text(encoding="utf-8"))["features"]
-        return next(name for name, feature in features.items() if feature["dtype"] in ("video", "image"))
-    except (OSError, ValueError, KeyError, TypeError, StopIteration):
-        return None
+    features = read_info(root)["features"]
+    return next((name for name, feature in features.items() if feature["dtype"] in ("video", "image")), None)
 
 
 def _columns(reader: LeRobotReader) -> tuple[tuple[str, ...], np.ndarray, list[int]]:
@@ -114,7 +117,7 @@ def _columns(reader: LeRobotReader) -> tuple[tuple[str, ...], np.ndarray, list[i
     try:
         twist = reader.twist()
     except UserError:
-        names = component_names(reader.features, ACTION)
+        names = component_names(reader.features, reader.action)
         return tuple(names), np.ones(len(names)), list(range(len(names)))
     return tuple(name for _, name, _ in twist), np.array([f for _, _, f in twist]), [i for i, _, _ in twist]
 
@@ -124,7 +127,7 @@ def _splits(reader: LeRobotReader, otherwise: str) -> list[str]:
     splits = [otherwise] * len(reader)
     for name, span in (reader.info.get("splits") or {}).items():
         start, _, stop = str(span).partition(":")
-        if name.lower() in EVALUATION_FOLDERS and start.isdigit() and stop.isdigit():
+        if name.lower() in EVALUATION_FOLDERS and re.fullmatch(r"\d{1,9}:\d{1,9}", str(span)):
             splits[int(start) : int(stop)] = [EVALUATION] * len(splits[int(start) : int(stop)])
     return splits
 

@@ -5,13 +5,25 @@ Field names, defaults and meanings follow huggingface/lerobot (`src/lerobot/data
 
 from __future__ import annotations
 
-import json
+import math
+import os
 import re
+import string
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from vla_sim.core.errors import UserError
+from vla_sim.datasets.untrusted import (
+    check_pixels,
+    count_of,
+    list_of,
+    number_of,
+    read_json,
+    shown,
+    table_of,
+    text_of,
+)
 
 VERSION = "v3.0"
 CHUNKS_SIZE = 1000
@@ -27,6 +39,8 @@ PLAN_PATH = "meta/vla_sim_plan.json"
 
 CAMERA = "observation.image"
 STATE, ACTION, EXPERT = "observation.state", "action", "expert_action"
+# How some tools name the actions.
+ACTIONS = "actions"
 DONE, SUCCESS, TRUNCATED = "next.done", "next.success", "next.truncated"
 # Columns that every set has and no caller declares.
 AUTOMATIC: dict[str, dict[str, Any]] = {
@@ -36,7 +50,6 @@ AUTOMATIC: dict[str, dict[str, Any]] = {
     "index": {"dtype": "int64", "shape": [1], "names": None},
     "task_index": {"dtype": "int64", "shape": [1], "names": None},
 }
-CONVERT = "python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id=USER/NAME"
 # Steps are told apart from whole numbers of frames to this share of a frame.
 WHOLE = 1e-6
 
@@ -71,28 +84,76 @@ def lowest_fps(step_s: float) -> int:
 
 
 def read_info(root: Path) -> dict[str, Any]:
-    """`meta/info.json` of a v3.0 data set.
+    """`meta/info.json` of a v3.0 data set, checked: every value that a reader uses has its type and can be meant.
 
     Raises:
-        UserError: there is none, it cannot be read, or it is of another version of the format.
+        UserError: there is none, it cannot be read, is of another version of the format, or a value is wrong.
     """
     path = root / INFO_PATH
     if not root.is_dir():
         raise UserError(f"{root} is not a folder")
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UserError(f"{root} is not a LeRobot data set: {INFO_PATH} is missing")
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-        version = str(info["codebase_version"])
-        missing = [key for key in ("fps", "features", "total_episodes", "data_path") if key not in info]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read: {error!r}") from error
-    if not re.match(r"v?3\.", version):
-        hint = f"; convert it with: {CONVERT}" if re.match(r"v?2\.", version) else ""
-        raise UserError(f"{root} is a LeRobot data set of version {version}, only {VERSION} can be read{hint}")
+    info = table_of(read_json(path, root), str(path))
+    _check_version(root, text_of(info.get("codebase_version"), f"{path}: codebase_version"))
+    missing = [key for key in ("fps", "features", "total_episodes", "data_path") if key not in info]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}")
-    return dict(info)
+    number_of(info["fps"], f"{path}: fps", least=1e-3, most=1e4)
+    count_of(info["total_episodes"], f"{path}: total_episodes")
+    check_template(info["data_path"], f"{path}: data_path")
+    if info.get("video_path") is not None:
+        check_template(info["video_path"], f"{path}: video_path")
+    text_of(info.get("robot_type") or "", f"{path}: robot_type")
+    splits = table_of(info.get("splits") or {}, f"{path}: splits")
+    features = table_of(info["features"], f"{path}: features")
+    for name, feature in features.items():
+        _check_feature(name, feature, f"{path}: feature {shown(name)}")
+    return info | {"features": features, "splits": splits}
+
+
+def _check_version(root: Path, version: str) -> None:
+    if re.match(r"v?3\.", version):
+        return
+    hint = ""
+    if re.match(r"v?2\.", version):
+        hint = (
+            "; LeRobot's own converter makes one of it: let it work on a copy, and read its help first, for unless "
+            "told otherwise it may upload to the hub and delete what was there"
+        )
+    raise UserError(f"{root} is a LeRobot data set of version {version!r}, only {VERSION} can be read{hint}")
+
+
+def _check_feature(name: str, feature: Any, where: str) -> None:
+    text_of(name, where)
+    values = table_of(feature, where)
+    dtype = text_of(values.get("dtype"), f"{where}: dtype")
+    shape = [count_of(n, f"{where}: shape", most=10**6) for n in list_of(values.get("shape"), f"{where}: shape")]
+    if dtype in ("video", "image"):
+        if len(shape) != 3 or not all(shape):
+            raise UserError(f"{where}: shape must be height, width and channels, got {shape}")
+        check_pixels(1, math.prod(shape) // 3, where)
+
+
+_FIELDS = ("chunk_index", "file_index", "video_key")
+
+
+def check_template(template: Any, where: str) -> None:
+    """Refuse a pattern of file names that leads out of the set, or asks for more than the numbers of a file.
+
+    Raises:
+        UserError: says what is wrong with it.
+    """
+    pattern = text_of(template, where)
+    try:
+        parts = list(string.Formatter().parse(pattern))
+    except ValueError as error:
+        raise UserError(f"{where}: {pattern!r} is no pattern: {error}") from error
+    for _, name, form, conversion in parts:
+        if name is not None and (name not in _FIELDS or conversion or not re.fullmatch(r"(0?[1-9])?d?", form or "")):
+            raise UserError(f"{where}: {pattern!r} may have {', '.join(f'{{{f}}}' for f in _FIELDS)} and nothing else")
+    if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        raise UserError(f"{where}: {pattern!r} leads out of the data set")
 
 
 def next_file(chunk: int, file: int) -> tuple[int, int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import math
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -16,9 +14,20 @@ from vla_sim.core.episode import Episode, Plain
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.specs import ACTION_NAMES
 from vla_sim.core.types import Outcome
-from vla_sim.datasets.lerobot.format import ACTION, EXPERT, FACTS_PATH, STATE, SUCCESS, TASKS_PATH, read_info
+from vla_sim.datasets.lerobot.format import ACTION, ACTIONS, EXPERT, FACTS_PATH, STATE, SUCCESS, read_info
+from vla_sim.datasets.lerobot.index import (
+    OFF,
+    check_rows,
+    film_faults,
+    read_facts,
+    read_index,
+    read_tasks,
+    sentence_of,
+    set_faults,
+)
+from vla_sim.datasets.lerobot.tables import need_arrow, numbers, read_cells, read_table
 from vla_sim.datasets.lerobot.video import read_frames
-from vla_sim.datasets.lerobot.writer import need_arrow
+from vla_sim.datasets.untrusted import check_size, read_image, text_of
 
 # Names that others give to the components of a twist, and the factor to m/s or rad/s (LeKiwi turns in degrees).
 TWIST_NAMES: dict[str, tuple[str, float]] = {
@@ -39,11 +48,18 @@ class LeRobotReader:
         info: `meta/info.json`.
         fps: frames per second.
         camera: the pictures that episodes carry.
+        action: the feature with the actions.
         tasks: sentences by task index.
+        faults: what is wrong with the set as a whole, in sentences.
     """
 
     def __init__(
-        self, root: str | Path, *, camera: str | None = None, action_map: Mapping[str, str] | None = None
+        self,
+        root: str | Path,
+        *,
+        camera: str | None = None,
+        action_map: Mapping[str, str] | None = None,
+        partial: bool = False,
     ) -> None:
         """Open.
 
@@ -52,6 +68,7 @@ class LeRobotReader:
             camera: feature with the pictures; needed only where there are several.
             action_map: which of "vx", "vy", "wz" (m/s, rad/s) a component is, for sets that name them otherwise;
                 components that are not named are left out.
+            partial: read the episodes that are there of a set that is not complete.
 
         Raises:
             UserError: it is no v3.0 data set, files are missing, or the camera is not there.
@@ -62,9 +79,14 @@ class LeRobotReader:
         self.fps = float(self.info["fps"])
         self.features: dict[str, dict[str, Any]] = self.info["features"]
         self.camera = self._chosen_camera(camera)
-        self.tasks = self._read_tasks()
-        self._index = self._read_index()
-        self._facts = self._read_facts()
+        self.action = self._chosen_action()
+        self.tasks = read_tasks(self.root)
+        self._index = read_index(self.root, self.camera)
+        self._facts = read_facts(self.root)
+        self._film_faults = film_faults(self._index, self.camera, self.fps)
+        self.faults = set_faults(self.root, self.info, self._index, self._table_of)
+        if self.faults and not partial:
+            raise UserError(self.faults[0])
         self._action_map = action_map
         self._rows = lru_cache(maxsize=2)(self._read_rows)
 
@@ -87,12 +109,19 @@ class LeRobotReader:
         if not 0 <= episode < len(self):
             raise IndexError(f"episode {episode} of {len(self)}")
         entry = self._index[episode]
-        path = self.path(self.info["data_path"], entry["data/chunk_index"], entry["data/file_index"])
+        path, number = self._table_of(entry), entry["episode_index"]
+        where = f"{self.root}: episode {number}"
+        if number in self._film_faults:
+            raise UserError(f"{where}: {self._film_faults[number]}")
         rows = self._rows(path)
-        rows = rows.filter(rows["episode_index"].to_numpy() == entry["episode_index"])
-        if rows.num_rows != entry["length"] or rows.num_rows == 0:
-            raise UserError(f"{path} has {rows.num_rows} frames of episode {episode}, the index says {entry['length']}")
-        return LeRobotRecording(self, entry, rows, self._facts.get(int(entry["episode_index"]), {}))
+        own = np.flatnonzero(numbers(rows["episode_index"], 1, f"{path}: episode_index")[:, 0] == number)
+        if len(own) != entry["length"] or not len(own):
+            raise UserError(f"{path} has {len(own)} frames of episode {number}, the index says {entry['length']}")
+        if own[-1] - own[0] + 1 != len(own):
+            raise UserError(f"{path}: the frames of episode {number} do not stand together")
+        rows = rows.slice(own[0], len(own))
+        check_rows(rows, self.fps, where)
+        return LeRobotRecording(self, entry, rows, int(own[0]), self._facts.get(number, {}))
 
     def recordings(self) -> Iterator[LeRobotRecording]:
         """Handles on all episodes."""
@@ -104,7 +133,7 @@ class LeRobotReader:
         Raises:
             UserError: none is known by its name.
         """
-        names = component_names(self.features, ACTION)
+        names = component_names(self.features, self.action)
         known = TWIST_NAMES if self._action_map is None else {k: (v, 1.0) for k, v in self._action_map.items()}
         found = [(i, *known[name]) for i, name in enumerate(names) if name in known]
         if not found or any(name not in ACTION_NAMES for _, name, _ in found):
@@ -116,7 +145,17 @@ class LeRobotReader:
 
     def path(self, pattern: str, chunk: int, file: int) -> Path:
         """A file of the set."""
-        return self.root / pattern.format(chunk_index=chunk, file_index=file, video_key=self.camera)
+        name = pattern.format(chunk_index=chunk, file_index=file, video_key=self.camera)
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            raise UserError(f"{self.root}: the file name {name!r} leads out of the data set")
+        return self.root / name
+
+    def _table_of(self, entry: Mapping[str, Any]) -> Path:
+        return self.path(self.info["data_path"], entry["data/chunk_index"], entry["data/file_index"])
+
+    def _chosen_action(self) -> str:
+        """`action`; or `actions`, as some tools name it."""
+        return ACTIONS if ACTION not in self.features and ACTIONS in self.features else ACTION
 
     def _chosen_camera(self, camera: str | None) -> str:
         cameras = [name for name, feature in self.features.items() if feature["dtype"] in ("video", "image")]
@@ -131,34 +170,11 @@ class LeRobotReader:
             raise UserError(f"{self.root} {what}")
         raise UserError(f"{self.root} has no camera {camera!r}; {suggest(camera, cameras)}")
 
-    def _read_tasks(self) -> dict[int, str]:
-        table = read_table(self.root / TASKS_PATH).to_pandas()
-        # The sentence is the frame's index; sets written without pandas' own notes keep it as a column.
-        texts = table["task"] if "task" in table.columns else table.index
-        return {int(i): str(text) for i, text in zip(table["task_index"], texts, strict=True)}
-
-    def _read_index(self) -> list[dict[str, Any]]:
-        paths = sorted((self.root / "meta" / "episodes").glob("*/*.parquet"))
-        if not paths:
-            raise UserError(f"{self.root} has no episodes: meta/episodes holds no parquet file")
-        entries: list[dict[str, Any]] = []
-        for path in paths:
-            entries += read_table(path, leave_out="stats/").to_pylist()
-        return sorted(entries, key=lambda entry: int(entry["episode_index"]))
-
-    def _read_facts(self) -> dict[int, dict[str, Any]]:
-        path = self.root / FACTS_PATH
-        if not path.is_file():
-            return {}
-        try:
-            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            return {int(line["episode_index"]): line for line in lines}
-        except (ValueError, KeyError) as error:
-            raise UserError(f"{path} cannot be read: {error!r}") from error
-
     def _read_rows(self, path: Path) -> Any:
-        names = [n for n, f in self.features.items() if f["dtype"] not in ("video", "image")]
-        return read_table(path, only=names)
+        needed = [name for name in (self.action, EXPERT, STATE, SUCCESS) if name in self.features]
+        return read_table(
+            path, self.root, ["episode_index", "task_index", *needed], optional=["frame_index", "timestamp"]
+        )
 
 
 class LeRobotRecording:
@@ -166,19 +182,24 @@ class LeRobotRecording:
 
     Attributes:
         name: its name, or "episode_000012" where the set has none.
-        instruction: the sentence of its first frame.
+        instruction: its sentence.
         held: frames that one control step fills.
         facts: what our writer noted beside the format; empty for sets of others.
     """
 
-    def __init__(self, reader: LeRobotReader, entry: Mapping[str, Any], rows: Any, facts: Mapping[str, Any]) -> None:
-        self._reader, self._entry, self._rows, self.facts = reader, entry, rows, facts
+    def __init__(
+        self, reader: LeRobotReader, entry: Mapping[str, Any], rows: Any, first_row: int, facts: Mapping[str, Any]
+    ) -> None:
+        self._reader, self._entry, self._rows, self._first_row, self.facts = reader, entry, rows, first_row, facts
+        self._where = f"{reader.root}: episode {entry['episode_index']}"
         self.name: str = facts.get("name", f"episode_{entry['episode_index']:06d}")
         self.held: int = facts.get("held", 1)
-        task = int(rows["task_index"][0].as_py())
-        if task not in reader.tasks:
-            raise UserError(f"{reader.root}: episode {entry['episode_index']} has task {task}, {TASKS_PATH} has not")
-        self.instruction = reader.tasks[task]
+        if rows.num_rows % self.held or abs(self.step_s * reader.fps - self.held) > OFF:
+            raise UserError(
+                f"{self._where}: {FACTS_PATH} gives it steps of {self.step_s:g} s, {self.held} frames each, which "
+                f"{rows.num_rows} frames at {reader.fps:g} fps are not"
+            )
+        self.instruction = sentence_of(rows, reader.tasks, self._where)
 
     def __len__(self) -> int:
         """The number of control steps."""
@@ -191,8 +212,10 @@ class LeRobotRecording:
 
     def column(self, name: str) -> np.ndarray:
         """A column, one row a control step: (T, N)."""
-        values = np.asarray(self._rows[name].to_pylist())
-        return values.reshape(len(values), -1)[:: self.held][: len(self)]
+        width = math.prod(self._reader.features[name]["shape"]) if name in self._reader.features else 1
+        if name not in self._rows.column_names:
+            raise UserError(f"{self._where}: has no column {name!r}; {suggest(name, self._rows.column_names)}")
+        return numbers(self._rows[name], width, f"{self._where}: {name}")[:: self.held][: len(self)]
 
     def image(self, step: int) -> np.ndarray:
         """The picture before an action: uint8 (height, width, 3) RGB.
@@ -221,7 +244,7 @@ class LeRobotRecording:
             return Episode(
                 name=self.name,
                 images=self._images(0, len(self) * self.held)[:: self.held],
-                actions=motion(ACTION),
+                actions=motion(self._reader.action),
                 action_names=tuple(name for _, name, _ in twist),
                 instruction=self.instruction,
                 step_s=self.step_s,
@@ -240,7 +263,7 @@ class LeRobotRecording:
         """How it ended, where the set says so."""
         if self.facts.get("outcome"):
             return Outcome(self.facts["outcome"])
-        if SUCCESS in self._reader.features and bool(self._rows[SUCCESS][-1].as_py()):
+        if SUCCESS in self._reader.features and self.column(SUCCESS)[-1, 0]:
             return Outcome.SUCCESS
         return None
 
@@ -261,54 +284,34 @@ class LeRobotRecording:
         if chunk is None or file is None or start_s is None or not reader.info.get("video_path"):
             raise UserError(f"{reader.root}: the index names no film of {camera} for episode {self.name}")
         path = reader.path(reader.info["video_path"], chunk, file)
-        if not path.is_file():
-            raise UserError(f"{path} is missing; the data set is not complete")
-        return np.stack(list(read_frames(path, start_s + first / reader.fps, count, reader.fps)))
+        return np.stack(list(read_frames(path, start_s + first / reader.fps, count, reader.fps, reader.root)))
 
     def _embedded(self, first: int, count: int) -> np.ndarray:
-        from PIL import Image
-
-        reader, entry = self._reader, self._entry
-        path = reader.path(reader.info["data_path"], entry["data/chunk_index"], entry["data/file_index"])
-        own = [("episode_index", "==", int(entry["episode_index"]))]
-        cells = read_table(path, only=[reader.camera], filters=own)[reader.camera][first : first + count].to_pylist()
-        try:
-            return np.stack([np.asarray(Image.open(io.BytesIO(cell["bytes"])).convert("RGB")) for cell in cells])
-        except (OSError, TypeError) as error:
-            raise UserError(f"{path}: a picture of episode {self.name} cannot be decoded: {error}") from error
+        reader = self._reader
+        path = reader.path(reader.info["data_path"], self._entry["data/chunk_index"], self._entry["data/file_index"])
+        images: list[np.ndarray] = []
+        for cell in read_cells(path, reader.root, reader.camera, self._first_row + first, count):
+            where = f"{path}: image {first + len(images)} of episode {self.name}"
+            content = cell.get("bytes") if isinstance(cell, dict) else None
+            if not isinstance(content, bytes):
+                raise UserError(f"{where}: is not in the table")
+            images.append(read_image(content, where))
+            if images[-1].shape != images[0].shape:
+                raise UserError(f"{where}: differs in size from those before")
+            check_size(f"{path}: {count} images", count * images[0].nbytes)
+        if len(images) != count:
+            raise UserError(f"{path}: {count - len(images)} images of episode {self.name} are missing")
+        return np.stack(images)
 
 
 def component_names(features: Mapping[str, Mapping[str, Any]], name: str) -> list[str]:
     """Names of a vector's components; "action_0", ... where the set has none."""
     if name not in features:
         raise UserError(f"the data set has no {name!r}; {suggest(name, features)}")
-    names, size = features[name].get("names"), int(features[name]["shape"][0])
+    names, size = features[name].get("names"), math.prod(features[name]["shape"])
     if isinstance(names, Mapping):  # {"motors": [...]} or {"x": 0, "y": 1}, as older sets have
         lists = [value for value in names.values() if isinstance(value, list)]
         names = lists[0] if lists else list(names)
-    return list(names) if names and len(names) == size else [f"{name.split('.')[-1]}_{i}" for i in range(size)]
-
-
-def read_table(path: Path, *, only: list[str] | None = None, leave_out: str = "", filters: Any = None) -> Any:
-    """A parquet file as an Arrow table.
-
-    Raises:
-        UserError: it is missing, has no footer or is damaged.
-    """
-    pyarrow = need_arrow()
-    parquet = pyarrow.parquet
-    if not path.is_file():
-        raise UserError(f"{path} is missing; the data set is not complete")
-    try:
-        if leave_out:
-            only = [name for name in parquet.read_schema(path).names if not name.startswith(leave_out)]
-        return parquet.read_table(path, columns=only, filters=filters, partitioning=None)
-    except pyarrow.ArrowInvalid as error:
-        if "magic bytes" in str(error) or "too small" in str(error) or "0 bytes" in str(error):
-            raise UserError(
-                f"{path} has no parquet footer: its recording was stopped before it was finished "
-                "(LeRobot writes the footer in finalize()); record it again or leave the data set out"
-            ) from error
-        raise UserError(f"{path} is damaged: {error}") from error
-    except (OSError, pyarrow.ArrowException, KeyError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+    if isinstance(names, list) and names and len(names) == size:
+        return [text_of(one, f"the names of {name!r}") for one in names]
+    return [f"{name.split('.')[-1]}_{i}" for i in range(size)]

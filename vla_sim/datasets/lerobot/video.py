@@ -15,6 +15,7 @@ import numpy as np
 
 from vla_sim.core import encoding
 from vla_sim.core.errors import UserError
+from vla_sim.datasets.untrusted import MAX_PIXELS, PARSER_ERRORS, check_pixels, check_size, data_file, described
 
 # A key frame every second frame, as LeRobot does: training draws single frames at random.
 GOP = 2
@@ -56,36 +57,44 @@ def join_films(path: Path, parts: Sequence[Path], fps: int) -> list[int]:
     return counts
 
 
-def read_frames(path: Path, start_s: float, count: int, fps: float) -> Iterator[np.ndarray]:
+def read_frames(path: Path, start_s: float, count: int, fps: float, root: Path | None = None) -> Iterator[np.ndarray]:
     """Frames from a time on, decoded one after the other: uint8 (height, width, 3) RGB.
 
     Args:
-        path: a film of any codec that PyAV decodes.
+        path: an MP4 film of any codec that PyAV decodes.
         start_s: time of the first.
         count: how many.
         fps: its rate; a frame that is off by half a frame is refused.
+        root: of the data set, which the film must not leave.
 
     Raises:
         UserError: the film cannot be decoded or lacks a frame.
     """
     import av
 
-    found = 0
+    found, shape = 0, (0, 0)
     try:
-        with av.open(str(path)) as film:
+        # Only this container: a playlist under the name of a film would have other files opened.
+        with av.open(str(data_file(path, root)), format="mp4", options={"protocol_whitelist": "file"}) as film:
             stream: Any = film.streams.video[0]
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+            check_pixels(stream.codec_context.width, stream.codec_context.height, path)
             film.seek(max(0, int((start_s - 0.5 / fps) / stream.time_base)), stream=stream, backward=True)
             for frame in film.decode(stream):
-                wanted_s = start_s + found / fps
-                late = float(frame.pts * stream.time_base) - wanted_s
+                late = float(frame.pts * stream.time_base) - (start_s + found / fps)
                 if late < -0.5 / fps:
                     continue
                 if late > 0.5 / fps:
                     break
+                if found == 0:
+                    shape = frame.height, frame.width
+                    check_size(f"{path}: {count} images", count * frame.height * frame.width * 3)
+                if (frame.height, frame.width) != shape:
+                    raise UserError(f"{path}: its images differ in size, from {start_s + found / fps:.3f} s on")
                 yield frame.to_ndarray(format="rgb24")
                 found += 1
                 if found == count:
                     return
-    except (av.FFmpegError, OSError, IndexError) as error:
-        raise UserError(f"{path} cannot be decoded: {error}") from error
+    except (*PARSER_ERRORS, av.FFmpegError) as error:
+        raise UserError(f"{path} cannot be decoded: {described(error)}") from error
     raise UserError(f"{path} lacks the frame at {start_s + found / fps:.3f} s; the film and its index disagree")

@@ -49,27 +49,13 @@ from vla_sim.datasets.lerobot.format import (
     repeats,
 )
 from vla_sim.datasets.lerobot.stats import as_lists, image_stats, pooled_stats, vector_stats
+from vla_sim.datasets.lerobot.tables import need_arrow
 from vla_sim.datasets.lerobot.video import GOP, join_films, write_film
 from vla_sim.datasets.store import differing
 
 Features = dict[str, dict[str, Any]]
 EPISODE_FILE, ROWS_FILE, FILM_FILE, SETTINGS_FILE = "episode.json", "rows.parquet", "film.mp4", "settings.json"
 MB = 2**20
-
-
-def need_arrow() -> Any:
-    """Whether pyarrow and pandas are there, which the optional extra `data` brings; returns pyarrow.
-
-    Raises:
-        UserError: one is not installed.
-    """
-    try:
-        import pandas  # noqa: F401
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise UserError(f'LeRobot data sets need {error.name}: install it with pip install "vla-sim[data]"') from error
-    return pyarrow
 
 
 class LeRobotWriter:
