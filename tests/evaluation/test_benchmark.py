@@ -245,7 +245,7 @@ print([m for m in {heavy!r} if m in sys.modules])
 
 
 def made_row(name, success, mae, *, kind="learned", privileged=False, spl=0.5):
-    errors = Errors(10, mae, None, {"vx": mae, "vy": mae}, 0.5, 0.5)
+    errors = Errors(10, mae, None, mae, {"vx": mae, "vy": mae}, 0.5, 0.5)
     low_high = wilson(round(100 * success), 100) if success is not None else None
     closed = None
     if success is not None:

@@ -1,14 +1,14 @@
 import json
 import math
 
-import numpy as np
 import pytest
 from evaluation_fakes import make_drive, make_record
 
 from vla_sim.core.types import Outcome, Side
 from vla_sim.evaluation import metrics
 from vla_sim.evaluation.statistics import mcnemar_exact, wilson
-from vla_sim.evaluation.summary import console_table, markdown_table, side_family, summarise
+from vla_sim.evaluation.summary import side_family, summarise
+from vla_sim.evaluation.tables import console_table
 
 
 def outcomes(*values, **changes):
@@ -87,16 +87,6 @@ def test_rows_are_incomplete_below_the_plan_and_present_without_episodes():
     assert (short["n"], short["planned"], short["complete"]) == (2, 3, False)
     assert (empty["n"], empty["success_rate"], empty["complete"]) == (0, None, False)
     assert empty["success_ci95"] == [0.0, 1.0]
-
-
-def test_ndtw_appears_only_with_references_for_all_episodes():
-    record = make_drive(100000)
-    straight = np.array(record.path)[:, :2]
-    assert "ndtw" not in only_row([record])
-    assert "ndtw" not in only_row([record, make_drive(100001)], references={("obstacle_left", 100000): straight})
-    row = only_row([record], references={("obstacle_left", 100000): straight}, reference_spacing_m=0.05)
-    assert 0.8 < row["ndtw"] <= 1.0
-    assert row["sdtw"] == row["ndtw"]
 
 
 def test_provenance_is_passed_through():
@@ -208,15 +198,8 @@ def test_console_table_aligns_korean_names_by_width():
     assert table.splitlines()[2].index("obstacle") + 2 == table.splitlines()[3].index("obstacle")
 
 
-def test_markdown_table_has_equal_columns_and_escapes_pipes():
-    lines = markdown_table(summarise([make_record(policy="a|b")], {})).splitlines()
-    assert "a\\|b" in lines[2]
-    assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
-
-
 def test_tables_of_nothing_do_not_fail():
     assert console_table(summarise([], {}))
-    assert markdown_table(summarise([], {}))
 
 
 def test_what_policies_say_of_their_decisions_is_told_apart_by_success():

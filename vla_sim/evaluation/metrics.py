@@ -35,22 +35,6 @@ class Mean:
 # --- success and efficiency ---------------------------------------------------------------------------------------
 
 
-def success_rate(successes: ArrayLike) -> float | None:
-    """Share of successful episodes; None for no episodes."""
-    values = np.asarray(successes, dtype=float)
-    return float(values.mean()) if values.size else None
-
-
-def oracle_success(distances_m: ArrayLike, success_radius_m: float) -> bool:
-    """Whether the goal was ever closer than the radius (strictly, as VLN-CE computes it)."""
-    return bool(oracle_navigation_error(distances_m) < success_radius_m)
-
-
-def oracle_navigation_error(distances_m: ArrayLike) -> float:
-    """Smallest distance to the goal over the episode, in metres."""
-    return float(np.min(_floats(distances_m)))
-
-
 def spl(successes: ArrayLike, shortest_m: ArrayLike, taken_m: ArrayLike) -> Mean:
     """Success weighted by path length, mean of S * l / max(p, l) (Anderson et al., arXiv 1807.06757).
 
@@ -92,11 +76,6 @@ def progress_final(final_distance_m: ArrayLike, shortest_m: ArrayLike) -> Array:
     return np.where(_valid(shortest), progress, np.nan)
 
 
-def progress_best(distances_m: ArrayLike, shortest_m: float) -> float:
-    """As `progress_final` with the smallest distance of the episode in place of the last."""
-    return float(progress_final(np.min(_floats(distances_m)), shortest_m))
-
-
 def _efficiency(shortest: Array, taken: Array) -> Array:
     return shortest / np.maximum(taken, shortest)
 
@@ -116,18 +95,6 @@ def _floats(values: ArrayLike) -> Array:
 
 
 # --- paths --------------------------------------------------------------------------------------------------------
-
-
-def path_length(points: ArrayLike) -> float:
-    """Sum of the Euclidean steps, in metres; 0 for fewer than two points."""
-    steps = np.diff(_points(points), axis=0)
-    return float(np.linalg.norm(steps, axis=1).sum())
-
-
-def navigation_error(points: ArrayLike, goal: ArrayLike, *, distance: Distance | None = None) -> float:
-    """Distance from the last point to the goal in metres; Euclidean unless another `distance` is given."""
-    last = _points(points)[-1:]
-    return float((distance or euclidean)(last, np.atleast_2d(_floats(goal)))[0, 0])
 
 
 def euclidean(a: Array, b: Array) -> Array:
@@ -179,18 +146,6 @@ def ndtw(path: ArrayLike, reference: ArrayLike, success_radius_m: float, *, dist
     return float(np.exp(-dtw(path, reference, distance=distance) / (count * success_radius_m)))
 
 
-def sdtw(
-    path: ArrayLike,
-    reference: ArrayLike,
-    success_radius_m: float,
-    *,
-    success: bool,
-    distance: Distance | None = None,
-) -> float:
-    """Success-weighted nDTW: nDTW of a successful episode, 0 of any other (arXiv 1907.05446)."""
-    return ndtw(path, reference, success_radius_m, distance=distance) if success else 0.0
-
-
 def cls(path: ArrayLike, reference: ArrayLike, success_radius_m: float, *, distance: Distance | None = None) -> float:
     """Coverage weighted by length score in 0..1 (Jain et al., arXiv 1905.12255).
 
@@ -229,26 +184,6 @@ def collision_events_per_metre(events: ArrayLike, taken_m: ArrayLike) -> float |
     """Contacts of all episodes over the metres of all episodes; None when nothing moved."""
     metres = float(_floats(taken_m).sum())
     return float(_floats(events).sum()) / metres if metres > 0 else None
-
-
-def contact_events(in_contact: ArrayLike, *, rearm_steps: int = 1) -> int:
-    """Separate contacts in a series of flags.
-
-    Args:
-        in_contact: (T,) whether something was touched.
-        rearm_steps: free steps that must lie between two contacts for the second to count.
-    """
-    count, free = 0, rearm_steps
-    for touching in np.asarray(in_contact, dtype=bool):
-        if touching and free >= rearm_steps:
-            count += 1
-        free = 0 if touching else free + 1
-    return count
-
-
-def contact_time(in_contact: ArrayLike, step_s: float) -> float:
-    """Seconds in contact."""
-    return float(np.asarray(in_contact, dtype=bool).sum() * step_s)
 
 
 def clearance(gaps_m: ArrayLike) -> tuple[float | None, float | None]:
@@ -342,21 +277,6 @@ def ignore_rate(realised_left: Sequence[object], realised_right: Sequence[object
     return Mean(value, len(pairs), len(realised_left) - len(pairs))
 
 
-def counterfactual_sensitivity(
-    opposite: Sequence[tuple[ArrayLike, ArrayLike]],
-    paraphrase: Sequence[tuple[ArrayLike, ArrayLike]],
-    success_radius_m: float,
-) -> float | None:
-    """Mean of 1 - nDTW over paths under opposite instructions, minus the same over two paraphrases (CIS, ours)."""
-    if not opposite or not paraphrase:
-        return None
-
-    def apart(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> float:
-        return float(np.mean([1.0 - ndtw(a, b, success_radius_m) for a, b in pairs]))
-
-    return apart(opposite) - apart(paraphrase)
-
-
 # --- open loop ----------------------------------------------------------------------------------------------------
 
 HEADINGS = ("forward", "forward_left", "left", "back_left", "back", "back_right", "right", "forward_right", "stop")
@@ -389,43 +309,3 @@ def direction_accuracy(predicted: ArrayLike, actual: ArrayLike, *, dead_zone: fl
     """Share of steps whose heading (or stop) is the right one."""
     same = direction_index(predicted, dead_zone=dead_zone) == direction_index(actual, dead_zone=dead_zone)
     return float(same.mean())
-
-
-@dataclass(frozen=True)
-class OpenLoopScore:
-    """Errors of predicted actions; per axis in the actions' unit."""
-
-    mae: tuple[float, ...]
-    rmse: tuple[float, ...]
-    direction_accuracy: float
-
-
-def open_loop(
-    predicted: ArrayLike, actual: ArrayLike, *, episode_starts: ArrayLike | None = None
-) -> dict[str, OpenLoopScore]:
-    """Scores of a policy beside the two baselines that a low error must be compared with.
-
-    Args:
-        predicted: (N, A) actions of the policy.
-        actual: (N, A) demonstrated actions.
-        episode_starts: (N,) true at the first step of each episode (default: the first step only).
-
-    Returns:
-        Scores by "policy", "constant" (always the mean action) and "copy_last" (the action before; zero at a start).
-    """
-    truth = _floats(actual)
-    first = (
-        np.zeros(len(truth), dtype=bool) if episode_starts is None else np.asarray(episode_starts, dtype=bool).copy()
-    )
-    first[0] = True
-    copied = np.where(first[:, None], 0.0, np.roll(truth, 1, axis=0))
-    guesses = {"policy": _floats(predicted), "constant": np.broadcast_to(truth.mean(axis=0), truth.shape)}
-    guesses["copy_last"] = copied
-    return {
-        name: OpenLoopScore(
-            tuple(mean_absolute_error(guess, truth).tolist()),
-            tuple(root_mean_square_error(guess, truth).tolist()),
-            direction_accuracy(guess, truth),
-        )
-        for name, guess in guesses.items()
-    }

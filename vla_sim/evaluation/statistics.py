@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+# The exact test of `sign_flip_exact` over fewer seeds cannot fall below 0.05: 2 / 2^5 is 0.0625.
+FEWEST_SEEDS = 6
 TOO_FEW = 4  # with this many policies or fewer a correlation between two orderings says next to nothing
 
 
@@ -28,6 +30,11 @@ class Interval:
     def __post_init__(self) -> None:
         if not self.low <= self.high:
             raise ValueError(f"interval must have low <= high, got [{self.low}, {self.high}]")
+
+    @property
+    def pair(self) -> tuple[float, float]:
+        """(low, high)."""
+        return self.low, self.high
 
 
 @dataclass(frozen=True)
@@ -85,19 +92,6 @@ def _z(confidence: float) -> float:
 
 
 # --- two proportions ----------------------------------------------------------------------------------------------
-
-
-def newcombe(k1: int, n1: int, k2: int, n2: int, *, confidence: float = 0.95) -> Interval:
-    """Interval for p1 - p2 of independent samples (Newcombe 1998, hybrid of Wilson limits)."""
-    if min(n1, n2) == 0:
-        return Interval(-1.0, 1.0)
-    p1, p2 = k1 / n1, k2 / n2
-    one, two = wilson(k1, n1, confidence=confidence), wilson(k2, n2, confidence=confidence)
-    difference = p1 - p2
-    return Interval(
-        difference - math.hypot(p1 - one.low, two.high - p2),
-        difference + math.hypot(one.high - p1, p2 - two.low),
-    )
 
 
 def paired_difference(b: int, c: int, n: int, *, confidence: float = 0.95, effect: float = 1.0) -> Interval:
@@ -160,20 +154,6 @@ def design_effect(groups: Sequence[Sequence[float]]) -> float:
     alone = float((centred**2).sum())
     together = sum(float((np.asarray(group, dtype=float) - values.mean()).sum()) ** 2 for group in groups)
     return max(1.0, together / alone) if alone > 0 else 1.0
-
-
-def barnard(k1: int, n1: int, k2: int, n2: int) -> float:
-    """Two-sided p value of Barnard's exact test (pooled Wald statistic) for two independent samples.
-
-    Invalid when looked at repeatedly while episodes come in.
-    """
-    from scipy.stats import barnard_exact
-
-    _check_count(k1, n1)
-    _check_count(k2, n2)
-    if n1 == 0 or n2 == 0 or k1 + k2 in (0, n1 + n2):
-        return 1.0
-    return float(barnard_exact([[k1, k2], [n1 - k1, n2 - k2]], pooled=True).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -252,11 +232,6 @@ def _percentiles(samples: Array, confidence: float) -> Interval:
 
 
 # --- agreement of two lists of scores -----------------------------------------------------------------------------
-
-
-def pearson(x: ArrayLike, y: ArrayLike, rng: np.random.Generator, *, resamples: int = 2000) -> Estimate:
-    """Pearson correlation with a bootstrap interval over the pairs; None for constant data."""
-    return _correlation(x, y, rng, resamples, lambda a: a)
 
 
 def spearman(x: ArrayLike, y: ArrayLike, rng: np.random.Generator, *, resamples: int = 2000) -> Estimate:

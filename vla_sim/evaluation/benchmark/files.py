@@ -12,7 +12,7 @@ from typing import Any
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import write_whole
 from vla_sim.evaluation.benchmark.plot import write_plot
-from vla_sim.evaluation.summary import decimals, percent, percent_range
+from vla_sim.evaluation.figures import decimals, percent, percent_range
 
 Document = Mapping[str, Any]
 Line = Mapping[str, Any]
@@ -104,6 +104,7 @@ OFFLINE: Columns = (
     ("rank by MAE", lambda r: _whole(r["mae_rank"])),
     ("model", shown_name),
     ("MAE (m/s) [95 %]", _mae),
+    ("RMSE (m/s)", lambda r: decimals(r["rmse_mps"], 4)),
     ("vx (m/s)", lambda r: decimals(r["mae_vx_mps"], 4)),
     ("vy (m/s)", lambda r: decimals(r["mae_vy_mps"], 4)),
     ("wz (rad/s)", lambda r: decimals(r["mae_wz_radps"], 4)),

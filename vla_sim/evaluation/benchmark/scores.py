@@ -25,6 +25,7 @@ UNITS = {"vx": "mps", "vy": "mps", "wz": "radps"}
 DEFINITIONS = {
     "mae_mps": "mean over steps and over vx and vy of |policy - expert|, in m/s (turning is left out and has its own "
     "column in rad/s); 95 % interval: bootstrap over drives",
+    "rmse_mps": "root of the mean over steps and over vx and vy of (policy - expert)^2, in m/s",
     "without_first": "the same without the first step of each drive",
     "heading_accuracy": f"share of steps where both stand (|vx| and |vy| at most {STANDING_MPS} m/s), or both move and "
     f"the headings atan2(vy, vx) are at most {HEADING_TOLERANCE_DEG} degrees apart",
@@ -43,6 +44,7 @@ class Errors:
         steps: over how many steps.
         mae_mps: mean absolute error over vx and vy together, m/s.
         mae_interval_mps: its 95 % interval over drives; None for fewer than two drives.
+        rmse_mps: root mean square error over vx and vy together, m/s.
         mae_by_axis: mean absolute error by action component, m/s or rad/s.
         heading_accuracy, direction_accuracy: see DEFINITIONS, in 0..1.
     """
@@ -50,6 +52,7 @@ class Errors:
     steps: int
     mae_mps: float
     mae_interval_mps: Interval | None
+    rmse_mps: float
     mae_by_axis: dict[str, float]
     heading_accuracy: float
     direction_accuracy: float
@@ -99,6 +102,7 @@ def errors_of(guesses: Sequence[Array], labels: Sequence[Array], names: Sequence
     """Errors of guesses against labels, both one (T, A) array for each drive; `names` are the A components."""
     guess, label = np.concatenate(list(guesses)), np.concatenate(list(labels))
     by_axis = metrics.mean_absolute_error(guess, label).tolist()
+    squared = metrics.root_mean_square_error(guess, label) ** 2
     linear = [i for i, name in enumerate(names) if UNITS[name] == "mps"]
     groups = [np.abs(g - a)[:, linear].ravel() for g, a in zip(guesses, labels, strict=True)]
     estimate = cluster_bootstrap(groups, np.random.default_rng(BOOTSTRAP_SEED))
@@ -107,6 +111,7 @@ def errors_of(guesses: Sequence[Array], labels: Sequence[Array], names: Sequence
         steps=len(label),
         mae_mps=float(np.mean([by_axis[i] for i in linear])),
         mae_interval_mps=estimate.interval,
+        rmse_mps=float(np.sqrt(np.mean(squared[linear]))),
         mae_by_axis=dict(zip(names, by_axis, strict=True)),
         heading_accuracy=float(heading_matches(there, wanted).mean()),
         direction_accuracy=metrics.direction_accuracy(there, wanted, dead_zone=STANDING_MPS),

@@ -26,6 +26,7 @@ from vla_sim.evaluation.benchmark.scores import (
     offline_score,
     policy_score,
 )
+from vla_sim.evaluation.figures import FIGURES
 from vla_sim.evaluation.open_loop import ExpertDrive
 from vla_sim.evaluation.statistics import mmrv, spearman
 from vla_sim.evaluation.summary import summarise
@@ -235,6 +236,7 @@ def _plain_errors(errors: Errors | None, ending: str) -> dict[str, Any]:
         f"mae_mps{ending}": errors.mae_mps if errors else None,
         f"mae_mps_low{ending}": low,
         f"mae_mps_high{ending}": high,
+        f"rmse_mps{ending}": errors.rmse_mps if errors else None,
         **{f"mae_{name}_{unit}{ending}": by_axis.get(name) for name, unit in UNITS.items()},
         f"heading_accuracy{ending}": errors.heading_accuracy if errors else None,
         f"direction_accuracy{ending}": errors.direction_accuracy if errors else None,
@@ -247,24 +249,10 @@ def _limits(errors: Errors | None) -> tuple[float | None, float | None]:
     return (interval.low, interval.high) if interval else (None, None)
 
 
-CLOSED = {
-    "episodes": "n",
-    "successes": "successes",
-    "success_rate": "success_rate",
-    "spl": "spl",
-    "collision_rate": "collision_rate",
-    "wrong_side_rate": "wrong_side_rate",
-    "timeout_rate": "timeout_rate",
-    "error_count": "error_count",
-    "inference_p50_ms": "inference_ms_p50",
-    "inference_p95_ms": "inference_ms_p95",
-}
-
-
 def _plain_closed(closed: Mapping[str, Any] | None) -> dict[str, Any]:
     low, high = closed["success_ci95"] if closed else (None, None)
     interval = {"success_rate_low": low, "success_rate_high": high}
-    return interval | {name: closed[key] if closed else None for name, key in CLOSED.items()}
+    return interval | {f.benchmark: closed[f.name] if closed else None for f in FIGURES if f.benchmark}
 
 
 def benchmark_document(

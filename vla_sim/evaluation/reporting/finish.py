@@ -14,7 +14,7 @@ from vla_sim.envs.sampling import SceneSource
 from vla_sim.evaluation.reporting.films import earlier_films, make_films, wanted_films
 from vla_sim.evaluation.reporting.report import VideoRef, write_report
 from vla_sim.evaluation.runner import REPORT_FILE, Result
-from vla_sim.evaluation.summary import console_table
+from vla_sim.evaluation.tables import console_table
 from vla_sim.rollout.plan import Plan
 from vla_sim.rollout.result import EpisodeResult
 

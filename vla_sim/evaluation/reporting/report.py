@@ -16,9 +16,10 @@ from urllib.parse import quote
 
 from vla_sim.core.files import write_whole
 from vla_sim.core.types import Outcome, Role, Scene
+from vla_sim.evaluation.figures import columns, decimals, further, percent, percent_range
 from vla_sim.evaluation.reporting.map import footprint
 from vla_sim.evaluation.statistics import wilson
-from vla_sim.evaluation.summary import decimals, percent, percent_range, table_rows
+from vla_sim.evaluation.tables import p_value, table_rows
 from vla_sim.rollout.result import EpisodeResult, replay_command
 
 if TYPE_CHECKING:
@@ -94,16 +95,18 @@ def render_report(
 ) -> str:
     """The report as text; arguments as `write_report`, `folder` is where it will stand."""
     failures = _failures_first(records)
+    rows = table_rows(summary)
     return template().render(
-        rows=table_rows(summary),
-        show_wrong_goal=any(r["wrong_goal_rate"] for r in summary["results"]),
+        rows=rows,
+        columns=columns(rows),
+        further=further(rows),
         headline=_headline(summary, records),
         incomplete=_incomplete(summary),
         policies=_policy_cards(summary, records),
         stacks=[_stack(row) for row in summary["results"] if row["n"]],
         outcomes=_seen_outcomes(records),
         sides=summary["paired"]["sides"],
-        doubts=_doubts(table_rows(summary)),
+        doubts=_doubts(rows),
         pairs_overall=_overall(summary["paired"]["policies"]),
         pairs_detail=[p for p in summary["paired"]["policies"] if p not in _overall(summary["paired"]["policies"])],
         plots=_plots(records),
@@ -131,14 +134,23 @@ def template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=percent, percent_range=percent_range, decimals=decimals, points=_points, label=_label
+        percent=percent,
+        percent_range=percent_range,
+        decimals=decimals,
+        p_value=p_value,
+        label=_label,
+        figure=_figure,
+        capitalize_first=_sentence,
     )
     return environment.get_template(TEMPLATE)
 
 
-def _points(share: float | None) -> str:
-    """A share in percent without the sign, for columns that carry it in their head."""
-    return decimals(None if share is None else 100 * share, 1)
+def _figure(value: Any) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _label(outcome: str) -> str:

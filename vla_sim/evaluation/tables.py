@@ -1,0 +1,91 @@
+"""The summary as aligned plain text, for a terminal. Which columns there are is declared in `figures.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vla_sim.evaluation.figures import columns, percent, percent_range
+from vla_sim.evaluation.statistics import FEWEST_SEEDS
+
+Row = Mapping[str, Any]
+
+
+def table_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the headline table: every policy and scenario, then each suite of several scenarios pooled."""
+    pooled = [
+        {**row, "scenario": f"all {row['scenarios']}" + (f" of {row['suite']}" if row["suite"] else "")}
+        for row in summary["suites"]
+        if row["scenarios"] > 1
+    ]
+    return [*summary["results"], *pooled]
+
+
+def shown_policy(row: Row) -> str:
+    """The policy with a mark if it reads the simulator's truth."""
+    return row["policy"] + (" (privileged)" if row["privileged"] else "")
+
+
+def p_value(pair: Row) -> str:
+    """The p value, or why there is none: with few seeds even the clearest result could be chance."""
+    if pair["seeds"] < FEWEST_SEEDS:
+        return f"no test below {FEWEST_SEEDS} seeds"
+    return "p < 0.0001" if pair["p_value"] < 0.0001 else f"p {pair['p_value']:.2g}"
+
+
+def _cells(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    rows = table_rows(summary)
+    shown = columns(rows)
+    names = [[shown_policy(row), row["scenario"]] for row in rows]
+    body = [[*start, *(figure.show(row) for figure in shown)] for start, row in zip(names, rows, strict=True)]
+    return ["policy", "scenario", *(figure.head for figure in shown)], body
+
+
+def console_table(summary: Mapping[str, Any]) -> str:
+    """Aligned plain text: one line per policy and scenario, and a line for each scenario pair of both sides."""
+    head, body = _cells(summary)
+    lines = _aligned([head, *body])
+    lines.insert(1, "-" * max(map(_width, lines)))
+    for pair in summary["paired"]["sides"]:
+        lines.append(
+            f"{pair['policy']}: {pair['scenarios']} solved under both instructions in {pair['both']} of {pair['n']} "
+            f"worlds, {percent(pair['both_sides_rate'])} [{percent_range(pair['both_sides_ci95'])}]"
+        )
+    for pair in summary["paired"]["policies"]:
+        if pair["scenario"] is None or len(_scenarios(summary)) == 1:
+            lines.append(
+                f"{pair['a']} against {pair['b']} on {pair['n']} equal worlds: {100 * pair['difference']:+.1f} points "
+                f"[{percent_range(pair['difference_ci95'])}], only {pair['a']} {pair['only_a']}, only {pair['b']} "
+                f"{pair['only_b']}, {p_value(pair)}, {pair['seeds']} seeds"
+            )
+    return "\n".join(lines)
+
+
+def _scenarios(summary: Mapping[str, Any]) -> set[str]:
+    return {row["scenario"] for row in summary["results"]}
+
+
+_TEXT_COLUMNS = 2
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(_width(row[i]) for row in table) for i in range(len(table[0]))]
+    lines = []
+    for row in table:
+        cells = [
+            _pad(cell, width, left=i < _TEXT_COLUMNS) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _pad(text: str, width: int, *, left: bool) -> str:
+    gap = " " * (width - _width(text))
+    return text + gap if left else gap + text
+
+
+def _width(text: str) -> int:
+    """Columns on a terminal; Hangul and other wide characters take two."""
+    from unicodedata import east_asian_width
+
+    return sum(2 if east_asian_width(c) in "WF" else 1 for c in text)

@@ -1,0 +1,43 @@
+"""Facts of an episode that only metrics need, measured when it ends while its scene is at hand.
+
+They are kept in `EpisodeResult.extra`, so a new one is a line here and breaks no earlier run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vla_sim.core.planner import Planner
+
+DIGITS = 4  # tenths of a millimetre
+
+
+def facts_of(planner: Planner, path: np.ndarray, reach_m: float) -> dict[str, Any]:
+    """All facts by name, plain JSON values.
+
+    Args:
+        planner: of the episode's scene.
+        path: (T + 1, 2) positions of the robot's centre, metres, world frame.
+        reach_m: how near the goal counts as reached.
+
+    Returns:
+        `expert_path`: corners (n, 2) of the shortest path from the start, empty where there is none.
+        `closest_distance_m`: the smallest way left of the episode along shortest paths, None where there never was one.
+    """
+    return {
+        "expert_path": np.round(planner.path(*path[0]), DIGITS).tolist(),
+        "closest_distance_m": closest_distance(planner, path, reach_m),
+    }
+
+
+def closest_distance(planner: Planner, path: np.ndarray, reach_m: float) -> float | None:
+    """The smallest geodesic distance of all positions; a straight line to the goal bounds which are looked at."""
+    bounds = np.array([planner.goal_gap(x, y) - reach_m for x, y in path])
+    best = np.inf
+    for i in np.argsort(bounds, kind="stable"):
+        if bounds[i] >= best:
+            break
+        best = min(best, planner.distance(*path[i]))
+    return round(float(best), DIGITS) if np.isfinite(best) else None
