@@ -56,7 +56,8 @@ def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("finished") / "run"
     code = run(
         [
-            *"--policy expert bad_policies:Straight --scenario obstacle_left reach_goal --episodes 3 --first-seed 5".split(),
+            *"--policy expert bad_policies:Straight --scenario obstacle_left reach_goal".split(),
+            *"--episodes 3 --first-seed 5".split(),
             *["--workers", 2, "--video", 1, "--out", out],
         ]
     )
