@@ -362,14 +362,14 @@ def test_all_means_every_policy_folder_that_can_drive_the_robot():
     chosen, left_out = chosen_policies(["all", "bad_policies:Straight"], "serbot")
     assert sorted([*chosen[:-1], *left_out]) == policy_names()
     assert chosen[-1] == "bad_policies:Straight"
-    assert {"ensemble", "expert", "hold"} <= set(chosen)
+    assert {"ensemble", "expert", "hold", "random", "straight"} <= set(chosen)
     assert "clip_small" not in chosen
 
 
 def test_all_leaves_out_what_cannot_drive_the_robot_and_says_why():
     chosen, left_out = chosen_policies(["all"], "diffbot")
-    assert "expert" in chosen
-    assert "vy" in left_out["hold"]
+    assert {"expert", "hold", "random", "straight"} == set(chosen)
+    assert "vy" in left_out["ensemble"]
 
 
 def test_unknown_policies_give_the_nearest_name():

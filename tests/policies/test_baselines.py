@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
 
-from vla_sim.policies.baselines import HoldPolicy, RandomPolicy, ReplayPolicy
+from vla_sim.core.content import embodiment_names
+from vla_sim.core.embodiments import load_embodiment
+from vla_sim.policies.base import PolicySpec, fit
+from vla_sim.policies.baselines import HoldPolicy, RandomPolicy, ReplayPolicy, StraightPolicy
+from vla_sim.policies.registry import load_policy
 
 
 def seeded(policy, seeds):
@@ -53,3 +57,41 @@ def test_replay_gives_its_rows_then_stands_still_and_starts_again_after_a_reset(
 def test_replay_refuses_rows_that_are_no_actions(actions):
     with pytest.raises(ValueError, match="actions must be"):
         ReplayPolicy(actions)
+
+
+@pytest.mark.parametrize("embodiment", embodiment_names())
+@pytest.mark.parametrize("name", ["hold", "random", "straight"])
+def test_a_baseline_drives_every_robot(name, embodiment, observe, start):
+    robot, policy = load_embodiment(embodiment), load_policy(name)
+    fit(policy, robot)
+    actions = start(policy, 3).act(observe(3))
+    assert actions.shape == (3, len(robot.action_names))
+    assert actions.dtype == np.float32
+
+
+@pytest.mark.parametrize("embodiment", embodiment_names())
+def test_straight_ahead_is_ahead_at_the_cruising_speed(embodiment, observe, start):
+    robot, policy = load_embodiment(embodiment), StraightPolicy()
+    fit(policy, robot)
+    actions = start(policy, 2).act(observe(2))
+    ahead = robot.action_names.index("vx")
+    assert (actions[:, ahead] == np.float32(robot.cruise_mps)).all()
+    assert not np.delete(actions, ahead, axis=1).any()
+
+
+@pytest.mark.parametrize("embodiment", embodiment_names())
+@pytest.mark.parametrize("factor", [0.1, 0.5, 0.99, 1.0, 1.01, 2.0, 12.0])
+def test_a_policy_drives_robots_of_its_own_control_rate_only(embodiment, factor):
+    robot = load_embodiment(embodiment)
+    spec = PolicySpec(tuple(robot.action_names), robot.camera.image_px, control_s=robot.control_s * factor)
+    reason = spec.misfit(robot)
+    assert bool(reason) == (factor != 1.0)
+    assert not reason or (
+        f"every {robot.control_s * factor:g} s" in reason and f"every {robot.control_s:g} s" in reason
+    )
+
+
+@pytest.mark.parametrize("control_s", [0, -0.4, float("nan"), float("inf")])
+def test_a_control_rate_that_is_none_is_refused(control_s):
+    with pytest.raises(ValueError, match="control_s"):
+        PolicySpec(control_s=control_s)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,7 +45,23 @@ def test_weights_that_do_not_fit_the_members_are_refused(weights):
 
 def test_members_with_different_actions_are_refused():
     with pytest.raises(ValueError, match="same actions"):
-        EnsemblePolicy([HoldPolicy(), HoldPolicy(("vx", "wz"))], [0.5, 0.5])
+        EnsemblePolicy([HoldPolicy(("vx", "vy")), HoldPolicy(("vx", "wz"))], [0.5, 0.5])
+
+
+@pytest.mark.parametrize(("rates", "wanted"), [((0.4, 0.4), 0.4), ((0.4, None), 0.4), ((None, None), None)])
+def test_an_ensemble_has_the_control_rate_of_its_members(rates, wanted):
+    members = [HoldPolicy(), HoldPolicy()]
+    for member, rate in zip(members, rates, strict=True):
+        member.spec = replace(member.spec, control_s=rate)
+    assert EnsemblePolicy(members, [0.5, 0.5]).spec.control_s == wanted
+
+
+def test_members_with_different_control_rates_are_refused():
+    members = [HoldPolicy(), HoldPolicy()]
+    for member, rate in zip(members, (0.4, 0.1), strict=True):
+        member.spec = replace(member.spec, control_s=rate)
+    with pytest.raises(ValueError, match="control rate"):
+        EnsemblePolicy(members, [0.5, 0.5])
 
 
 @pytest.mark.parametrize(

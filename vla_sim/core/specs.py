@@ -196,6 +196,12 @@ class Embodiment:
             raise ValueError("action.names: a differential drive cannot move sideways; leave vy out")
 
     @property
+    def cruise_mps(self) -> float:
+        """The speed at which it translates when nothing slows it down."""
+        pulsed = self.actuation.kind is ActuationKind.HEADING_PULSE
+        return self.actuation.speed_mps if pulsed else self.max_mps
+
+    @property
     def substeps(self) -> int:
         """Physics steps per control step."""
         return round(self.control_s * self.physics_hz)

@@ -1,4 +1,4 @@
-"""Policies that do not look: standing still, driving at random, replaying a list. Scores are measured against them."""
+"""Policies that do not look: still, straight ahead, at random, a replayed list. Scores are measured against them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vla_sim.core.specs import Embodiment
 from vla_sim.policies.base import Policy, PolicySpec
 from vla_sim.policies.folders import PolicyFolder
 
@@ -15,32 +16,88 @@ from vla_sim.policies.folders import PolicyFolder
 RANDOM_STREAM = 7
 
 
-class HoldPolicy(Policy):
+# Components of an action until a robot is known.
+PLANAR = ("vx", "vy")
+
+
+class Following(Policy):
+    """What these policies share: without action names of their own they follow the robot.
+
+    Args:
+        action_names: components of its actions; empty: those of whatever robot it drives, (vx, vy) until it is known.
+    """
+
+    description = ""
+
+    def __init__(self, action_names: Sequence[str] = ()) -> None:
+        self.spec = PolicySpec(action_names=tuple(action_names), image_px=(), description=self.description)
+        self._names = tuple(action_names) or PLANAR
+
+    def prepare(self, robot: Embodiment) -> None:
+        """Take the robot's action names."""
+        self._names = tuple(robot.action_names)
+
+    def _twists(self, count: int, **components: float) -> np.ndarray:
+        """The same twist in all envs, float32 (count, A); components that it does not name are 0."""
+        twist = np.array([components.get(name, 0.0) for name in self._names], dtype=np.float32)
+        return np.tile(twist, (count, 1))
+
+
+class HoldPolicy(Following):
     """Never moves."""
 
-    def __init__(self, action_names: tuple[str, ...] = ("vx", "vy")) -> None:
-        self.spec = PolicySpec(action_names=action_names, image_px=(), description="stands still")
+    description = "stands still"
 
     @classmethod
     def from_folder(cls, folder: PolicyFolder) -> HoldPolicy:
         """Config: action_names."""
         folder.know(("action_names",))
-        return cls(folder.action_names())
+        return cls(folder.action_names(()))
 
     def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
         """Nothing to forget."""
 
     def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
         """Zeros."""
-        return np.zeros((len(observation["instruction"]), len(self.spec.action_names)), dtype=np.float32)
+        return self._twists(len(observation["instruction"]))
 
 
-class RandomPolicy(Policy):
+class StraightPolicy(Following):
+    """Drives straight ahead at the robot's cruising speed, or at 0.5 m/s until it is known."""
+
+    description = "drives straight ahead"
+
+    def __init__(self, action_names: Sequence[str] = ()) -> None:
+        super().__init__(action_names)
+        self._speed_mps = 0.5
+
+    @classmethod
+    def from_folder(cls, folder: PolicyFolder) -> StraightPolicy:
+        """Config: action_names."""
+        folder.know(("action_names",))
+        return cls(folder.action_names(()))
+
+    def prepare(self, robot: Embodiment) -> None:
+        """Take the robot's action names and speed."""
+        super().prepare(robot)
+        self._speed_mps = robot.cruise_mps
+
+    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
+        """Nothing to forget."""
+
+    def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
+        """Ahead, everywhere."""
+        return self._twists(len(observation["instruction"]), vx=self._speed_mps)
+
+
+class RandomPolicy(Following):
     """Drives in a random direction at a fixed speed, a new one every `hold_steps` steps; the same for the same seed."""
+
+    description = "drives at random"
 
     def __init__(
         self,
-        action_names: tuple[str, ...] = ("vx", "vy"),
+        action_names: Sequence[str] = (),
         *,
         speed_mps: float = 0.5,
         turn_radps: float = 1.0,
@@ -48,18 +105,18 @@ class RandomPolicy(Policy):
     ) -> None:
         if hold_steps < 1:
             raise ValueError(f"hold_steps must be at least 1, got {hold_steps}")
-        self.spec = PolicySpec(action_names=action_names, image_px=(), description="drives at random")
+        super().__init__(action_names)
         self._speed_mps, self._turn_radps, self._hold_steps = speed_mps, turn_radps, hold_steps
         self._generators: list[np.random.Generator] = []
         self._steps = np.zeros(0, dtype=np.int64)
-        self._held = np.zeros((0, len(action_names)), dtype=np.float32)
+        self._held = np.zeros((0, len(self._names)), dtype=np.float32)
 
     @classmethod
     def from_folder(cls, folder: PolicyFolder) -> RandomPolicy:
         """Config: action_names, speed_mps, turn_radps, hold_steps."""
         folder.know(("action_names", "speed_mps", "turn_radps", "hold_steps"))
         return cls(
-            folder.action_names(),
+            folder.action_names(()),
             speed_mps=folder.get("speed_mps", float, 0.5),
             turn_radps=folder.get("turn_radps", float, 1.0),
             hold_steps=folder.get("hold_steps", int, 1),
@@ -70,7 +127,7 @@ class RandomPolicy(Policy):
         if len(self._generators) != len(lanes):
             self._generators = [np.random.default_rng(0) for _ in lanes]
             self._steps = np.zeros(len(lanes), dtype=np.int64)
-            self._held = np.zeros((len(lanes), len(self.spec.action_names)), dtype=np.float32)
+            self._held = np.zeros((len(lanes), len(self._names)), dtype=np.float32)
         for lane in np.flatnonzero(lanes):
             self._generators[lane] = np.random.default_rng([int(seeds[lane]), RANDOM_STREAM])
             self._steps[lane] = 0
@@ -90,7 +147,7 @@ class RandomPolicy(Policy):
             "vy": self._speed_mps * math.sin(heading),
             "wz": self._turn_radps * turn,
         }
-        return [twist[name] for name in self.spec.action_names]
+        return [twist[name] for name in self._names]
 
 
 class ReplayPolicy(Policy):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vla_sim.core.specs import Embodiment
 from vla_sim.policies.base import Policy, PolicySpec
 from vla_sim.policies.folders import PolicyFolder
 from vla_sim.policies.weighing import Dynamic, Gate, Weighing, Weights
@@ -27,17 +28,21 @@ class EnsemblePolicy(Policy):
     ) -> None:
         self._weighing = weighing if isinstance(weighing, Weighing) else Weights(weighing)
         self._weighing.check(members)
-        names = {member.spec.action_names for member in members}
-        pictures = {member.spec.image_px for member in members if member.spec.image_px}
-        if len(names) > 1 or len(pictures) > 1:
+        specs = [member.spec for member in members]
+        names, images, rates = (
+            {getattr(spec, field) for spec in specs} - {(), None} for field in ("action_names", "image_px", "control_s")
+        )
+        if max(len(names), len(images), len(rates)) > 1:
             raise ValueError(
-                f"members must give the same actions and read the same pictures, got {names} and {pictures}"
+                "members must give the same actions, read the same images and have the same control rate, "
+                f"got {names}, {images} and {rates or {'any'}}"
             )
         self.members = tuple(members)
         self._disagreement = np.zeros(0, dtype=np.float32)
         self.spec = PolicySpec(
-            action_names=names.pop(),
-            image_px=pictures.pop() if pictures else (),
+            action_names=names.pop() if names else (),
+            image_px=images.pop() if images else (),
+            control_s=rates.pop() if rates else None,
             requires_privileged_info=any(member.spec.requires_privileged_info for member in members),
             description=description,
         )
@@ -57,6 +62,11 @@ class EnsemblePolicy(Policy):
             return cls(members, _weighing(folder, fusion, members), description=folder.description)
         except (ValueError, TypeError) as error:
             raise folder.error(str(error)) from error
+
+    def prepare(self, robot: Embodiment) -> None:
+        """Tell every member."""
+        for member in self.members:
+            member.prepare(robot)
 
     def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
         """Reset every member."""

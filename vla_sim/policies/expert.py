@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vla_sim.core.planner import Planner
-from vla_sim.core.specs import ACTION_NAMES, ActuationKind, DriveKind, Embodiment
+from vla_sim.core.specs import ACTION_NAMES, DriveKind, Embodiment
 from vla_sim.core.types import Pose2, Scene, SuccessRule, wrap_angle
 from vla_sim.policies.base import Policy, PolicySpec
 
@@ -42,18 +42,13 @@ class _Driver:
         heading = self._heading(pose)
         if self._embodiment.drive.kind is DriveKind.DIFFERENTIAL:
             return self._steer(wrap_angle(heading - pose.yaw_rad))
-        speed = self._speed()
+        speed = self._embodiment.cruise_mps
         heading -= pose.yaw_rad
         return (speed * math.cos(heading), speed * math.sin(heading), 0.0)
 
-    def _speed(self) -> float:
-        spec = self._embodiment
-        pulsed = spec.actuation.kind is ActuationKind.HEADING_PULSE
-        return spec.actuation.speed_mps if pulsed else spec.max_mps
-
     def _steer(self, error_rad: float) -> tuple[float, float, float]:
         turn = max(-self._embodiment.max_radps, min(self._embodiment.max_radps, TURN_GAIN * error_rad))
-        return (self._speed() * max(0.0, math.cos(error_rad)) ** 3, 0.0, turn)
+        return (self._embodiment.cruise_mps * max(0.0, math.cos(error_rad)) ** 3, 0.0, turn)
 
     def _planner(self, share: float) -> Planner:
         if share not in self._planners:
@@ -71,7 +66,7 @@ class _Driver:
 
     def _along(self, path: np.ndarray) -> float:
         """Heading to the point one control step ahead on the path, so that corners are not overshot."""
-        reach = self._speed() * self._embodiment.control_s
+        reach = self._embodiment.cruise_mps * self._embodiment.control_s
         for here, there in itertools.pairwise(path):
             length = math.dist(here, there)
             if length >= reach or there is path[-1]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json
 CLIP_TOKENIZER = "tokenizer_clip.json"
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
 # Keys that every config may have.
-COMMON_KEYS = ("format", "type", "description")
+COMMON_KEYS = ("format", "type", "description", "control_s")
 
 
 class PolicyError(UserError):
@@ -106,9 +107,18 @@ class PolicyFolder:
             raise self.error(f"{key} must be {_words(kind)}, got {value!r}")
         return value
 
-    def action_names(self) -> tuple[str, ...]:
-        """The config's "action_names", ("vx", "vy") where it says nothing."""
-        return tuple(map(str, self.get("action_names", list, ["vx", "vy"])))
+    def action_names(self, default: Sequence[str] = ("vx", "vy")) -> tuple[str, ...]:
+        """The config's "action_names", or the default where it says nothing."""
+        return tuple(map(str, self.get("action_names", list, list(default))))
+
+    def control_s(self) -> float | None:
+        """The config's "control_s", seconds from one action to the next that the policy was made for; None: any."""
+        if "control_s" not in self.config:
+            return None
+        control_s = float(self.get("control_s", float))
+        if not (math.isfinite(control_s) and control_s > 0):
+            raise self.error(f"control_s must be a positive number of seconds, got {control_s}")
+        return control_s
 
     def needs(self) -> list[str]:
         """Names of the folders that this one is made of, besides itself."""

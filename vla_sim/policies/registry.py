@@ -9,6 +9,7 @@ import importlib.util
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,13 @@ def load_folder(folder: PolicyFolder) -> Policy:
     """The policy in an already read folder."""
     cls = _import(policy_types()[_checked_type(folder)].loader)
     build = getattr(cls, "from_folder", None)
-    if build is not None:
-        return build(folder)
-    folder.know(())
-    return cls()
+    if build is None:
+        folder.know(())
+    policy: Policy = cls() if build is None else build(folder)
+    control_s = folder.control_s()
+    if control_s is not None:
+        policy.spec = replace(policy.spec, control_s=control_s)
+    return policy
 
 
 def policy_hash(name: str) -> str:

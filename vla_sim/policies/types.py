@@ -50,6 +50,7 @@ class PolicyType:
 
 BUILT_IN = {
     "hold": PolicyType("vla_sim.policies.baselines:HoldPolicy", code=True),
+    "straight": PolicyType("vla_sim.policies.baselines:StraightPolicy", code=True),
     "random": PolicyType("vla_sim.policies.baselines:RandomPolicy", code=True),
     "replay": PolicyType("vla_sim.policies.baselines:ReplayPolicy", code=True),
     "expert": PolicyType("vla_sim.policies.expert:ExpertPolicy", code=True),

@@ -89,7 +89,7 @@ class EvaluationRollout:
         return EpisodeResult.of(
             {
                 **identity_of(ended.job, ended.scene, self._scenes.source(ended.job.scenario), self._plan),
-                **measures_of(facts, ended.scene, self.env.embodiment.body.radius_m),
+                **measures_of(ended, self.env.embodiment.body.radius_m),
                 "policy_hash": self._policy_hash,
                 "privileged": self._privileged,
                 "outcome": ended.outcome,
@@ -123,8 +123,9 @@ def identity_of(job: Job, scene: Scene, source: SceneSource, plan: Plan) -> dict
     }
 
 
-def measures_of(facts: Facts, scene: Scene, robot_radius_m: float) -> dict[str, Any]:
-    """What is computed from the driven path and privileged state."""
+def measures_of(ended: Ended[Job, Facts], robot_radius_m: float) -> dict[str, Any]:
+    """What is computed from the driven path and privileged state. A fact that is added here is in every result."""
+    facts, scene = ended.observer, ended.scene
     planner = Planner(scene, robot_radius_m)
     path = np.array(facts.path.poses)
     gaps = clearances(scene, resample(path[:, :2], CLEARANCE_SPACING_M), robot_radius_m)

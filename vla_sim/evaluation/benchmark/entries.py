@@ -78,12 +78,7 @@ def _why_not(name: str, embodiment: str) -> str:
         policy = load_policy(name)
     except (UserError, ImportError) as error:
         return str(error)
-    wanted = policy.spec.action_names
-    if wanted and tuple(wanted) != spec.action_names:
-        return f"gives actions {list(wanted)}, {spec.name} takes {list(spec.action_names)}"
-    if policy.spec.image_px and tuple(policy.spec.image_px) != spec.camera.image_px:
-        return f"reads {policy.spec.image_px} pictures, the camera of {spec.name} gives {spec.camera.image_px}"
-    return ""
+    return policy.spec.misfit(spec)
 
 
 def contender(name: str) -> Contender:
