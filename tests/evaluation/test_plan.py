@@ -153,7 +153,9 @@ def test_a_new_fact_is_added_in_one_place_and_breaks_no_earlier_run(finished, mo
     """The facts of an episode come from `measures_of`; one more needs no field, no column and no new format."""
     measures_of = evaluating.measures_of
     monkeypatch.setattr(
-        evaluating, "measures_of", lambda *args: {**measures_of(*args), "closest_wall_m": np.float64(args[0].job.seed - 7)}
+        evaluating,
+        "measures_of",
+        lambda *args: {**measures_of(*args), "closest_wall_m": np.float64(args[0].job.seed - 7)},
     )
     results = []
     driven = EvaluationRollout(PLAN, load_policy("hold"), "", lanes=4)

@@ -72,7 +72,8 @@ def test_actions_fit_the_spec(name):
     policy = loaded(name)
     actions = driven(policy)
     assert actions.dtype == np.float32
-    assert actions.shape == (STEPS, 8, len(policy.spec.action_names))
+    # Without names of its own it follows the robot, and gives vx, vy until it knows one.
+    assert actions.shape == (STEPS, 8, len(policy.spec.action_names) or 2)
     assert np.isfinite(actions).all()
     assert set(policy.spec.action_names) <= {"vx", "vy", "wz"}
     assert not policy.spec.image_px or tuple(policy.spec.image_px) == (224, 224)

@@ -6,13 +6,12 @@ import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError
-from vla_sim.core.processes import Factory, run_units
+from vla_sim.core.pool import run_units
 from vla_sim.core.specs import Embodiment
 from vla_sim.core.threads import torch_threads
 from vla_sim.core.types import Pose2, Scene
@@ -146,20 +145,9 @@ def collect(
     Raises:
         UserError: the learner does not fit the robot, or a scenario cannot be used.
     """
-    shards = list(enumerate(tasks[i : i + SHARD_EPISODES] for i in range(0, len(tasks), SHARD_EPISODES)))
-    return in_order(shards, functools.partial(_Collector, embodiment, learner, image_px), workers)
-
-
-def in_order(shards: Sequence[tuple[int, Any]], factory: Factory, workers: int) -> Demonstrations:
-    """The demonstrations of numbered shards, joined in the order of their numbers.
-
-    Args:
-        shards: what the factory's function gets.
-        factory: makes a function that yields (number, demonstrations); see `run_units`.
-        workers: processes.
-    """
-    done = dict(run_units(shards, factory, workers=workers))
-    return Demonstrations.joined([done[number] for number, _ in shards])
+    shards = [tasks[i : i + SHARD_EPISODES] for i in range(0, len(tasks), SHARD_EPISODES)]
+    factory = functools.partial(_Collector, embodiment, learner, image_px)
+    return Demonstrations.joined(list(run_units(shards, factory, workers=workers, ordered=True)))
 
 
 class _Collector:
@@ -168,9 +156,8 @@ class _Collector:
     def __init__(self, embodiment: str, learner: str | None, image_px: int) -> None:
         self._common = (embodiment, learner, image_px)
 
-    def __call__(self, shard: tuple[int, Sequence[Task]]) -> Iterator[tuple[int, Demonstrations]]:
-        number, tasks = shard
-        yield number, collect_shard(tasks, *self._common)
+    def __call__(self, tasks: Sequence[Task]) -> Iterator[Demonstrations]:
+        yield collect_shard(tasks, *self._common)
 
 
 class _Trace(Observer):

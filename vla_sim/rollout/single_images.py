@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from vla_sim.core.embodiments import load_embodiment
+from vla_sim.core.pool import run_units
 from vla_sim.core.threads import torch_threads
 from vla_sim.core.types import Pose2
 from vla_sim.policies.images import shrink
-from vla_sim.rollout.demonstrations import Demonstrations, goal_in_image, in_order
+from vla_sim.rollout.demonstrations import Demonstrations, goal_in_image
 from vla_sim.rollout.recording import LABEL_MARGIN_M
 from vla_sim.scenarios import load_scenario
 from vla_sim.sim.camera import make_renderer
@@ -44,8 +45,9 @@ def collect_looks(
         image_px: side of the square pictures to keep.
         workers: processes.
     """
-    shards = list(enumerate(seeds[i : i + SHARD_WORLDS] for i in range(0, len(seeds), SHARD_WORLDS)))
-    return in_order(shards, functools.partial(_Looker, scenario, embodiment, image_px), workers)
+    shards = [seeds[i : i + SHARD_WORLDS] for i in range(0, len(seeds), SHARD_WORLDS)]
+    factory = functools.partial(_Looker, scenario, embodiment, image_px)
+    return Demonstrations.joined(list(run_units(shards, factory, workers=workers, ordered=True)))
 
 
 class _Looker:
@@ -54,10 +56,9 @@ class _Looker:
     def __init__(self, scenario: str, embodiment: str, image_px: int) -> None:
         self._scenario, self._embodiment, self._image_px = scenario, embodiment, image_px
 
-    def __call__(self, shard: tuple[int, Sequence[int]]) -> Iterator[tuple[int, Demonstrations]]:
-        number, seeds = shard
+    def __call__(self, seeds: Sequence[int]) -> Iterator[Demonstrations]:
         with torch_threads(1):
-            yield number, _shard(self._scenario, seeds, self._embodiment, self._image_px)
+            yield _shard(self._scenario, seeds, self._embodiment, self._image_px)
 
 
 def _shard(scenario: str, seeds: Sequence[int], embodiment: str, image_px: int) -> Demonstrations:
