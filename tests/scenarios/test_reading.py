@@ -6,7 +6,15 @@ import pytest
 
 from vla_sim.core.errors import UserError
 from vla_sim.core.types import Kind, Role, Side, SuccessRule
-from vla_sim.scenarios import InfeasibleScenario, ScenarioError, load_scenario, load_suite, scenario_names, suite_names
+from vla_sim.scenarios import (
+    InfeasibleScenario,
+    ScenarioError,
+    load_scenario,
+    load_suite,
+    opposite,
+    scenario_names,
+    suite_names,
+)
 from vla_sim.scenarios.library import _shelf
 
 GOOD = """
@@ -106,7 +114,7 @@ WRONG = {
     "unknown difference": (
         "format = 1",
         'format = 1\ndiffer = ["colour"]',
-        "differ holds 'colour'; did you mean 'color'",
+        "differ unknown 'colour'; did you mean 'color'",
     ),
     "table expected": ("[task]", "room = 3\n[task]", "room must be a table, got 3"),
     "broken TOML": ("[task]", "[task", "is not valid TOML"),
@@ -158,7 +166,8 @@ def test_infeasible_scenario_says_what_stood_in_the_way(tmp_path):
         "[task]", "[room]\nwidth_m = 3.0\n[task]"
     )
     with pytest.raises(
-        InfeasibleScenario, match=r"mine: no feasible world in 200 tries: no way to the goal on the left"
+        InfeasibleScenario,
+        match=r"mine: no feasible scene for seed 0: in 200 tries no way to the goal on the left \(200 times\)",
     ):
         load_scenario(written(tmp_path, blocked)).sample(0)
 
@@ -285,3 +294,126 @@ def test_a_name_defined_twice_is_refused(tmp_path):
         written(tmp_path / suite, GOOD, "same.toml")
     with pytest.raises(ScenarioError, match=r"scenario 'same' is already defined in"):
         _shelf(tmp_path)
+
+
+TWINS = GOOD.replace('side = "left"\n', "").replace("format = 1", "format = 1\nnames = [NAMES]")
+TWINS += '[matrix.way]\nwest.task.side = "left"\neast.task.side = "right"\nany = {}\n'
+
+
+@pytest.mark.parametrize(
+    ("names", "family", "twins"),
+    [
+        ('"pass_{way}"', "pass_*", {"pass_west": "pass_east", "pass_east": "pass_west", "pass_any": ""}),
+        ('{name = "a", way = "west"}, {name = "b", way = "east"}', "a|b", {"a": "b", "b": "a"}),
+        ('{name = "left_alone", way = "west"}', "left_alone", {"left_alone": ""}),
+    ],
+)
+def test_twins_are_known_by_what_is_asked_and_never_by_their_names(tmp_path, names, family, twins):
+    path = written(tmp_path, TWINS.replace("NAMES", names))
+    for name, twin in twins.items():
+        scenario = load_scenario(f"{path}#{name}")
+        assert scenario.twin == twin
+        assert scenario.family == (family if twin else name)
+        if twin:
+            world, other = scenario.sample(1), load_scenario(f"{path}#{twin}").sample(1)
+            assert opposite(world) == other
+            assert world.instruction.language == other.instruction.language
+
+
+@pytest.mark.parametrize("name", ["{a}", "{0}", "a {b.c}", "%s", "{a!r:>1000000000}", "상자"])
+def test_the_name_of_a_file_is_taken_as_it_is(tmp_path, name):
+    """Once `{a}.toml` was a format string."""
+    assert load_scenario(written(tmp_path, GOOD, f"{name}.toml")).name == name
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ('"{side.value}"', "which is no axis"),
+        ('"{side!r}"', "which is no axis"),
+        ('"a{"', r"must not contain \{"),
+        ('"a/b"', "must not contain /"),
+        ('"../a"', "must not contain /"),
+        ('"a#b"', "must not contain #"),
+        (r'"a\nb"', "must be printable text"),
+        (r'"\u001b[31m"', "must be printable text"),
+        ('""', "must hold names"),
+        (f'"{"x" * 300}"', "must have at most 100 characters, got 300"),
+    ],
+)
+def test_what_can_be_no_name_is_refused(tmp_path, names, said):
+    with pytest.raises(ScenarioError, match=said) as caught:
+        load_scenario(written(tmp_path, GOOD.replace("format = 1", f"format = 1\nnames = [{names}]")))
+    assert caught.value.args[0].isprintable()
+    assert len(str(caught.value)) < 1000
+
+
+CANDIDATES = """
+format = 1
+differ = ["kind"]
+[objects.left]
+role = "candidate"
+kind = "cup"
+ahead_m = 2.0
+aside_m = 1.0
+[objects.right]
+role = "candidate"
+kind = { choice = ["cup", "cup"] }
+ahead_m = 2.0
+aside_m = -1.0
+"""
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("word", ["kind", "color"])
+def test_candidates_that_cannot_differ_are_refused_at_once(tmp_path, word):
+    """Two cups that had to differ in kind were drawn for ever."""
+    text = CANDIDATES.replace('["kind"]', f'["{word}"]').replace("ahead_m", 'color = "red"\nahead_m')
+    with pytest.raises(ScenarioError, match=f"asks for another {word} of each candidate.*left: .*right: "):
+        load_scenario(written(tmp_path, text))
+
+
+@pytest.mark.timeout(20)
+def test_candidates_that_hardly_ever_differ_end_in_a_sentence_with_scenario_seed_and_count(tmp_path):
+    rare = "kind = { choice = [" + '"cup", ' * 5000 + '"pot"] }'
+    text = CANDIDATES.replace('kind = { choice = ["cup", "cup"] }', rare)
+    scenario = load_scenario(written(tmp_path, text))
+    assert scenario.sample(0).goal is not None
+    alike = CANDIDATES.replace('"kind"', '"color"').replace(
+        "ahead_m", 'color = { choice = ["red", "orange"] }\nahead_m'
+    )
+    with pytest.raises(
+        InfeasibleScenario, match=r"mine: no feasible scene for seed 3: the colours .* in all of 200 tries"
+    ):
+        load_scenario(written(tmp_path, alike)).sample(3)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\n".join(f'[matrix.a{i}]\n' + "\n".join(f"c{j}.room.width_m = {j + 2}" for j in range(9)) for i in range(9)),
+         "matrix has 387420489 combinations for 'mine'; at most 1000 work"),
+        ("names = ['{a}{b}{c}{d}']\n" + "\n".join(f"matrix.{a}.c{j} = {{}}" for a in "abcd" for j in range(9)),
+         "stands for more than 1000 scenarios"),
+    ],
+)  # fmt: skip
+@pytest.mark.timeout(20)
+def test_a_matrix_of_millions_is_refused_at_once(tmp_path, text, said):
+    where = "format = 1\n" if text.startswith("names") else "\n[objects.goal]"
+    assert where in GOOD
+    with pytest.raises(ScenarioError, match=said):
+        load_scenario(
+            written(
+                tmp_path, GOOD.replace(where, f"format = 1\n{text}\n" if "format" in where else f"\n{text}\n{where}", 1)
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    ("seed", "said"),
+    [(-1, "negative, got -1"), (2**63, r"less than 2\^63"), (1.5, "whole number"), (True, "whole number")],
+)
+def test_what_can_be_no_seed_is_the_users_error(seed, said):
+    with pytest.raises(UserError, match=said):
+        load_scenario("reach_goal").sample(seed)
+    assert load_scenario("reach_goal").sample(2**63 - 1).seed == 2**63 - 1

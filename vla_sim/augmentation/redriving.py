@@ -121,8 +121,8 @@ def relit(origin: Origin, looks_seed: int) -> Scene:
     from vla_sim.scenarios.sampling import Stream, draw_layout, stream
 
     scene = origin.scene
-    plan, layout, _ = draw_layout(
-        origin.scenario.blueprints, stream(scene.seed, Stream.LAYOUT), origin.robot.body.radius_m
+    plan, layout = draw_layout(
+        origin.scenario.distributions, stream(scene.seed, Stream.LAYOUT), origin.robot.body.radius_m
     )
     rng = np.random.default_rng([looks_seed, int(Stream.LOOK), RELIT])
     best: tuple[float, Scene] | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from os import PathLike
 from pathlib import Path
 
 from vla_sim.core.errors import UserError, suggest
@@ -22,12 +24,13 @@ def embodiment_names() -> list[str]:
     return sorted(path.stem for path in content_folder("envs").glob("*.toml"))
 
 
-def embodiment_path(name_or_path: str) -> Path:
+def embodiment_path(name_or_path: str | PathLike[str]) -> Path:
     """The TOML file of an embodiment, by name or path.
 
     Raises:
         UserError: no such name; says the nearest one.
     """
+    name_or_path = os.fspath(name_or_path)
     if name_or_path.endswith(".toml") or "/" in name_or_path:
         return Path(name_or_path)
     known = embodiment_names()

@@ -5,22 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Annotated
 
+from vla_sim.core.config import ListOf, Number, check_fields
 from vla_sim.core.types import Vec3
 
 ACTION_NAMES = ("vx", "vy", "wz")
 
 
-def _positive(owner: str, **values: float) -> None:
-    for name, value in values.items():
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{owner}.{name} must be positive, got {value}")
-
-
-def _not_negative(owner: str, **values: float) -> None:
-    for name, value in values.items():
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{owner}.{name} must not be negative, got {value}")
+_PIXELS = ListOf(Number(8, 4096, whole=True), 2)
 
 
 class DriveKind(str, Enum):
@@ -53,22 +46,21 @@ class CameraSpec:
         near_m, far_m: range in which things are drawn.
     """
 
-    sensor_px: tuple[int, int] = (1280, 720)
-    image_px: tuple[int, int] = (224, 224)
-    hfov_rad: float = math.radians(90)
-    mount_m: Vec3 = (0.1, 0.0, 0.3)
-    pitch_rad: float = math.radians(12)
-    distortion: float = 0.0
-    near_m: float = 0.03
-    far_m: float = 20.0
+    sensor_px: Annotated[tuple[int, int], _PIXELS] = (1280, 720)
+    image_px: Annotated[tuple[int, int], _PIXELS] = (224, 224)
+    hfov_rad: Annotated[float, Number(1, 179)] = math.radians(90)
+    mount_m: Annotated[Vec3, ListOf(Number(-3, 3), 3)] = (0.1, 0.0, 0.3)
+    pitch_rad: Annotated[float, Number(-90, 90)] = math.radians(12)
+    distortion: Annotated[float, Number(-2, 2)] = 0.0
+    near_m: Annotated[float, Number(0.001, 1)] = 0.03
+    far_m: Annotated[float, Number(1, 1000)] = 20.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.hfov_rad < math.pi:
-            raise ValueError(f"hfov must lie between 0 and 180 degrees, got {math.degrees(self.hfov_rad):g}")
-        if min(*self.sensor_px, *self.image_px) < 8:
-            raise ValueError(f"pictures need 8 pixels a side, got {self.sensor_px} and {self.image_px}")
-        if not 0 < self.near_m < self.far_m:
-            raise ValueError(f"near_m must lie between 0 and far_m, got {self.near_m} and {self.far_m}")
+        check_fields(self, "camera")
+        if self.mount_m[2] <= 0:
+            raise ValueError(f"camera.mount_m must lie above the floor (third number over 0), got {self.mount_m}")
+        if not self.near_m < self.far_m:
+            raise ValueError(f"camera.near_m must be less than far_m, got {self.near_m:g} and {self.far_m:g}")
 
     @property
     def vfov_rad(self) -> float:
@@ -85,13 +77,13 @@ class BodySpec:
         max_push_n: largest force with which the base can push what it touches.
     """
 
-    radius_m: float = 0.15
-    height_m: float = 0.28
-    mass_kg: float = 8.0
-    max_push_n: float = 60.0
+    radius_m: Annotated[float, Number(0.02, 2)] = 0.15
+    height_m: Annotated[float, Number(0.02, 3)] = 0.28
+    mass_kg: Annotated[float, Number(0.05, 1000)] = 8.0
+    max_push_n: Annotated[float, Number(0.1, 100_000)] = 60.0
 
     def __post_init__(self) -> None:
-        _positive("body", **vars(self))
+        check_fields(self, "body")
 
 
 @dataclass(frozen=True)
@@ -106,20 +98,29 @@ class DriveSpec:
     """
 
     kind: DriveKind = DriveKind.OMNI3
-    wheel_radius_m: float = 0.05
-    base_radius_m: float = 0.125
-    wheel_angles_rad: tuple[float, ...] = (math.radians(150), math.radians(-90), math.radians(30))
-    max_wheel_radps: float = 16.0
+    wheel_radius_m: Annotated[float, Number(0.005, 1)] = 0.05
+    base_radius_m: Annotated[float, Number(0.01, 2)] = 0.125
+    wheel_angles_rad: Annotated[tuple[float, ...], ListOf(Number(-360, 360), 3)] = (
+        math.radians(150),
+        math.radians(-90),
+        math.radians(30),
+    )
+    max_wheel_radps: Annotated[float, Number(0.1, 1_000_000)] = 16.0
 
     def __post_init__(self) -> None:
-        _positive(
-            "drive",
-            wheel_radius_m=self.wheel_radius_m,
-            base_radius_m=self.base_radius_m,
-            max_wheel_radps=self.max_wheel_radps,
-        )
-        if self.kind is DriveKind.OMNI3 and len(self.wheel_angles_rad) != 3:
-            raise ValueError(f"drive.wheel_angles needs 3 angles, got {len(self.wheel_angles_rad)}")
+        check_fields(self, "drive")
+        a, b, c = self.wheel_angles_rad
+        if self.kind is DriveKind.OMNI3 and abs(math.sin(b - a) + math.sin(c - b) + math.sin(a - c)) < 0.1:
+            angles = [round(math.degrees(angle), 3) for angle in self.wheel_angles_rad]
+            raise ValueError(
+                f"drive.wheel_angles_deg must lie apart, else the base cannot move every way, got {angles}"
+            )
+        if self.max_wheel_radps * self.wheel_radius_m < 0.01:
+            top = f"{self.max_wheel_radps * self.wheel_radius_m:g} m/s"
+            raise ValueError(
+                f"drive.max_wheel_radps {self.max_wheel_radps:g} with wheel_radius_m {self.wheel_radius_m:g} gives at "
+                f"most {top}: the robot would hardly move"
+            )
 
 
 @dataclass(frozen=True)
@@ -138,23 +139,19 @@ class ActuationSpec:
     """
 
     kind: ActuationKind = ActuationKind.VELOCITY
-    speed_mps: float = 0.5
-    turn_radps: float = 0.8
-    dead_zone_mps: float = 0.0
-    dead_zone_radps: float = 0.0
-    pulse_s: float = 0.4
-    max_accel_mps2: float = 0.0
-    max_accel_radps2: float = 0.0
-    lag_s: float = 0.0
-    slip: float = 0.0
-    slip_spread: float = 0.0
+    speed_mps: Annotated[float, Number(0.01, 10)] = 0.5
+    turn_radps: Annotated[float, Number(0.01, 30)] = 0.8
+    dead_zone_mps: Annotated[float, Number(0, 10)] = 0.0
+    dead_zone_radps: Annotated[float, Number(0, 30)] = 0.0
+    pulse_s: Annotated[float, Number(0.0001, 10)] = 0.4
+    max_accel_mps2: Annotated[float, Number(0, 1000)] = 0.0
+    max_accel_radps2: Annotated[float, Number(0, 10_000)] = 0.0
+    lag_s: Annotated[float, Number(0, 5)] = 0.0
+    slip: Annotated[float, Number(0, 0.95)] = 0.0
+    slip_spread: Annotated[float, Number(0, 1)] = 0.0
 
     def __post_init__(self) -> None:
-        _positive("actuation", speed_mps=self.speed_mps, turn_radps=self.turn_radps, pulse_s=self.pulse_s)
-        names = ("dead_zone_mps", "dead_zone_radps", "max_accel_mps2", "max_accel_radps2", "lag_s", "slip_spread")
-        _not_negative("actuation", **{name: getattr(self, name) for name in names})
-        if not 0 <= self.slip < 1:
-            raise ValueError(f"actuation.slip must lie in [0, 1), got {self.slip}")
+        check_fields(self, "actuation")
 
 
 @dataclass(frozen=True)
@@ -172,10 +169,10 @@ class Embodiment:
     name: str
     description: str = ""
     action_names: tuple[str, ...] = ("vx", "vy")
-    max_mps: float = 0.5
-    max_radps: float = 1.0
-    control_s: float = 0.4
-    physics_hz: int = 120
+    max_mps: Annotated[float, Number(0.01, 10)] = 0.5
+    max_radps: Annotated[float, Number(0.01, 30)] = 1.0
+    control_s: Annotated[float, Number(0.005, 10)] = 0.4
+    physics_hz: Annotated[int, Number(10, 10_000, whole=True)] = 120
     body: BodySpec = field(default_factory=BodySpec)
     drive: DriveSpec = field(default_factory=DriveSpec)
     actuation: ActuationSpec = field(default_factory=ActuationSpec)
@@ -183,17 +180,37 @@ class Embodiment:
     content_hash: str = ""
 
     def __post_init__(self) -> None:
-        _positive("timing", control_s=self.control_s, physics_hz=self.physics_hz)
-        _positive("action", max_mps=self.max_mps, max_radps=self.max_radps)
+        check_fields(self, "")
         if not self.action_names or [n for n in ACTION_NAMES if n in self.action_names] != list(self.action_names):
             raise ValueError(f"action.names must be some of {ACTION_NAMES} in this order, got {self.action_names}")
         steps = self.control_s * self.physics_hz
-        if abs(steps - round(steps)) > 1e-9:
+        if abs(steps - round(steps)) > 1e-9 or round(steps) < 1:
             raise ValueError(
                 f"timing.control_s {self.control_s:g} is not a whole number of steps at {self.physics_hz} Hz"
             )
         if self.drive.kind is DriveKind.DIFFERENTIAL and "vy" in self.action_names:
             raise ValueError("action.names: a differential drive cannot move sideways; leave vy out")
+        self._check_moves()
+
+    def _check_moves(self) -> None:
+        """Refuse a robot that no action can move: its tasks would be lost before they begin."""
+        actuation = self.actuation
+        if actuation.kind is ActuationKind.HEADING_PULSE and round(actuation.pulse_s * self.physics_hz) < 1:
+            raise ValueError(
+                f"actuation.pulse_s {actuation.pulse_s:g} is shorter than a step of the physics (1/{self.physics_hz} s "
+                "by timing.physics_hz): the robot would never move"
+            )
+        moves = {"vx", "vy"} & set(self.action_names)
+        if moves and actuation.dead_zone_mps >= self.max_mps:
+            raise ValueError(
+                f"actuation.dead_zone_mps {actuation.dead_zone_mps:g} is not less than action.max_mps "
+                f"{self.max_mps:g}: the robot would never move"
+            )
+        if "wz" in self.action_names and actuation.dead_zone_radps >= self.max_radps:
+            raise ValueError(
+                f"actuation.dead_zone_radps {actuation.dead_zone_radps:g} is not less than action.max_radps "
+                f"{self.max_radps:g}: the robot would never turn"
+            )
 
     @property
     def cruise_mps(self) -> float:

@@ -207,6 +207,7 @@ class Scene:
         bodies: everything that stands in it; exactly one has Role.GOAL.
         bounds_m: (x_min, x_max, y_min, y_max) that the robot's centre must not leave.
         task, look, instruction: see there.
+        twin: name of the scenario that asks for the other side in the same worlds; "" for none.
     """
 
     scenario: str
@@ -217,6 +218,7 @@ class Scene:
     task: Task
     look: Look
     instruction: Instruction
+    twin: str = ""
 
     def __post_init__(self) -> None:
         names = [b.name for b in self.bodies]

@@ -12,7 +12,14 @@ import numpy as np
 from vla_sim.core.types import Body, Look, Role, Vec3
 from vla_sim.scenarios.colors import PALETTE
 from vla_sim.scenarios.layout import Layout
-from vla_sim.scenarios.scene_distribution import CANDIDATE, DEFAULTS, Blueprint, LookPlan, ObjectPlan
+from vla_sim.scenarios.reading import InfeasibleScenario
+from vla_sim.scenarios.scene_distribution import (
+    CANDIDATE,
+    DEFAULTS,
+    AppearanceDistribution,
+    ObjectDistribution,
+    SceneDistribution,
+)
 
 TRIES = 200
 # Least distance in RGB between the colours of candidates, of an object and the floor, of the goal and the walls.
@@ -22,8 +29,14 @@ WALL_GAP = 0.20
 COLOR_JITTER = 0.04
 
 
-def dress(plan: Blueprint, layout: Layout, rng: np.random.Generator) -> tuple[tuple[Body, ...], Look, dict[str, str]]:
-    """Colours and surfaces of the bodies, the look of the rest, and the colour names of the objects."""
+def dress(
+    plan: SceneDistribution, layout: Layout, rng: np.random.Generator
+) -> tuple[tuple[Body, ...], Look, dict[str, str]]:
+    """Colours and surfaces of the bodies, the look of the rest, and the colour names of the objects.
+
+    Raises:
+        InfeasibleScenario: the colours of the candidates were to differ and never did.
+    """
     names, colors = _colors(plan, rng)
     textures = {item.name: _texture(item, body, rng) for item, body in zip(layout.plans, layout.bodies, strict=False)}
     look = _look(plan.look, rng, list(colors.values()))
@@ -39,13 +52,13 @@ def dress(plan: Blueprint, layout: Layout, rng: np.random.Generator) -> tuple[tu
     return bodies, look, names
 
 
-def _colors(plan: Blueprint, rng: np.random.Generator) -> tuple[dict[str, str], dict[str, Vec3]]:
+def _colors(plan: SceneDistribution, rng: np.random.Generator) -> tuple[dict[str, str], dict[str, Vec3]]:
     for _ in range(TRIES):
-        names = {item.name: str(item.colors.draw(rng)) for item in plan.objects}
+        names = {item.name: str(item.color.draw(rng)) for item in plan.objects}
         found = [PALETTE[names[item.name]] for item in plan.objects if item.role == CANDIDATE]
         if "color" not in plan.differ or all(math.dist(a, b) >= COLOR_GAP for a, b in itertools.combinations(found, 2)):
-            break
-    return names, {name: _jittered(PALETTE[color], rng) for name, color in names.items()}
+            return names, {name: _jittered(PALETTE[color], rng) for name, color in names.items()}
+    raise InfeasibleScenario(f"the colours of the candidates were too much alike in all of {TRIES} tries")
 
 
 def _jittered(color: Vec3, rng: np.random.Generator) -> Vec3:
@@ -53,8 +66,8 @@ def _jittered(color: Vec3, rng: np.random.Generator) -> Vec3:
     return (float(red), float(green), float(blue))
 
 
-def _texture(item: ObjectPlan, body: Body, rng: np.random.Generator) -> str:
-    return str((item.textures or DEFAULTS[body.kind].textures).draw(rng))
+def _texture(item: ObjectDistribution, body: Body, rng: np.random.Generator) -> str:
+    return str((item.texture or DEFAULTS[body.kind].textures).draw(rng))
 
 
 def _gray(
@@ -73,7 +86,7 @@ def _gray(
     return best[1]
 
 
-def _look(plan: LookPlan, rng: np.random.Generator, colors: Sequence[Vec3]) -> Look:
+def _look(plan: AppearanceDistribution, rng: np.random.Generator, colors: Sequence[Vec3]) -> Look:
     red, green, blue = (float(plan.tint.draw(rng)) for _ in range(3))
     roll, pitch, yaw = (math.radians(plan.camera_tilt_deg.draw(rng)) for _ in range(3))
     return Look(

@@ -1,14 +1,15 @@
-"""What a scenario file may write for a value: a fixed one or a distribution, drawn anew for each world."""
+"""What a scenario file may write for a value: a fixed one or a distribution, drawn anew for each scene."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
 
+from vla_sim.core.config import Name, Number, Value, shown
 from vla_sim.core.errors import suggest
 
 FORMS = ("uniform", "choice", "normal", "either_side")
@@ -74,32 +75,94 @@ class Normal:
 Distribution = Choice | Uniform | Normal
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"must be a number, got {value!r}")
-    return float(value)
+@dataclass(frozen=True)
+class Numbers(Value):
+    """A number within bounds, or a distribution over them."""
+
+    low: float
+    high: float
+
+    def parse(self, value: Any) -> Distribution:
+        """See `Value`."""
+        found = parse_numbers(value)
+        least, most = found.range
+        if least < self.low or most > self.high:
+            raise ValueError(f"must lie between {self.low:g} and {self.high:g}, got {shown(value)}")
+        return found
+
+    @property
+    def words(self) -> str:
+        """See `Value`."""
+        return f"number or distribution between {self.low:g} and {self.high:g}"
+
+    def schema(self) -> dict[str, Any]:
+        """See `Value`."""
+        return {"anyOf": [Number(self.low, self.high).schema(), {"$ref": "#/$defs/distribution"}]}
+
+
+@dataclass(frozen=True)
+class Names(Value):
+    """One of some names, or a choice among several of them; given an Enum class, its members."""
+
+    allowed: tuple[str, ...]
+    enum: type[Enum] | None = None
+
+    def parse(self, value: Any) -> Choice:
+        """See `Value`."""
+        found = parse_names(value, self.allowed)
+        return Choice(tuple(map(self.enum, found.values))) if self.enum else found
+
+    @property
+    def words(self) -> str:
+        """See `Value`."""
+        return f"name or choice of names: {', '.join(self.allowed)}"
+
+    def schema(self) -> dict[str, Any]:
+        """See `Value`."""
+        name = {"enum": list(self.allowed)}
+        choice = {"type": "array", "items": name, "minItems": 1}
+        form = {"type": "object", "properties": {"choice": choice}, "required": ["choice"]}
+        return {"anyOf": [name, {**form, "additionalProperties": False}]}
+
+
+_PAIR = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+# Of the four forms; kept once in a schema, under `$defs/distribution`.
+DISTRIBUTION_SCHEMA = {
+    "description": "drawn anew for each scene",
+    "anyOf": [
+        {"type": "object", "properties": properties, "required": [form], "additionalProperties": False}
+        for form, properties in {
+            "uniform": {"uniform": _PAIR},
+            "choice": {"choice": {"type": "array", "items": {"type": "number"}, "minItems": 1}},
+            "normal": {"normal": _PAIR, "clip": _PAIR},
+            "either_side": {"either_side": _PAIR},
+        }.items()
+    ],
+}
+
+_number = Number().parse
 
 
 def _pair(form: str, value: Any) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2:
-        raise ValueError(f"{form} needs two numbers, e.g. {{ {form} = [0.3, 0.5] }}, got {value!r}")
+        raise ValueError(f"{form} needs two numbers, e.g. {{ {form} = [0.3, 0.5] }}, got {shown(value)}")
     return _number(value[0]), _number(value[1])
 
 
 def _ordered(form: str, value: Any) -> tuple[float, float]:
     low, high = _pair(form, value)
     if low > high:
-        raise ValueError(f"{form} must go from low to high, got {value!r}")
+        raise ValueError(f"{form} must go from low to high, got {shown(value)}")
     return low, high
 
 
 def _normal(table: Mapping[str, Any]) -> Normal:
     mean, std = _pair("normal", table["normal"])
     if std <= 0:
-        raise ValueError(f"normal is [mean, std] with a positive std, got {table['normal']!r}")
+        raise ValueError(f"normal is [mean, std] with a positive std, got {shown(table['normal'])}")
     low, high = _ordered("clip", table.get("clip", [mean - 2 * std, mean + 2 * std]))
     if low > mean + 2 * std or high < mean - 2 * std or high - low < std / 100:
-        raise ValueError(f"clip must keep a fair part of the normal distribution, got {table.get('clip')!r}")
+        raise ValueError(f"clip must keep a fair part of the normal distribution, got {shown(table.get('clip'))}")
     return Normal(mean, std, low, high)
 
 
@@ -119,7 +182,7 @@ def parse_numbers(value: Any) -> Distribution:
         return _normal(value)
     low, high = _ordered(form, value[form])
     if form == "either_side" and low < 0:
-        raise ValueError(f"either_side needs magnitudes, got {value[form]!r}")
+        raise ValueError(f"either_side needs magnitudes, got {shown(value[form])}")
     return Uniform(low, high, either_side=form == "either_side")
 
 
@@ -132,27 +195,22 @@ def parse_names(value: Any, allowed: tuple[str, ...]) -> Choice:
     if isinstance(value, Mapping):
         _form(value, ("choice",))
     names = _listed(value) if isinstance(value, Mapping) else [value]
-    for name in names:
-        if not isinstance(name, str):
-            raise ValueError(f"must be a name, got {name!r}")
-        if name not in allowed:
-            raise ValueError(f"unknown {name!r}; {suggest(name, allowed)}")
-    return Choice(tuple(names))
+    return Choice(tuple(map(Name(allowed).parse, names)))
 
 
 def _form(table: Mapping[str, Any], forms: tuple[str, ...]) -> str:
     """The one key that says which distribution it is."""
     for key in table:
         if key not in forms and not (key == "clip" and "normal" in table):
-            raise ValueError(f"unknown distribution {key!r}; {suggest(key, forms)}")
+            raise ValueError(f"unknown distribution {shown(key)}; {suggest(key, forms)}")
     found = [key for key in table if key in forms]
     if len(found) != 1:
-        raise ValueError(f"must be one of {', '.join(forms)}, got {dict(table)!r}")
+        raise ValueError(f"must be one of {', '.join(forms)}, got {shown(dict(table))}")
     return found[0]
 
 
 def _listed(table: Mapping[str, Any]) -> list[Any]:
     values = table["choice"]
     if not isinstance(values, list) or not values:
-        raise ValueError(f"choice needs a list of values, got {values!r}")
+        raise ValueError(f"choice needs a list of values, got {shown(values)}")
     return values

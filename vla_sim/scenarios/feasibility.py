@@ -12,7 +12,7 @@ from vla_sim.core.geometry import resample, surface_distance, surface_distances
 from vla_sim.core.planner import Planner
 from vla_sim.core.types import Body, Instruction, Look, Pose2, Role, Scene, Side, Task
 from vla_sim.scenarios.layout import Layout, candidates
-from vla_sim.scenarios.scene_distribution import CANDIDATE, Blueprint
+from vla_sim.scenarios.scene_distribution import CANDIDATE, SceneDistribution
 
 # Bodies that stand closer than this to each other overlap or look as if they did.
 GAP_M = 0.02
@@ -22,7 +22,7 @@ BEARING_GAP_RAD = math.radians(8)
 SPACING_M = 0.06
 
 
-def why_infeasible(plan: Blueprint, layout: Layout, robot_radius_m: float) -> str | None:
+def why_infeasible(plan: SceneDistribution, layout: Layout, robot_radius_m: float) -> str | None:
     """Why a layout cannot be used, in words; None when it can.
 
     Where a side is asked for, the goal must be reachable on either one, so that both twins can use the world.
@@ -44,7 +44,7 @@ def why_infeasible(plan: Blueprint, layout: Layout, robot_radius_m: float) -> st
     return _why_closed(plan, layout, robot_radius_m)
 
 
-def _why_closed(plan: Blueprint, layout: Layout, robot_radius_m: float) -> str | None:
+def _why_closed(plan: SceneDistribution, layout: Layout, robot_radius_m: float) -> str | None:
     for side in (Side.LEFT, Side.RIGHT) if plan.task.side else (None,):
         if _obvious_way(plan, layout, robot_radius_m, side):
             continue
@@ -58,7 +58,7 @@ def _why_closed(plan: Blueprint, layout: Layout, robot_radius_m: float) -> str |
     return None
 
 
-def _obvious_way(plan: Blueprint, layout: Layout, robot_radius_m: float, side: Side | None) -> bool:
+def _obvious_way(plan: SceneDistribution, layout: Layout, robot_radius_m: float, side: Side | None) -> bool:
     """Whether the simplest way, straight or around all obstacles at once, is free: saves planning in most worlds."""
     goal = next(body for body in layout.bodies if body.role is Role.GOAL)
     obstacles = [body for body in layout.bodies if body.role is Role.OBSTACLE]
@@ -85,7 +85,7 @@ def _gap_along(way: np.ndarray, role: Role, bodies: Sequence[Body]) -> float:
     return min((float(surface_distances(body, points).min()) for body in found), default=math.inf)
 
 
-def _scene(plan: Blueprint, layout: Layout, side: Side | None) -> Scene:
+def _scene(plan: SceneDistribution, layout: Layout, side: Side | None) -> Scene:
     return Scene(
         scenario="",
         seed=0,
@@ -132,7 +132,7 @@ def _inside(body: Body, bounds_m: tuple[float, float, float, float]) -> bool:
     )
 
 
-def _told_apart(plan: Blueprint, bodies: Sequence[Body]) -> bool:
+def _told_apart(plan: SceneDistribution, bodies: Sequence[Body]) -> bool:
     if not any(item.role == CANDIDATE for item in plan.objects):
         return True
     bearings = [math.atan2(body.y_m, body.x_m) for body in candidates(bodies)]

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -221,10 +222,28 @@ def _pronoun(count: int) -> dict[str, str]:
     return {"it": "them", "stands": "stand"} if count > 1 else {"it": "it", "stands": "stands"}
 
 
-def instruct(facts: Facts, rng: np.random.Generator, split: str, language: str | None, korean: float) -> Instruction:
-    """Draw a sentence. The draws do not depend on the side, so twins get the same one with the other side."""
-    drawn = "ko" if rng.random() < korean else "en"
-    chosen = drawn if language is None else language
+def drawn_language(seed: int, korean_share: float, family: str) -> str:
+    """The language of a seed's instruction: of any consecutive seeds as many are Korean as promised.
+
+    Korean seeds lie evenly apart, at a share of 0.3 three among any ten consecutive ones. Where they begin depends on
+    the family: both sides of a family agree on a seed, two families do not always.
+    """
+    share = Fraction(korean_share).limit_denominator(1000)
+    # Chosen among many such texts: with it the shipped suites are mixed well even when each scenario is driven only a
+    # few times, and suite smoke ends as its baseline says.
+    text = f"korean instruction offset{family}"
+    shift = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % share.denominator
+    before, after = ((seed + shift + more) * share.numerator // share.denominator for more in (0, 1))
+    return "ko" if after > before else "en"
+
+
+def instruct(facts: Facts, rng: np.random.Generator, split: str, chosen: str) -> Instruction:
+    """Draw a sentence in the chosen language.
+
+    The draws do not depend on the side, so twins get the same sentence with the other side.
+    """
+    # The first number once decided the language; the sentences of a seed in a language stay what they were.
+    rng.random()
     reference = facts.references[int(rng.integers(len(facts.references)))] if facts.references else None
     fitting = [t for t in templates(facts.intent, chosen, split) if t.fits(facts)]
     template = fitting[int(rng.integers(len(fitting)))]
@@ -258,14 +277,15 @@ def _swapped(match: re.Match[str]) -> str:
 def opposite(scene: Scene) -> Scene | None:
     """The same world with the other side asked for in the same words; None when no side is asked for.
 
-    It carries the name of its twin ("obstacle_left" becomes "obstacle_right"), and equals what that would sample.
+    It carries the name of its twin ("obstacle_left" becomes "obstacle_right"), and equals what that would sample; the
+    scene of a scenario without a twin keeps its name.
     """
     if scene.task.side is None:
         return None
-    words = [_SWAPS.get(word, word) for word in scene.scenario.split("_")]
     return replace(
         scene,
-        scenario="_".join(words),
+        scenario=scene.twin or scene.scenario,
+        twin=scene.scenario if scene.twin else "",
         task=replace(scene.task, side=scene.task.side.opposite),
         instruction=replace(scene.instruction, text=_SIDE_WORDS.sub(_swapped, scene.instruction.text)),
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vla_sim.core.types import Body, Role
-from vla_sim.scenarios.scene_distribution import ObjectPlan
+from vla_sim.scenarios.scene_distribution import ObjectDistribution
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Layout:
 
     bodies: tuple[Body, ...]
     bounds_m: tuple[float, float, float, float]
-    plans: tuple[ObjectPlan, ...]
+    plans: tuple[ObjectDistribution, ...]
 
 
 def candidates(bodies: Sequence[Body]) -> list[Body]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
+from vla_sim.core.config import shown
 from vla_sim.core.content import content_folder
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.scenarios.reading import Definition, ScenarioError, read_definitions, read_names
@@ -41,18 +44,11 @@ def _shelf(folder: Path) -> _Shelf:
 
 
 def _names_in(path: Path) -> tuple[list[str], list[str], bool]:
-    """A file's names for its suite, its other names, and whether it defines them; a broken file has its own name."""
+    """See `read_names`; a broken file has its own name."""
     try:
-        names, more = read_names(path)
+        return read_names(path)
     except ScenarioError:
         return [path.stem], [], True
-    return names, more, not _only_uses(path)
-
-
-def _only_uses(path: Path) -> bool:
-    from vla_sim.core.toml_files import read_toml
-
-    return "use" in read_toml(path)
 
 
 def scenario_names() -> list[str]:
@@ -73,19 +69,26 @@ def load_suite(name: str) -> list[Scenario]:
     """
     suites = _shelf(content_folder("scenarios")).suites
     if name not in suites:
-        raise UserError(f"unknown suite {name!r}; {suggest(name, suites)}")
+        raise UserError(f"unknown suite {shown(name)}; {suggest(name, suites)}")
     return [load_scenario(scenario) for scenario in suites[name]]
 
 
-def load_scenario(name_or_path: str) -> Scenario:
+def load_scenario(name_or_path: str | PathLike[str]) -> Scenario:
     """A scenario by name ("obstacle_left", "core/obstacle_left") or file ("my.toml", "my.toml#its_name").
 
     Raises:
         UserError: no such scenario (with the nearest name), or the file is wrong.
     """
-    if ".toml" in name_or_path:
-        return _from_file(name_or_path)
-    return _shipped(content_folder("scenarios"), name_or_path)
+    text = os.fspath(name_or_path)
+    return _from_file(text) if ".toml" in text else _shipped(content_folder("scenarios"), text)
+
+
+def family_of(name: str) -> str:
+    """The family of a shipped scenario, e.g. "obstacle_*"; any other name is its own family. Opens no other file."""
+    try:
+        return _shipped(content_folder("scenarios"), name).family
+    except UserError:
+        return name
 
 
 def chosen_scenarios(names: Iterable[str], suites: Iterable[str]) -> dict[str, str]:
@@ -112,7 +115,7 @@ def scenarios_of(name_or_path: str) -> list[str]:
     Raises:
         UserError: no such scenario (with the nearest name), or the file is wrong.
     """
-    if ".toml" in name_or_path and "#" not in name_or_path:
+    if name_or_path.endswith(".toml"):
         found = list(read_definitions(Path(name_or_path)))
         if len(found) > 1:
             return [f"{name_or_path}#{name}" for name in found]
@@ -121,7 +124,9 @@ def scenarios_of(name_or_path: str) -> list[str]:
 
 
 def _from_file(text: str) -> Scenario:
-    file, _, name = text.partition("#")
+    file, mark, name = text.rpartition(".toml#")
+    file = f"{file}.toml" if mark else text
+    name = name if mark else ""
     path = Path(file)
     found = read_definitions(path)
     if not found:
@@ -140,7 +145,7 @@ def _shipped(folder: Path, name: str) -> Scenario:
     suite, _, short = name.rpartition("/")
     path = shelf.files.get(short)
     if path is None or (suite and path.parent.name != suite):
-        raise UserError(f"unknown scenario {name!r}; {suggest(name, shelf.files)}")
+        raise UserError(f"unknown scenario {shown(name)}; {suggest(name, shelf.files)}")
     return _scenario(read_definitions(path)[short], path.parent.name)
 
 
@@ -150,6 +155,9 @@ def _scenario(definition: Definition, suite: str) -> Scenario:
         suite=suite,
         description=definition.description,
         source=definition.source,
-        blueprints=definition.blueprints,
+        distributions=definition.distributions,
         content_hash=definition.hash,
+        family=definition.family,
+        twin=definition.twin,
+        family_hash=definition.family_hash,
     )

@@ -17,9 +17,12 @@ from vla_sim.core.types import Body, Kind, Role, Vec3
 from vla_sim.scenarios.feasibility import why_infeasible
 from vla_sim.scenarios.language import Facts
 from vla_sim.scenarios.layout import Layout, candidates
-from vla_sim.scenarios.scene_distribution import CANDIDATE, DEFAULTS, LINE, Blueprint, ObjectPlan
+from vla_sim.scenarios.reading import InfeasibleScenario
+from vla_sim.scenarios.scene_distribution import CANDIDATE, DEFAULTS, LINE, ObjectDistribution, SceneDistribution
 
 TRIES = 200
+# Draws of kinds in one try, until those of the candidates differ.
+KIND_DRAWS = 1000
 WALL_THICKNESS_M = 0.05
 
 
@@ -37,25 +40,30 @@ def stream(seed: int, which: Stream) -> np.random.Generator:
 
 
 def draw_layout(
-    plans: Sequence[Blueprint], rng: np.random.Generator, robot_radius_m: float
-) -> tuple[Blueprint, Layout, Counter[str]]:
-    """A feasible layout of one of the blueprints, or the last infeasible one; and why the others were not kept.
+    plans: Sequence[SceneDistribution], rng: np.random.Generator, robot_radius_m: float
+) -> tuple[SceneDistribution, Layout]:
+    """One of the distributions, and a feasible layout drawn from it.
 
-    The third value holds as many reasons as tries when none was feasible.
+    Raises:
+        InfeasibleScenario: no try was feasible; says which check failed how often.
     """
     plan = plans[int(rng.integers(len(plans)))]
     reasons: Counter[str] = Counter()
     for _ in range(TRIES):
-        layout = _layout(plan, rng)
+        kinds = _kinds(plan, rng)
+        if kinds is None:
+            reasons["the kinds of the candidates did not differ"] += 1
+            continue
+        layout = _layout(plan, kinds, rng)
         reason = why_infeasible(plan, layout, robot_radius_m)
         if reason is None:
-            break
+            return plan, layout
         reasons[reason] += 1
-    return plan, layout, reasons
+    why = ", ".join(f"{reason} ({count} times)" for reason, count in reasons.most_common(3))
+    raise InfeasibleScenario(f"in {TRIES} tries {why}")
 
 
-def _layout(plan: Blueprint, rng: np.random.Generator) -> Layout:
-    kinds = _kinds(plan, rng)
+def _layout(plan: SceneDistribution, kinds: Mapping[str, Kind], rng: np.random.Generator) -> Layout:
     sizes = {item.name: _size(item, kinds[item.name], rng) for item in plan.objects}
     aheads = {item.name: float(item.ahead_m.draw(rng)) for item in plan.objects}
     asides = {item.name: float(item.aside_m.draw(rng)) for item in plan.objects}
@@ -82,34 +90,36 @@ def _layout(plan: Blueprint, rng: np.random.Generator) -> Layout:
     return Layout((*bodies, *_walls(bounds, float(room.wall_height_m.draw(rng)))), bounds, plan.objects)
 
 
-def _kinds(plan: Blueprint, rng: np.random.Generator) -> dict[str, Kind]:
-    while True:
-        kinds = {item.name: Kind(item.kinds.draw(rng)) for item in plan.objects}
+def _kinds(plan: SceneDistribution, rng: np.random.Generator) -> dict[str, Kind] | None:
+    """The kind of each object; None when those of the candidates were to differ and never did."""
+    for _ in range(KIND_DRAWS):
+        kinds = {item.name: Kind(item.kind.draw(rng)) for item in plan.objects}
         found = [kinds[item.name] for item in plan.objects if item.role == CANDIDATE]
         if "kind" not in plan.differ or len(set(found)) == len(found):
             return kinds
+    return None
 
 
-def _size(item: ObjectPlan, kind: Kind, rng: np.random.Generator) -> Vec3:
+def _size(item: ObjectDistribution, kind: Kind, rng: np.random.Generator) -> Vec3:
     usual = DEFAULTS[kind]
     plans = (item.depth_m or usual.depth_m, item.width_m or usual.width_m, item.height_m or usual.height_m)
     depth, width, height = (float(plan.draw(rng)) for plan in plans)
     return (depth, depth if kind in (Kind.CUP, Kind.BOTTLE, Kind.POT) else width, height)
 
 
-def _pick(plan: Blueprint, rng: np.random.Generator) -> str | None:
+def _pick(plan: SceneDistribution, rng: np.random.Generator) -> str | None:
     candidates = [item.name for item in plan.objects if item.role == CANDIDATE]
     return candidates[int(rng.integers(len(candidates)))] if candidates else None
 
 
-def _role(item: ObjectPlan, chosen: str | None) -> Role:
+def _role(item: ObjectDistribution, chosen: str | None) -> Role:
     if item.role == CANDIDATE:
         return Role.GOAL if item.name == chosen else Role.DISTRACTOR
     return Role(item.role)
 
 
 def _places(
-    plan: Blueprint, aheads: Mapping[str, float], asides: Mapping[str, float]
+    plan: SceneDistribution, aheads: Mapping[str, float], asides: Mapping[str, float]
 ) -> dict[str, tuple[float, float]]:
     """World positions; `ahead_from` and `aside_from` are followed to their end."""
     items = {item.name: item for item in plan.objects}
@@ -142,7 +152,7 @@ def _walls(bounds_m: tuple[float, float, float, float], height_m: float) -> tupl
     )
 
 
-def facts_of(plan: Blueprint, bodies: Sequence[Body], colors: Mapping[str, str]) -> Facts:
+def facts_of(plan: SceneDistribution, bodies: Sequence[Body], colors: Mapping[str, str]) -> Facts:
     """What a sentence may say about a world."""
     goal = next(body for body in bodies if body.role is Role.GOAL)
     obstacles = [body for body in bodies if body.role is Role.OBSTACLE]

@@ -8,20 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vla_sim.core.types import Body, Kind, Pose2, Role, Scene, Side, SuccessRule, Task
+from vla_sim.core.seeds import checked_seed
+from vla_sim.core.types import Body, Kind, Look, Pose2, Role, Scene, Side, SuccessRule, Task
 from vla_sim.scenarios.appearance import dress
-from vla_sim.scenarios.language import REFERENCES, Facts, instruct, phrasings_hash, sentences
+from vla_sim.scenarios.language import REFERENCES, Facts, drawn_language, instruct, phrasings_hash, sentences
 from vla_sim.scenarios.layout import Layout
-from vla_sim.scenarios.reading import ScenarioError
-from vla_sim.scenarios.sampling import TRIES, Stream, draw_layout, facts_of, stream
-from vla_sim.scenarios.scene_distribution import CANDIDATE, Blueprint
+from vla_sim.scenarios.reading import InfeasibleScenario
+from vla_sim.scenarios.sampling import Stream, draw_layout, facts_of, stream
+from vla_sim.scenarios.scene_distribution import CANDIDATE, SceneDistribution
 
 # Raise it when the same file and seed give another world: it is part of every scenario's hash.
-SAMPLER_VERSION = 1
-
-
-class InfeasibleScenario(ScenarioError):
-    """No feasible world was found in the allowed number of tries; the message says what stood in the way."""
+SAMPLER_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -33,16 +30,22 @@ class Scenario:
         suite: folder that it comes from, e.g. "core"; "" for a file elsewhere.
         description: one line for people.
         source: the file.
-        blueprints: each world is built after one of them, all equally likely.
+        distributions: each world is built after one of them, all equally likely.
         content_hash: sha256 of the file's content as far as it concerns this scenario.
+        family: shared by the scenarios that differ in nothing but the side that is asked for, e.g. "obstacle_*".
+        twin: name of the scenario of its family with the other side; "" for none.
+        family_hash: sha256 of the content without the side.
     """
 
     name: str
     suite: str
     description: str
     source: Path
-    blueprints: tuple[Blueprint, ...] = field(repr=False)
+    distributions: tuple[SceneDistribution, ...] = field(repr=False)
     content_hash: str = field(repr=False)
+    family: str = ""
+    twin: str = ""
+    family_hash: str = field(repr=False, default="")
 
     @property
     def hash(self) -> str:
@@ -52,7 +55,7 @@ class Scenario:
     @property
     def side(self) -> Side | None:
         """Side that is asked for, where it is the same in all worlds."""
-        sides = {plan.task.side for plan in self.blueprints}
+        sides = {plan.task.side for plan in self.distributions}
         return sides.pop() if len(sides) == 1 else None
 
     def sample(
@@ -61,21 +64,20 @@ class Scenario:
         """The world of a seed: always the same for the same arguments, always feasible for a robot of that radius.
 
         Args:
-            seed: not negative.
+            seed: from 0 to 2^63 - 1.
             split: phrasings to draw from: "train", "eval" or "all".
             robot_radius_m: radius of the robot's footprint.
-            language: "en" or "ko"; None draws one by the scenario's shares.
+            language: "en" or "ko"; None draws one by the scenario's shares: as many as promised of ten consecutive
+                seeds.
 
         Raises:
-            InfeasibleScenario: the file allows hardly any world in which the goal can be reached.
-            UserError: no such split or language.
+            InfeasibleScenario: the file allows hardly any scene in which the goal can be reached.
+            UserError: no such split or language, or no such seed.
         """
-        if seed < 0:
-            raise ValueError(f"seed must not be negative, got {seed}")
-        plan, layout = self._layout(seed, robot_radius_m)
-        bodies, look, colors = dress(plan, layout, stream(seed, Stream.LOOK))
+        seed = checked_seed(seed)
+        plan, layout, bodies, look, colors = self._drawn(seed, robot_radius_m)
         facts = facts_of(plan, bodies, colors)
-        wording = stream(seed, Stream.WORDING)
+        drawn = drawn_language(seed, plan.language.korean_share, self.family_hash)
         return Scene(
             scenario=self.name,
             seed=seed,
@@ -84,20 +86,19 @@ class Scenario:
             bounds_m=layout.bounds_m,
             task=_task(plan),
             look=look,
-            instruction=instruct(facts, wording, split, language, plan.language.shares.get("ko", 0.0)),
+            instruction=instruct(facts, stream(seed, Stream.WORDING), split, language or drawn),
+            twin=self.twin,
         )
 
     def equivalents(self, seed: int, *, split: str = "train", robot_radius_m: float = 0.15) -> list[str]:
         """Every sentence of a split, in all languages, that says the same of the world of a seed."""
-        plan, layout = self._layout(seed, robot_radius_m)
-        bodies, _, colors = dress(plan, layout, stream(seed, Stream.LOOK))
+        plan, _, bodies, _, colors = self._drawn(checked_seed(seed), robot_radius_m)
         return list(sentences(facts_of(plan, bodies, colors), split, None))
 
     def alternatives(self, seed: int, *, robot_radius_m: float = 0.15) -> list[tuple[Scene, list[str]]]:
         """The world of a seed with each of its objects as the goal in turn, and all training sentences for that."""
         scene = self.sample(seed, robot_radius_m=robot_radius_m)
-        plan, layout = self._layout(seed, robot_radius_m)
-        _, _, colors = dress(plan, layout, stream(seed, Stream.LOOK))
+        plan, _, _, _, colors = self._drawn(scene.seed, robot_radius_m)
         found = []
         for goal in (body for body in scene.bodies if body.role in (Role.GOAL, Role.DISTRACTOR)):
             bodies = tuple(_with_goal(body, goal.name) for body in scene.bodies)
@@ -106,16 +107,21 @@ class Scenario:
             found.append((replace(scene, bodies=bodies, instruction=instruction), texts))
         return found
 
-    def _layout(self, seed: int, robot_radius_m: float) -> tuple[Blueprint, Layout]:
-        plan, layout, reasons = draw_layout(self.blueprints, stream(seed, Stream.LAYOUT), robot_radius_m)
-        if reasons.total() == TRIES:
-            why = ", ".join(f"{reason} ({count} times)" for reason, count in reasons.most_common(3))
-            raise InfeasibleScenario(f"{self.name}: no feasible world in {TRIES} tries: {why} ({self.source})")
-        return plan, layout
+    def _drawn(
+        self, seed: int, robot_radius_m: float
+    ) -> tuple[SceneDistribution, Layout, tuple[Body, ...], Look, dict[str, str]]:
+        """Distribution, layout, bodies, look and names of the colours of the scene of a seed."""
+        try:
+            plan, layout = draw_layout(self.distributions, stream(seed, Stream.LAYOUT), robot_radius_m)
+            return plan, layout, *dress(plan, layout, stream(seed, Stream.LOOK))
+        except InfeasibleScenario as error:
+            raise InfeasibleScenario(
+                f"{self.name}: no feasible scene for seed {seed}: {error} ({self.source})"
+            ) from error
 
     def instructions(self, split: str = "all", language: str | None = None) -> list[str]:
         """Every sentence that its worlds can come with, without repetition."""
-        every = (sentences(facts, split, language) for plan in self.blueprints for facts in _all_facts(plan))
+        every = (sentences(facts, split, language) for plan in self.distributions for facts in _all_facts(plan))
         return list(dict.fromkeys(itertools.chain.from_iterable(every)))
 
 
@@ -125,7 +131,7 @@ def _with_goal(body: Body, goal: str) -> Body:
     return replace(body, role=Role.GOAL if body.name == goal else Role.DISTRACTOR)
 
 
-def _task(plan: Blueprint) -> Task:
+def _task(plan: SceneDistribution) -> Task:
     task = plan.task
     return Task(
         side=task.side,
@@ -136,18 +142,18 @@ def _task(plan: Blueprint) -> Task:
     )
 
 
-def _all_facts(plan: Blueprint) -> Iterator[Facts]:
+def _all_facts(plan: SceneDistribution) -> Iterator[Facts]:
     """All that a blueprint's worlds can give reason to say."""
     obstacles = [item for item in plan.objects if item.role == "obstacle"]
     goals = [item for item in plan.objects if item.role in ("goal", CANDIDATE)]
     several = len(goals) > 1 or any(item.role == "distractor" for item in plan.objects)
-    named = {(kind, color) for item in goals for kind in item.kinds.values for color in item.colors.values}
+    named = {(kind, color) for item in goals for kind in item.kind.values for color in item.color.values}
     for kind, color in sorted(named):
         yield Facts(
             goal=Kind(kind),
             color=color,
             side=plan.task.side,
-            obstacle=Kind(obstacles[0].kinds.values[0]) if obstacles else None,
+            obstacle=Kind(obstacles[0].kind.values[0]) if obstacles else None,
             count=len(obstacles),
             references=_possible_references(color) if several else (),
             sentences=plan.language.sentences,

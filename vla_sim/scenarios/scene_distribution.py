@@ -1,18 +1,27 @@
-"""What a scenario file says, read and checked: objects, room, task and look as distributions. No randomness yet."""
+"""What a scenario file may say: the keys of its tables, their limits and usual values. No randomness yet.
+
+`vla_sim.scenarios.reading` fills these; `scenarios/README.md` and `scenarios/scenario.schema.json` are made from them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from vla_sim.core.surfaces import FLOOR_TEXTURES, WALL_TEXTURES
+from vla_sim.core.config import ListOf, Name, Number
+from vla_sim.core.surfaces import FLOOR_TEXTURES, TEXTURES, WALL_TEXTURES
 from vla_sim.core.types import Kind, Side, SuccessRule
-from vla_sim.scenarios.distributions import Choice, Distribution, Uniform
+from vla_sim.scenarios.colors import PALETTE
+from vla_sim.scenarios.distributions import Choice, Distribution, Names, Numbers, Uniform
 
 # Role in a file of an object of which one, drawn for each world, becomes the goal and the others distractors.
 CANDIDATE = "candidate"
+KINDS = tuple(kind.value for kind in Kind if kind is not Kind.WALL)
 ROLES = ("goal", "obstacle", "distractor", CANDIDATE)
 # `aside_from`: the straight line from the start to the goal.
 LINE = "line"
+# Of instructions, where a file says nothing.
+KOREAN_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -77,107 +86,152 @@ DEFAULTS: dict[Kind, KindDefaults] = {
 
 
 @dataclass(frozen=True)
-class ObjectPlan:
+class ObjectDistribution:
     """One object of a file.
 
     Attributes:
-        ahead_m, aside_m: centre along the robot's first heading and to its left, from the start or, with
-            `ahead_from` / `aside_from`, from the centre of another object ("line": from the straight way to the goal).
-        depth_m, width_m, height_m: full extents along its own x, y, z; round kinds use depth_m as diameter.
-        colors: names from the palette.
+        role: what it is for. A file needs one goal, or several candidates of which each scene draws one as its goal.
+        kind: shape and model. All obstacles of a scene are of one kind, so that a sentence can name them together.
+        ahead_m: centre along the robot's first heading, from the start or from the object of `ahead_from`.
+        aside_m: centre to the left of that heading, from its line or from the object of `aside_from`.
+        ahead_from: name of another object from whose centre `ahead_m` counts.
+        aside_from: name of another object from whose centre `aside_m` counts, or "line": the straight way from the
+            start to the goal.
+        yaw_deg: rotation, counter-clockwise.
+        size_m: in place of depth, width and height where they are drawn from the same numbers.
+        depth_m: full extent along its own heading; the diameter of cups, bottles and pots. Each kind has a usual size.
+        width_m: full extent across.
+        height_m: full extent upwards.
+        mass_kg: 0 means that it cannot be moved. Each kind has a usual mass.
+        color: name of a colour.
+        texture: of its surface. Each kind has a usual one.
     """
 
     name: str
-    role: str
-    kinds: Choice
-    ahead_m: Distribution
-    aside_m: Distribution
-    ahead_from: str | None
-    aside_from: str | None
-    yaw_deg: Distribution
-    depth_m: Distribution | None
-    width_m: Distribution | None
-    height_m: Distribution | None
-    mass_kg: Distribution | None
-    colors: Choice
-    textures: Choice | None
+    role: Annotated[str, Name(ROLES)]
+    kind: Annotated[Choice, Names(KINDS, Kind)]
+    ahead_m: Annotated[Distribution, Numbers(-20, 20)]
+    aside_m: Annotated[Distribution, Numbers(-20, 20)] = _fixed(0.0)
+    ahead_from: str | None = None
+    aside_from: str | None = None
+    yaw_deg: Annotated[Distribution, Numbers(-360, 360)] = _fixed(0.0)
+    size_m: Annotated[Distribution | None, Numbers(0.02, 3)] = None
+    depth_m: Annotated[Distribution | None, Numbers(0.02, 3)] = None
+    width_m: Annotated[Distribution | None, Numbers(0.02, 3)] = None
+    height_m: Annotated[Distribution | None, Numbers(0.02, 3)] = None
+    mass_kg: Annotated[Distribution | None, Numbers(0, 200)] = None
+    color: Annotated[Choice, Names(tuple(PALETTE))] = Choice(tuple(PALETTE))
+    texture: Annotated[Choice | None, Names(TEXTURES)] = None
 
 
 @dataclass(frozen=True)
-class RoomPlan:
-    """Four walls around the start: inner faces, metres."""
+class RoomDistribution:
+    """Four walls around the start, measured to their inner faces.
 
-    ahead_m: Distribution
-    behind_m: Distribution
-    width_m: Distribution
-    wall_height_m: Distribution
+    Attributes:
+        ahead_m: from the start to the front wall.
+        behind_m: from the start to the back wall.
+        width_m: from the left to the right wall; the start is in the middle.
+        wall_height_m: of all walls.
+    """
 
-
-ROOM = RoomPlan(ahead_m=_fixed(5.2), behind_m=_fixed(0.8), width_m=_fixed(5.0), wall_height_m=Uniform(0.6, 1.0))
+    ahead_m: Annotated[Distribution, Numbers(0.5, 30)] = _fixed(5.2)
+    behind_m: Annotated[Distribution, Numbers(0.3, 30)] = _fixed(0.8)
+    width_m: Annotated[Distribution, Numbers(1, 30)] = _fixed(5.0)
+    wall_height_m: Annotated[Distribution, Numbers(0.1, 4)] = Uniform(0.6, 1.0)
 
 
 @dataclass(frozen=True)
-class TaskPlan:
-    """What is asked. `clearance_m` is the room beside the robot that a feasible way must leave."""
+class TaskRules:
+    """What is asked and what counts as done.
+
+    Attributes:
+        side: side on which every obstacle must be passed; without it any side will do.
+        success: "reached": within reach of the goal; "stopped": within reach and commanded to stand still.
+        reach_m: largest gap between the robot and the goal's surface that counts as reached.
+        time_limit_s: simulated time after which an episode ends without success.
+        collision_ends: whether touching anything ends an episode.
+        clearance_m: room beside the robot that a feasible way must leave; scenes without one are not used.
+    """
 
     side: Side | None = None
     success: SuccessRule = SuccessRule.REACHED
-    reach_m: float = 0.3
-    time_limit_s: float = 16.0
+    reach_m: Annotated[float, Number(0.02, 2)] = 0.3
+    time_limit_s: Annotated[float, Number(0.5, 600)] = 16.0
     collision_ends: bool = True
-    clearance_m: float = 0.2
+    clearance_m: Annotated[float, Number(0, 1)] = 0.2
 
 
 @dataclass(frozen=True)
-class LookPlan:
-    """How worlds differ to the eye; tint is a factor of the light, brightness lies in 0..1."""
-
-    sun: Distribution
-    ambient: Distribution
-    sun_azimuth_deg: Distribution
-    sun_elevation_deg: Distribution
-    tint: Distribution
-    floor_brightness: Distribution
-    wall_brightness: Distribution
-    camera_tilt_deg: Distribution
-    floor_texture: Choice
-    wall_texture: Choice
-
-
-# Never so dark that a person could not see a dark object.
-LOOK = LookPlan(
-    sun=Uniform(0.35, 0.65),
-    ambient=Uniform(0.40, 0.60),
-    sun_azimuth_deg=Uniform(-180.0, 180.0),
-    sun_elevation_deg=Uniform(30.0, 75.0),
-    tint=Uniform(0.90, 1.10),
-    floor_brightness=Uniform(0.40, 0.85),
-    wall_brightness=Uniform(0.55, 0.95),
-    camera_tilt_deg=Uniform(-2.0, 2.0),
-    floor_texture=Choice(FLOOR_TEXTURES),
-    wall_texture=Choice(WALL_TEXTURES),
-)
-
-
-@dataclass(frozen=True)
-class LanguagePlan:
-    """Share of each language, and the optional sets of sentences that belong to this family."""
-
-    shares: dict[str, float] = field(default_factory=lambda: {"en": 0.7, "ko": 0.3})
-    sentences: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Blueprint:
-    """One fully decided way of building a scenario's worlds.
+class AppearanceDistribution:
+    """How scenes differ to the eye and in nothing else.
 
     Attributes:
-        differ: what must differ between candidates: "kind", "color" or both.
+        sun: strength of the light that casts shades; `sun` and `ambient` together near 1 are exposed well.
+        ambient: strength of the light that comes from everywhere.
+        sun_azimuth_deg: where the light comes from, counter-clockwise from ahead.
+        sun_elevation_deg: its height above the horizon.
+        tint: factor of the light for each of red, green and blue.
+        floor_brightness: of the floor's colour.
+        wall_brightness: of the walls' colour.
+        camera_tilt_deg: extra roll, pitch and yaw of the camera, each drawn by itself.
+        floor_texture: of the floor.
+        wall_texture: of the walls.
     """
 
-    objects: tuple[ObjectPlan, ...]
-    room: RoomPlan
-    task: TaskPlan
-    look: LookPlan
-    language: LanguagePlan
-    differ: tuple[str, ...] = ()
+    sun: Annotated[Distribution, Numbers(0, 1)] = Uniform(0.35, 0.65)
+    # Never so dark that a person could not see a dark object.
+    ambient: Annotated[Distribution, Numbers(0.2, 1)] = Uniform(0.40, 0.60)
+    sun_azimuth_deg: Annotated[Distribution, Numbers(-360, 360)] = Uniform(-180.0, 180.0)
+    sun_elevation_deg: Annotated[Distribution, Numbers(5, 90)] = Uniform(30.0, 75.0)
+    tint: Annotated[Distribution, Numbers(0.5, 1.5)] = Uniform(0.90, 1.10)
+    floor_brightness: Annotated[Distribution, Numbers(0.1, 1)] = Uniform(0.40, 0.85)
+    wall_brightness: Annotated[Distribution, Numbers(0.1, 1)] = Uniform(0.55, 0.95)
+    camera_tilt_deg: Annotated[Distribution, Numbers(-20, 20)] = Uniform(-2.0, 2.0)
+    floor_texture: Annotated[Choice, Names(FLOOR_TEXTURES)] = Choice(FLOOR_TEXTURES)
+    wall_texture: Annotated[Choice, Names(WALL_TEXTURES)] = Choice(WALL_TEXTURES)
+
+
+@dataclass(frozen=True)
+class LanguageMix:
+    """Languages of the instructions, and extra sentences.
+
+    Attributes:
+        en: share of English instructions; 0.7 where neither language is given.
+        ko: share of Korean instructions; 0.3 where neither language is given. Both add up to 1.
+        sentences: names of optional sets of sentences that fit this scenario: "bottle", "pot", "basket".
+    """
+
+    en: Annotated[float | None, Number(0, 1)] = None
+    ko: Annotated[float | None, Number(0, 1)] = None
+    sentences: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        shares = {name: share for name, share in (("en", self.en), ("ko", self.ko)) if share is not None}
+        if shares and abs(sum(shares.values()) - 1) > 1e-6:
+            raise ValueError(f"the shares in language must add up to 1, got {shares}")
+
+    @property
+    def korean_share(self) -> float:
+        """Share of Korean instructions, 0 to 1."""
+        if self.ko is not None:
+            return self.ko
+        return KOREAN_SHARE if self.en is None else 1 - self.en
+
+
+@dataclass(frozen=True)
+class SceneDistribution:
+    """One fully decided way of building a scenario's scenes.
+
+    Attributes:
+        objects: what stands there.
+        room, task, look, language: see there.
+        differ: what must differ between candidates.
+    """
+
+    objects: tuple[ObjectDistribution, ...]
+    room: RoomDistribution = field(default_factory=RoomDistribution)
+    task: TaskRules = field(default_factory=TaskRules)
+    look: AppearanceDistribution = field(default_factory=AppearanceDistribution)
+    language: LanguageMix = field(default_factory=LanguageMix)
+    differ: Annotated[tuple[str, ...], ListOf(Name(("kind", "color")))] = ()

@@ -1,0 +1,499 @@
+"""The one reader of what users write, TOML or JSON: a dataclass declares the keys, this checks a table against it.
+
+    @dataclass(frozen=True)
+    class Body:
+        radius_m: Annotated[float, Number(0.01, 5)] = 0.15
+
+    read_table(Body, {"radius": 0.2}, Place("my.toml", "body"))
+    # ConfigError: my.toml: body.radius is not a known key; did you mean 'radius_m'? (allowed: radius_m)
+
+What a key may hold follows from the type of its field, or from a `Value` in an `Annotated`; its description is the
+field's line under "Attributes:" of the docstring. Angles are degrees in files (`_deg`) and radians in fields (`_rad`).
+The same declarations give the JSON schema (`Table.schema`) and pages of keys (`keys_of`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import re
+import types
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vla_sim.core.errors import UserError, suggest
+
+T = TypeVar("T")
+SHOWN_LENGTH = 120
+# Names become parts of file names: those of films, records and data sets.
+NAME_LENGTH = 100
+
+
+class ConfigError(UserError, ValueError):
+    """A file's table that cannot be used; the message names file, key, value and what would be right."""
+
+
+def shown(value: Any) -> str:
+    """A value from a file as one short line, whatever it holds."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        kind = type(value).__name__
+        return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} too long to show"
+    return text if len(text) <= SHOWN_LENGTH else f"{text[: SHOWN_LENGTH - 4]} ..."
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in which file a value stands, for messages.
+
+    Attributes:
+        source: the file; "" for none.
+        key: dotted path from the top of the file; "" for the top.
+        error: kind of error that is raised.
+    """
+
+    source: str | Path
+    key: str = ""
+    error: type[UserError] = ConfigError
+
+    def at(self, key: str) -> Place:
+        """The place of a key in the table that is here."""
+        name = key if key.isprintable() and len(key) <= SHOWN_LENGTH else shown(key)
+        return replace(self, key=f"{self.key}.{name}" if self.key else name)
+
+    def wrong(self, message: str) -> UserError:
+        """The error to raise for what stands here."""
+        words = f"{self.key} {message}" if self.key else message
+        return self.error(f"{self.source}: {words}" if str(self.source) else words)
+
+
+class Value(ABC):
+    """What a key may hold."""
+
+    def read(self, value: Any, place: Place) -> Any:
+        """The checked value.
+
+        Raises:
+            UserError: of the kind that `place` names; says place, value and what would be right.
+        """
+        try:
+            return self.parse(value)
+        except (ValueError, OverflowError) as error:
+            raise place.wrong(str(error)) from error
+
+    @abstractmethod
+    def parse(self, value: Any) -> Any:
+        """The checked value; a ValueError says what is wrong with it, without its place."""
+
+    @property
+    @abstractmethod
+    def words(self) -> str:
+        """What it may be, for people, e.g. "a number between 0 and 1"."""
+
+    @abstractmethod
+    def schema(self) -> dict[str, Any]:
+        """The same as JSON schema."""
+
+
+@dataclass(frozen=True)
+class Number(Value):
+    """A finite number within bounds (included), or a whole one."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    whole: bool = False
+
+    def parse(self, value: Any) -> float:
+        """See `Value`; gives an int where a whole number is asked for and a float else."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not _finite(value):
+            noun = self._noun.replace("a ", "one ", 1) if isinstance(value, Mapping) else self._noun
+            raise ValueError(f"must be {noun}, got {shown(value)}")
+        if self.whole and value != int(value):
+            raise ValueError(f"must be a whole number, got {value:g}")
+        if not self.low <= value <= self.high:
+            raise ValueError(f"must {self._range}, got {shown(value)}")
+        return int(value) if self.whole else float(value)
+
+    @property
+    def words(self) -> str:
+        """See `Value`."""
+        bounds = self._range.removeprefix("lie ").removeprefix("be ")
+        return self._noun if bounds == "finite" else f"{self._noun}, {bounds}"
+
+    @property
+    def _noun(self) -> str:
+        return "a whole number" if self.whole else "a number"
+
+    @property
+    def _range(self) -> str:
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            return f"lie between {self.low:g} and {self.high:g}"
+        if math.isfinite(self.low):
+            return f"be at least {self.low:g}"
+        return f"be at most {self.high:g}" if math.isfinite(self.high) else "be finite"
+
+    def schema(self) -> dict[str, Any]:
+        """See `Value`."""
+        bounds = {"minimum": self.low, "maximum": self.high}
+        limits = {key: bound for key, bound in bounds.items() if math.isfinite(bound)}
+        return {"type": "integer" if self.whole else "number", **limits}
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+@dataclass(frozen=True)
+class Flag(Value):
+    """True or false."""
+
+    def parse(self, value: Any) -> bool:
+        """See `Value`."""
+        if not isinstance(value, bool):
+            raise ValueError(f"must be true or false, got {shown(value)}")
+        return value
+
+    @property
+    def words(self) -> str:
+        """See `Value`."""
+        return "true or false"
+
+    def schema(self) -> dict[str, Any]:
+        """See `Value`."""
+        return {"type": "boolean"}
+
+
+@dataclass(frozen=True)
+class Text(Value):
+    """A text; given a length, one that can be a name: printable, not empty, not longer."""
+
+    longest: int | None = None
+
+    def parse(self, value: Any) -> str:
+        """See `Value`."""
+        if not isinstance(value, str):
+            raise ValueError(f"must be a text, got {shown(value)}")
+        if self.longest is not None:
+            if not value.isprintable() or value != value.strip() or not value:
+                raise ValueError(f"must be printable text without spaces around it, got {shown(value)}")
+            if len(value) > self.longest:
+                raise ValueError(f"must have at most {self.longest} characters, got {len(value)}: {shown(value)}")
+        return value
+
+    @property
+    def words(self) -> str:
+        """See `Value`."""
+        return "a text"
+
+    def schema(self) -> dict[str, Any]:
+        """See `Value`."""
+        return {"type": "string"}
+
+
+@dataclass(frozen=True)
+class Name(Value):
+    """One of some names; given an Enum class, its member of that value."""
+
+    allowed: tuple[str, ...]
+    enum: type[Enum] | None = None
+
+    def parse(self, value: Any) -> Any:
+        """See `Value`."""
+        if not isinstance(value, str):
+            raise ValueError(f"must be a name, got {shown(value)}")
+        if value not in self.allowed:
+            raise ValueError(f"unknown {shown(value)}; {suggest(value, self.allowed, most=len(self.allowed))}")
+        return self.enum(value) if self.enum else value
+
+    @property
+    def words(self) -> str:
+        """See `Value`."""
+        return " or ".join(f'"{name}"' for name in self.allowed)
+
+    def schema(self) -> dict[str, Any]:
+        """See `Value`."""
+        return {"enum": list(self.allowed)}
+
+
+@dataclass(frozen=True)
+class ListOf(Value):
+    """A list of values of one kind, of any length or of the given one; read as a tuple."""
+
+    item: Value
+    length: int | None = None
+
+    def parse(self, value: Any) -> tuple[Any, ...]:
+        """See `Value`."""
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"must be a list ({self.words}), got {shown(value)}")
+        if self.length is not None and len(value) != self.length:
+            raise ValueError(f"must hold {self._size}, got {len(value)}: {shown(value)}")
+        return tuple(self.item.parse(item) for item in value)
+
+    @property
+    def _size(self) -> str:
+        plural = "numbers" if isinstance(self.item, Number) else "values"
+        return f"{self.length} {plural}"
+
+    @property
+    def words(self) -> str:
+        """See `Value`."""
+        return f"a list, each {self.item.words}" if self.length is None else f"{self.length} times {self.item.words}"
+
+    def schema(self) -> dict[str, Any]:
+        """See `Value`."""
+        size = {} if self.length is None else {"minItems": self.length, "maxItems": self.length}
+        return {"type": "array", "items": self.item.schema(), **size}
+
+
+@dataclass(frozen=True)
+class OrNull(Value):
+    """A value or JSON's null, which TOML does not know."""
+
+    value: Value
+
+    def read(self, value: Any, place: Place) -> Any:
+        """See `Value`."""
+        return None if value is None else self.value.read(value, place)
+
+    def parse(self, value: Any) -> Any:
+        """See `Value`."""
+        return None if value is None else self.value.parse(value)
+
+    @property
+    def words(self) -> str:
+        """See `Value`."""
+        return self.value.words
+
+    def schema(self) -> dict[str, Any]:
+        """See `Value`."""
+        return self.value.schema()
+
+
+@dataclass(frozen=True)
+class Anything(Value):
+    """Whatever stands there; checked by whoever uses it."""
+
+    words: str = "anything"  # type: ignore[assignment]
+    json: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    def parse(self, value: Any) -> Any:
+        """See `Value`."""
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        """See `Value`."""
+        return dict(self.json)
+
+
+@dataclass(frozen=True)
+class Table(Value):
+    """A table of known keys, read as an instance of a dataclass."""
+
+    cls: type
+    skip: tuple[str, ...] = ()
+
+    def read(self, value: Any, place: Place) -> Any:
+        """See `Value`."""
+        return read_table(self.cls, value, place)
+
+    def parse(self, value: Any) -> Any:
+        """See `Value`."""
+        return read_table(self.cls, value, Place(""))
+
+    @property
+    def words(self) -> str:
+        """See `Value`."""
+        return "a table"
+
+    def schema(self) -> dict[str, Any]:
+        """See `Value`; no key is required, for a table may be completed by another one that it is laid over."""
+        properties = {key.name: key.schema() for key in keys_of(self.cls) if key.name not in self.skip}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a table.
+
+    Attributes:
+        name: in the file.
+        field: of the dataclass.
+        value: what it may hold.
+        description: one line for people; "" where the dataclass says nothing.
+        default: of the field; `dataclasses.MISSING` for a key that must be there.
+    """
+
+    name: str
+    field: str
+    value: Value
+    description: str
+    default: Any
+
+    def schema(self) -> dict[str, Any]:
+        """Of the value, with its description."""
+        described = {"description": self.description} if self.description else {}
+        return {**described, **self.value.schema()}
+
+
+def read_table(cls: type[T], table: Any, place: Place, **given: Any) -> T:
+    """An instance of a dataclass from a table; fields that are `given` are no keys.
+
+    Raises:
+        UserError: of the kind that `place` names: no table, an unknown or missing key, a value of the wrong type or
+            out of range, or one that the dataclass itself refuses with a ValueError.
+    """
+    keys = {key.name: key for key in keys_of(cls) if key.field not in given}
+    check_keys(table, keys, place)
+    values = {}
+    for name, value in table.items():
+        read = keys[name].value.read(value, place.at(name))
+        values[keys[name].field] = _radians(read) if keys[name].field.endswith("_rad") else read
+    for key in keys.values():
+        if key.default is dataclasses.MISSING and key.name not in table:
+            raise place.at(key.name).wrong("is missing")
+    try:
+        return cls(**values, **given)
+    except ValueError as error:
+        raise place.error(f"{place.source}: {error}" if str(place.source) else str(error)) from error
+
+
+def check_fields(instance: Any, owner: str) -> None:
+    """Hold a dataclass to what a file may write for it; for `__post_init__`, so that no other way in is laxer.
+
+    Raises:
+        ValueError: a field out of range or of the wrong type, named `owner.key`.
+    """
+    for key in keys_of(type(instance)):
+        if isinstance(key.value, Table):
+            continue
+        value = getattr(instance, key.field)
+        value = _degrees(value) if key.field.endswith("_rad") else value
+        try:
+            key.value.parse(value.value if isinstance(value, Enum) else value)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{owner}.{key.name} {error}" if owner else f"{key.name} {error}") from error
+
+
+def check_keys(table: Any, known: typing.Iterable[str], place: Place) -> None:
+    """Refuse what is no table, and keys that are not known.
+
+    Raises:
+        UserError: of the kind that `place` names, with the nearest key and all that are allowed.
+    """
+    if not isinstance(table, Mapping):
+        raise place.wrong(f"must be a table, got {shown(table)}")
+    names = list(known)
+    for key in table:
+        if key not in names:
+            raise place.at(key).wrong(f"is not a known key; {suggest(key, names, most=len(names))}")
+
+
+def _radians(value: Any) -> Any:
+    return tuple(map(math.radians, value)) if isinstance(value, tuple) else math.radians(value)
+
+
+def _degrees(value: Any) -> Any:
+    """As a file would write it: 90, not 90.00000000000001."""
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_degrees, value))
+    return round(math.degrees(value), 9) if isinstance(value, (int, float)) else value
+
+
+@functools.lru_cache(maxsize=128)
+def keys_of(cls: Any) -> tuple[Key, ...]:
+    """The keys that a file may write for a dataclass, in the order of its fields."""
+    hints, described = typing.get_type_hints(cls, include_extras=True), _descriptions(cls)
+    return tuple(
+        Key(
+            f.name.removesuffix("_rad") + "_deg" if f.name.endswith("_rad") else f.name,
+            f.name,
+            value_of(hints[f.name]),
+            described.get(f.name, ""),
+            f.default if f.default_factory is dataclasses.MISSING else f.default_factory(),
+        )
+        for f in dataclasses.fields(cls)
+        if f.init
+    )
+
+
+def value_of(hint: Any) -> Value:
+    """What a field of that type may hold in a file.
+
+    Raises:
+        TypeError: a type that no file can write; annotate the field with a `Value`.
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return next((extra for extra in arguments[1:] if isinstance(extra, Value)), None) or value_of(arguments[0])
+    if origin in (typing.Union, types.UnionType) and len(arguments) == 2 and type(None) in arguments:
+        return OrNull(value_of(next(a for a in arguments if a is not type(None))))
+    if origin is typing.Literal:
+        return Name(tuple(map(str, arguments)))
+    if origin is tuple:
+        length = None if Ellipsis in arguments else len(arguments)
+        return ListOf(value_of(arguments[0]), length)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return Name(tuple(member.value for member in hint), hint)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return Table(hint)
+    simple: dict[Any, Value] = {
+        float: Number(),
+        int: Number(whole=True),
+        bool: Flag(),
+        str: Text(),
+        Any: Anything(),
+    }
+    if hint in simple:
+        return simple[hint]
+    raise TypeError(f"no value of a file is known for the type {hint}")
+
+
+def _descriptions(cls: type) -> dict[str, str]:
+    """Field -> its line under "Attributes:" of the class's docstring; "a, b: text" describes both."""
+    _, _, section = (cls.__doc__ or "").partition("Attributes:\n")
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for line in section.splitlines():
+        entry = re.match(r"^ {8}(\w+(?:, \w+)*): (.*)$", line)
+        if entry:
+            names = entry[1].split(", ")
+            found |= dict.fromkeys(names, entry[2].strip())
+        elif line.strip() and line.startswith(" " * 9):
+            found |= {name: f"{found[name]} {line.strip()}" for name in names}
+        elif line.strip():
+            break
+    return found
+
+
+def read_json(path: Path, error: type[UserError] = ConfigError) -> dict[str, Any]:
+    """The object that a JSON file holds.
+
+    Raises:
+        UserError: of that kind: it cannot be read, is no JSON, too deeply nested, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except OSError as problem:
+        raise error(f"cannot read {path}: {problem.strerror or problem}") from problem
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{path} is no JSON: {one_line(problem)}") from problem
+    if not isinstance(content, dict):
+        raise error(f"{path} must hold one object, got {shown(content)}")
+    return content
+
+
+def one_line(error: BaseException) -> str:
+    """An error's words as one line."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,114 @@
+"""What must fit together in a scenario file: roles, places of objects, and that candidates can differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from vla_sim.core.config import Place, shown
+from vla_sim.core.errors import suggest
+from vla_sim.scenarios.scene_distribution import CANDIDATE, LINE, ObjectDistribution, SceneDistribution
+
+# Every scene is checked for a feasible way around all of its objects: more take minutes.
+MAX_OBJECTS = 20
+RESERVED_NAMES = (LINE, "wall_front", "wall_back", "wall_left", "wall_right")
+
+
+def check_distribution(distribution: SceneDistribution, place: Place) -> None:
+    """Refuse a distribution whose parts contradict each other.
+
+    Raises:
+        UserError: of the kind that `place` names.
+    """
+    _check_objects(distribution, place)
+    _check_anchors(distribution, place)
+    _check_differences(distribution, place)
+
+
+def _check_objects(distribution: SceneDistribution, place: Place) -> None:
+    items, roles = distribution.objects, [item.role for item in distribution.objects]
+    for item in items:
+        if item.name in RESERVED_NAMES:
+            raise (
+                place.at("objects")
+                .at(item.name)
+                .wrong(f"is a name with a meaning of its own ({', '.join(RESERVED_NAMES)}); choose another one")
+            )
+    if len(items) > MAX_OBJECTS:
+        raise place.at("objects").wrong(f"must be at most {MAX_OBJECTS}, got {len(items)}")
+    goals, candidates = roles.count("goal"), roles.count(CANDIDATE)
+    if candidates == 1 or (goals, bool(candidates)) not in ((1, False), (0, True)):
+        raise place.wrong(
+            "objects need exactly one goal, or no goal and two or more candidates; "
+            f"got {goals} goals and {candidates} candidates"
+        )
+    side = distribution.task.side
+    if side and "obstacle" not in roles:
+        raise place.wrong(f"task.side is {side.value!r}, but no object has the role obstacle")
+    if len({kind for item in items if item.role == "obstacle" for kind in item.kind.values}) > 1:
+        raise place.wrong("obstacles must be of one kind, so that a sentence can name them together")
+
+
+def _check_anchors(distribution: SceneDistribution, place: Place) -> None:
+    """`ahead_from` and `aside_from` must name other objects and end somewhere; "line" needs the goal's place first."""
+    items = distribution.objects
+    goal = next((item.name for item in items if item.role == "goal"), None)
+    for key in ("ahead_from", "aside_from"):
+        links: dict[str, str | None] = {}
+        for item in items:
+            anchor = getattr(item, key)
+            here = place.at("objects").at(item.name).at(key)
+            others = [other.name for other in items if other is not item]
+            allowed = [LINE, *others] if key == "aside_from" and item.name != goal else others
+            if anchor is not None and anchor not in allowed:
+                raise here.wrong(f"unknown {shown(anchor)}; {suggest(anchor, allowed)}")
+            if anchor == LINE and goal is None:
+                raise place.wrong(f"{key} = 'line' needs an object with the role goal")
+            links[item.name] = goal if anchor == LINE else anchor
+        _check_circle(links, key, place)
+
+
+def _check_circle(links: Mapping[str, str | None], key: str, place: Place) -> None:
+    for name in links:
+        seen: list[str] = []
+        at: str | None = name
+        while at is not None:
+            if at in seen:
+                circle = " -> ".join([*seen, at])
+                raise place.at("objects").at(name).at(key).wrong(f"goes in a circle: {circle}")
+            seen.append(at)
+            at = links[at]
+
+
+def _check_differences(distribution: SceneDistribution, place: Place) -> None:
+    """Candidates that must differ need enough values among them."""
+    candidates = [item for item in distribution.objects if item.role == CANDIDATE]
+    for word, values in (
+        ("kind", [item.kind.values for item in candidates]),
+        ("color", [item.color.values for item in candidates]),
+    ):
+        if word in distribution.differ and not _can_differ(values):
+            allowed = "; ".join(f"{c.name}: {_listed(c, word)}" for c in candidates)
+            raise place.at("differ").wrong(
+                f"asks for another {word} of each candidate, which these do not allow: {allowed}"
+            )
+
+
+def _listed(item: ObjectDistribution, word: str) -> str:
+    values = item.kind.values if word == "kind" else item.color.values
+    return ", ".join(sorted({str(getattr(value, "value", value)) for value in values}))
+
+
+def _can_differ(options: Sequence[Sequence[str]]) -> bool:
+    """Whether each can take a value of its own options that no other takes: a matching of all of them."""
+    taken: dict[str, int] = {}
+
+    def give(index: int, tried: set[str]) -> bool:
+        for value in options[index]:
+            if value not in tried:
+                tried.add(value)
+                if value not in taken or give(taken[value], tried):
+                    taken[value] = index
+                    return True
+        return False
+
+    return all(give(index, set()) for index in range(len(options)))
