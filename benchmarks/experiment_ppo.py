@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,10 @@ from vla_sim.core.files import write_whole
 from vla_sim.policies.registry import find_folder
 from vla_sim.scenarios import load_suite
 from vla_sim.training.closed_loop import Exam, Successes
+from vla_sim.training.dagger_run import run_dagger
 from vla_sim.training.gate import judge, rate
+from vla_sim.training.options import DaggerConfig, DaggerGate, PpoConfig
+from vla_sim.training.ppo_run import run_ppo
 from vla_sim.training.seeds import REPORTING
 
 ARMS = ("state", "features", "dagger")
@@ -65,19 +66,19 @@ def main() -> None:
     write_result(options, driven, minutes)
 
 
-def run(module: str, *arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", module, *arguments], check=True)
-
-
 def learn_by_ppo(arm: str, options: argparse.Namespace) -> tuple[Path, float]:
     """Policy folder, and the minutes that learning took."""
     out = options.out / arm
-    more = ["--policy", options.policy] if arm == "features" else []
-    run(
-        *("vla_sim.ppo", "--kind", arm, "--suite", options.suite, "--steps", str(ENDLESS), "--out", str(out), *more),
-        *("--minutes", str(options.minutes), "--seed", str(options.seed), "--threads", str(options.threads)),
+    config = PpoConfig(
+        kind=arm,
+        suite=(options.suite,),
+        init=options.policy if arm == "features" else None,
+        control_steps=ENDLESS,
+        minutes=options.minutes,
+        seed=options.seed,
     )
-    return out / "policy", json.loads((out / "curve.json").read_text())[-1]["seconds"] / 60
+    policy = run_ppo(config, out, threads=options.threads)
+    return policy, json.loads((out / "curve.json").read_text())[-1]["seconds"] / 60
 
 
 def learn_by_dagger(arm: str, options: argparse.Namespace) -> tuple[Path, float]:
@@ -89,11 +90,14 @@ def learn_by_dagger(arm: str, options: argparse.Namespace) -> tuple[Path, float]
         begin = time.perf_counter()
         before = kept["broken_off"] + (ended[-1]["minutes"] if ended else 0.0)
         try:
-            run(
-                *("vla_sim.dagger", "--policy", options.policy, "--suite", options.suite, "--out", str(out)),
-                *("--rounds", str(len(ended) + 1), "--report-episodes", "0", "--seed", str(options.seed)),
-                *("--workers", str(options.threads)),
+            config = DaggerConfig(
+                init=options.policy,
+                suite=(options.suite,),
+                rounds=len(ended) + 1,
+                seed=options.seed,
+                gate=DaggerGate(report_episodes=0),
             )
+            run_dagger(config, out, workers=options.threads, threads=options.threads)
         except BaseException:
             # What an interrupted round did is kept, so its time counts too.
             kept["broken_off"] += (time.perf_counter() - begin) / 60

@@ -138,7 +138,7 @@ def test_the_command_makes_a_policy_that_eval_drives_without_the_learning_librar
     import sys
 
     code = ppo.main(
-        f"--kind state --scenario reach_goal --steps 16 --lanes 2 --rollout 8 --out {tmp_path / 'run'} "
+        f"--kind state --scenario reach_goal --control-steps 16 --lanes 2 --rollout 8 --out {tmp_path / 'run'} "
         f"--publish {tmp_path / 'published'}".split()
     )
     assert code == 0
@@ -156,21 +156,23 @@ def test_the_command_makes_a_policy_that_eval_drives_without_the_learning_librar
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--kind stat --scenario reach_goal", "unknown kind 'stat'; did you mean 'state'"),
+        ("--kind stat --scenario reach_goal", "--kind: unknown choice 'stat'; did you mean 'state'"),
         ("--kind state --scenario reach_gaol", "did you mean 'reach_goal'"),
         ("--kind state --suite cor", "did you mean 'core'"),
         ("--kind state", "--suite or --scenario"),
-        ("--kind state --scenario reach_goal --steps 0", "--steps must be at least 1, got 0"),
+        ("--kind state --scenario reach_goal --control-steps 0", "--control-steps must be at least 1, got 0"),
         ("--kind state --scenario reach_goal --minutes -1", "--minutes must be positive, got -1"),
-        ("--kind state --scenario reach_goal --minutes nan", "--minutes must be positive, got nan"),
-        ("--kind state --scenario reach_goal --policy clip_mlp", "is for --kind features"),
+        ("--kind state --scenario reach_goal --minutes nan", "--minutes must be a finite number, got nan"),
+        ("--kind state --scenario reach_goal --init clip_mlp", "is for --kind features"),
+        ("--kind state --scenario reach_goal --steps 5", "--steps is now --control-steps"),
+        ("--kind state --scenario reach_goal --policy clip_mlp", "--policy is now --init"),
         ("--kind state --scenario reach_goal --lanes 0", "lanes must be at least 1, got 0"),
-        ("--kind state --scenario reach_goal --learning-rate nan", "learning-rate must be positive, got nan"),
-        ("--kind state --scenario reach_goal --discount 2", "discount must lie in (0, 1], got 2"),
+        ("--kind state --scenario reach_goal --learning-rate nan", "--learning-rate must be a finite number, got nan"),
+        ("--kind state --scenario reach_goal --discount 2", "--discount must lie between 0 and 1 and not be 0, got 2"),
         ("--kind state --scenario reach_goal --embodiment serbott", "did you mean 'serbot'"),
-        ("--kind features --scenario reach_goal --policy clip_mpl", "did you mean 'clip_mlp'"),
-        ("--kind features --scenario reach_goal --policy clip_lstm", "with head 'lstm': PPO fine-tunes"),
-        ("--kind features --scenario reach_goal --policy expert", "of type 'expert': PPO fine-tunes"),
+        ("--kind features --scenario reach_goal --init clip_mpl", "did you mean 'clip_mlp'"),
+        ("--kind features --scenario reach_goal --init clip_lstm", "with head 'lstm': PPO fine-tunes"),
+        ("--kind features --scenario reach_goal --init expert", "of type 'expert': PPO fine-tunes"),
         ("--kind features --scenario reach_goal --embodiment lekiwi", "lekiwi takes ['vx', 'vy', 'wz']"),
     ],
 )

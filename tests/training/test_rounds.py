@@ -235,13 +235,14 @@ def test_an_ensemble_can_be_trained_on_and_other_policies_cannot(policy):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--policy clip_lstn", "clip_lstm"),
-        ("--policy hold", "cannot be trained on"),
+        ("--init clip_lstn", "clip_lstm"),
+        ("--init hold", "cannot be trained on"),
         ("--beta nonsense", "unknown beta schedule"),
-        ("--rounds 0", "rounds must be at least 1"),
-        ("--from nowhere", "no such folder"),
+        ("--rounds 0", "--rounds must be at least 1"),
+        ("--data nowhere", "no such folder"),
+        ("--policy clip_lstm", "--policy is now --init"),
         ("--scenario obstacle_lef", "obstacle_left"),
-        ("--learning-rate 0", "learning_rate must be positive"),
+        ("--learning-rate 0", "--learning-rate must be positive"),
     ],
 )
 def test_dagger_refuses_what_makes_no_sense_in_one_sentence(arguments, message, tmp_path, capsys):
@@ -256,14 +257,16 @@ def test_dagger_refuses_what_makes_no_sense_in_one_sentence(arguments, message, 
     [
         ("--policy clip_mpl", "did you mean 'clip_mlp'"),
         ("--validation-share 1", "--validation-share must lie"),
-        ("--start hold", "cannot be trained on"),
-        ("--steps 0", "steps must be at least 1"),
+        ("--init hold", "cannot be trained on"),
+        ("--source somewhere", "--source is now --data"),
+        ("--start clip_lstm", "--start is now --init"),
+        ("--steps 0", "--steps must be at least 1"),
         ("--suite coer", "core"),
     ],
 )
 def test_clone_refuses_what_makes_no_sense_in_one_sentence(arguments, message, tmp_path, capsys):
     (tmp_path / "data").mkdir()
-    command = ["--source", str(tmp_path / "data"), *arguments.split(), "--out", str(tmp_path / "out")]
+    command = ["--data", str(tmp_path / "data"), *arguments.split(), "--out", str(tmp_path / "out")]
     assert clone.main(command) == 2
     said = capsys.readouterr().err
     assert message in said
@@ -283,7 +286,7 @@ def drives(tmp_path):
 
 def test_clone_goes_on_from_a_policy_and_refuses_another_plan_in_its_folder(policy, drives, tmp_path, pretend, capsys):
     pretend(1)
-    command = f"--source sim={drives} --start {policy} --steps 4 --check-every 2 --batch-episodes 2 --workers 1"
+    command = f"--data sim={drives} --init {policy} --steps 4 --check-every 2 --batch-episodes 2 --workers 1"
     arguments = [*command.split(), "--scenario", "obstacle_left", "--out", str(tmp_path / "out")]
     assert clone.main(arguments) == 0
     load_policy(str(tmp_path / "out" / "policy" / "clip_lstm"))
@@ -294,7 +297,7 @@ def test_clone_goes_on_from_a_policy_and_refuses_another_plan_in_its_folder(poli
 
 
 def test_clone_says_when_nothing_is_left_to_learn_from(policy, drives, tmp_path, capsys):
-    command = f"--source sim={drives} --start {policy} --validation-share 0.95 --scenario obstacle_left --workers 1"
+    command = f"--data sim={drives} --init {policy} --validation-share 0.95 --scenario obstacle_left --workers 1"
     assert clone.main([*command.split(), "--out", str(tmp_path / "out")]) == 2
     assert "leaves no episode to learn from" in capsys.readouterr().err
 
@@ -308,7 +311,7 @@ def test_clone_names_drives_that_are_damaged(policy, drives, tmp_path, capsys, d
         np.save(folder / "actions.npy", actions)
     else:
         (folder / damage).write_bytes((folder / damage).read_bytes()[:-200])
-    command = f"--source sim={drives} --start {policy} --scenario obstacle_left --workers 1"
+    command = f"--data sim={drives} --init {policy} --scenario obstacle_left --workers 1"
     assert clone.main([*command.split(), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert f"{folder}: its drives cannot be read" in said
@@ -316,7 +319,7 @@ def test_clone_names_drives_that_are_damaged(policy, drives, tmp_path, capsys, d
 
 
 def test_a_loss_that_is_no_number_ends_the_training_in_one_sentence(policy, drives, tmp_path, capsys):
-    command = f"--source sim={drives} --start {policy} --steps 30 --learning-rate 1e18 --scenario obstacle_left"
+    command = f"--data sim={drives} --init {policy} --steps 30 --learning-rate 1e18 --scenario obstacle_left"
     more = "--batch-episodes 2 --check-every 30 --workers 1"
     assert clone.main([*command.split(), *more.split(), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
@@ -328,7 +331,7 @@ def test_a_loss_that_is_no_number_ends_the_training_in_one_sentence(policy, driv
 def test_sigkill_at_random_moments_loses_nothing(policy, tmp_path):
     """Killed again and again, the command ends with a complete run."""
     out = tmp_path / "run"
-    command = f"--policy {policy} --rounds 2 --episodes 6 --steps 6 --check-every 3 --batch-episodes 4 --workers 1"
+    command = f"--init {policy} --rounds 2 --episodes 6 --steps 6 --check-every 3 --batch-episodes 4 --workers 1"
     small = "--gate-episodes 2 --check-episodes 1 --report-episodes 1 --scenario obstacle_left reach_goal"
     arguments = [sys.executable, "-m", "vla_sim.dagger", *command.split(), *small.split(), "--out", str(out)]
     rng, kills, code = np.random.default_rng(0), 0, None

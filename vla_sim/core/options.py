@@ -34,7 +34,7 @@ OLD_SPELLINGS: dict[str, dict[str, str]] = {
     "": {"--seed0": "--first-seed", "--from": "--data"},
     "eval": {"--seed": "--first-seed"},
     "benchmark": {"--seed": "--first-seed", "--policies": "--policy"},
-    "clone": {"--source": "--data", "--start": "--init", "--policy": "--driver"},
+    "clone": {"--source": "--data", "--start": "--init"},
     "dagger": {"--policy": "--init"},
     "ppo": {"--policy": "--init", "--steps": "--control-steps"},
 }
@@ -119,9 +119,9 @@ def _plain(page: str) -> Iterator[str]:
 
 def _laid_out(lines: Sequence[str], width: int) -> Iterator[str]:
     """Groups with a heading; an option and what it is for stand side by side, or one below the other."""
-    indent = " " * _COLUMN
+    indent, option = " " * _COLUMN, ""
     for line in lines:
-        option, text = "", line.strip()
+        text = line.strip()
         if line.startswith("  ") and line[2] != " ":
             option, _, text = line[2:].partition("  ")
             option = f"  {option}"
@@ -129,10 +129,12 @@ def _laid_out(lines: Sequence[str], width: int) -> Iterator[str]:
             yield from ("", f"{text.removesuffix(' options')}:")
             continue
         text = " ".join(text.split())
-        if option and (not text or len(option) > _COLUMN - 2):
+        if option and text and len(option) > _COLUMN - 2:
             yield option
             option = ""
-        yield from textwrap.wrap(text, width, initial_indent=f"{option:{_COLUMN}}", subsequent_indent=indent)
+        if text:
+            yield from textwrap.wrap(text, width, initial_indent=f"{option:{_COLUMN}}", subsequent_indent=indent)
+            option = ""
 
 
 def flag_of(field: str) -> str:
