@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-COMMANDS = {
-    "audit": "say what is wrong with a data set",
-    "augment": "make altered copies of recordings",
-    "eval": "drive policies through scenarios and report",
-    "benchmark": "rank policies by driving, beside their offline error",
-    "clone": "train a policy on a mixture of demonstrations",
-    "collect": "record drives of the expert as a data set",
-    "convert": "turn recordings into a LeRobot data set, or back",
-    "dagger": "let a policy drive, label, learn, and keep what wins",
-    "expand": "add simulated drives to real recordings",
-    "ppo": "learn by trial and reward, with Stable-Baselines3",
-    "replay": "rebuild one recorded episode, verify it, film it",
-}
+
+def commands() -> dict[str, str]:
+    """All commands, each with what it is for: the files beside this one, and the first lines of their docstrings."""
+    files = sorted(path for path in Path(__file__).parent.glob("*.py") if not path.name.startswith("_"))
+    return {path.stem: _first_line(path) for path in files}
+
+
+def _first_line(path: Path) -> str:
+    told = ast.get_docstring(ast.parse(path.read_bytes())) or ""
+    return told.partition("\n")[0]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command by name; returns its exit code."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: vla-sim COMMAND ...\n\n" + "\n".join(f"  {name:10} {what}" for name, what in COMMANDS.items()))
-        return 0
-    if arguments[0] not in COMMANDS:
-        from vla_sim.core.errors import suggest
+    from vla_sim.core.cli import guarded
 
-        print(f"vla-sim: unknown command {arguments[0]!r}; {suggest(arguments[0], COMMANDS)}", file=sys.stderr)
-        return 2
-    command = importlib.import_module(f"vla_sim.{arguments[0]}")
-    code: int = command.main(arguments[1:])
-    return code
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    known = commands()
+    if given and given[0] in known:
+        code: int = importlib.import_module(f"vla_sim.{given[0]}").main(given[1:])
+        return code
+    return guarded("vla-sim", lambda: _help(given, known))
+
+
+def _help(given: Sequence[str], known: dict[str, str]) -> int:
+    """What commands there are.
+
+    Raises:
+        UserError: one was named that is none.
+    """
+    from vla_sim import __version__
+    from vla_sim.core.errors import UserError, suggest
+
+    if given and given[0] == "--version":
+        print(f"vla-sim {__version__}")
+        return 0
+    if given and given[0] not in ("-h", "--help"):
+        raise UserError(f"unknown command {given[0]!r}; {suggest(given[0], known, most=len(known))}")
+    print("usage: vla-sim COMMAND ...\n\n" + "\n".join(f"  {name:10} {what}" for name, what in known.items()))
+    return 0
 
 
 if __name__ == "__main__":

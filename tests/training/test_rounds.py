@@ -319,7 +319,7 @@ def test_clone_names_drives_that_are_damaged(policy, drives, tmp_path, capsys, d
 
 
 def test_a_loss_that_is_no_number_ends_the_training_in_one_sentence(policy, drives, tmp_path, capsys):
-    command = f"--data sim={drives} --init {policy} --steps 30 --learning-rate 1e18 --scenario obstacle_left"
+    command = f"--data sim={drives} --init {policy} --steps 30 --learning-rate 1e9 --scenario obstacle_left"
     more = "--batch-episodes 2 --check-every 30 --workers 1"
     assert clone.main([*command.split(), *more.split(), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
