@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from vla_sim.__main__ import COMMANDS
+from vla_sim.__main__ import commands, main
 
 HEAVY = ("torch", "pybullet", "panda3d", "transformers", "open_clip", "matplotlib", "scipy")
 
@@ -20,12 +20,17 @@ def test_importing_the_package_loads_nothing_heavy():
     assert loaded_by("import vla_sim") == "[]"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", commands())
 def test_help_loads_nothing_heavy_and_answers(command):
     code = (
         f"import vla_sim.{command} as c\ntry:\n    c.main(['--help'])\nexcept SystemExit as e:\n    assert e.code == 0"
     )
     assert loaded_by(code) == "[]"
+
+
+def test_an_unknown_command_is_answered_with_the_nearest(capsys):
+    assert main(["evel"]) == 2
+    assert "did you mean 'eval'" in capsys.readouterr().err
 
 
 def test_import_contracts_hold():
