@@ -7,8 +7,8 @@ from serbot_files import ACTIONS, episode, write_recording
 from serbot_like import LEFT, name_of, write_varied
 
 from vla_sim.convert import main
+from vla_sim.core.episode import Episode
 from vla_sim.datasets.lerobot import LeRobotReader
-from vla_sim.datasets.serbot import folder as seed_folder
 from vla_sim.datasets.serbot.folder import SerbotFolder, SerbotReading, read_episodes
 from vla_sim.datasets.serbot.hdf5 import write_serbot_hdf5
 
@@ -73,15 +73,15 @@ def test_an_interrupted_conversion_goes_on_and_ends_with_the_same_files(tmp_path
         assert convert(recordings, tmp_path / f"whole_{kind}", *options) == 0
         loads = []
 
-        def load(recording, loads=loads, original=seed_folder.SerbotRecording.load):
-            loads.append(recording.name)
+        def loaded(episode, loads=loads, original=Episode.loaded):
+            loads.append(episode.name)
             if len(loads) == 3:
                 raise KeyboardInterrupt
-            return original(recording)
+            return original(episode)
 
         out = tmp_path / kind
         with monkeypatch.context() as patched:
-            patched.setattr(seed_folder.SerbotRecording, "load", load)
+            patched.setattr(Episode, "loaded", loaded)
             assert convert(recordings, out, *options) == 130
         assert kind == "hdf5" or not out.exists()
         other = ("--robot", "cart") if kind == "lerobot" else ("--layout", "nested")
@@ -102,12 +102,12 @@ def test_a_changed_source_is_not_mixed_with_what_is_there(tmp_path, recordings, 
     ("options", "said"),
     [
         ((), "--format"),
-        (("--format", "lerobot", "--layout", "nested"), "--layout is only with --format hdf5"),
-        (("--format", "hdf5", "--fps", "5"), "--fps is only with --format lerobot"),
-        (("--format", "hdf5", "--camera", "front"), "--camera is only from lerobot"),
+        (("--format", "lerobot", "--layout", "nested"), "--layout is only for --format hdf5"),
+        (("--format", "hdf5", "--fps", "5"), "--fps is only for --format lerobot"),
+        (("--format", "hdf5", "--camera", "front"), "--camera is for sets with named features"),
         (("--format", "lerobot", "--fps", "3"), "use 5 or 10 fps"),
         (("--format", "lerobot", "--columns", "vx", "vz"), "vz"),
-        (("--format", "lerobot", "--action", "base_x=vx"), "--action is only from lerobot"),
+        (("--format", "lerobot", "--action", "base_x=vx"), "--columns base_x=vx"),
     ],
 )
 def test_bad_options_are_said_in_one_sentence(tmp_path, recordings, capsys, options, said):
@@ -128,17 +128,20 @@ def test_a_broken_recording_stops_the_conversion_unless_it_is_to_be_left_out(tmp
 def test_components_with_other_names_are_told_apart_by_the_user(tmp_path, recordings, capsys):
     assert convert(recordings, tmp_path / "set", "--format", "lerobot", "--images") == 0
     back = tmp_path / "back"
-    assert convert(tmp_path / "set", back, "--format", "hdf5", "--action", "vy=vx", "vx=vr") == 2
+    assert convert(tmp_path / "set", back, "--format", "hdf5", "--columns", "vy=vx", "vx=vr") == 2
     assert "unknown part 'vr'" in one_line(capsys)
-    assert convert(tmp_path / "set", back, "--format", "hdf5", "--action", "vy=vx", "vx=vy") == 0
+    assert convert(tmp_path / "set", back, "--format", "hdf5", "--columns", "vy=vx", "vx=vy") == 0
     for old, new in zip(read_episodes(recordings), read_episodes(back), strict=True):
         np.testing.assert_allclose(new.actions, old.actions[:, ::-1], atol=1e-6)
 
 
-def test_a_lerobot_set_is_not_made_from_one(tmp_path, recordings, capsys):
+def test_a_lerobot_set_is_written_anew_with_other_components(tmp_path, recordings):
     assert convert(recordings, tmp_path / "set", "--format", "lerobot", "--images") == 0
-    assert convert(tmp_path / "set", tmp_path / "again", "--format", "lerobot") == 2
-    assert "already" in one_line(capsys)
+    options = ("--format", "lerobot", "--images", "--columns", "vy", "vx")
+    assert convert(tmp_path / "set", tmp_path / "again", *options) == 0
+    for old, new in zip(LeRobotReader(tmp_path / "set"), LeRobotReader(tmp_path / "again"), strict=True):
+        assert (new.name, new.action_names) == (old.name, ("vx", "vy"))
+        np.testing.assert_array_equal(new.actions, old.actions)
 
 
 def test_pictures_are_squeezed_when_asked(tmp_path, recordings):

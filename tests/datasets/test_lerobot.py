@@ -20,6 +20,7 @@ import pandas  # noqa: E402
 import pyarrow.parquet as parquet  # noqa: E402
 from lerobot_episodes import SENTENCES, episode  # noqa: E402
 
+from vla_sim.datasets.base import ReadOptions  # noqa: E402
 from vla_sim.datasets.lerobot import LeRobotReader, LeRobotWriter, lowest_fps  # noqa: E402
 from vla_sim.datasets.lerobot.format import repeats  # noqa: E402
 from vla_sim.datasets.lerobot.stats import image_stats, pooled_stats, vector_stats  # noqa: E402
@@ -58,7 +59,7 @@ def test_single_pictures_are_those_of_the_whole_episode(tmp_path):
     for number in (0, 3):
         images = reader[number].images
         for step in range(len(images)):
-            np.testing.assert_array_equal(reader.recording(number).image(step), images[step])
+            np.testing.assert_array_equal(reader.recording(number).episode().images[step], images[step])
 
 
 def test_each_step_fills_two_equal_frames_at_five_fps(tmp_path):
@@ -392,14 +393,13 @@ def test_sets_of_others_are_read_at_their_frame_rate(tmp_path):
     assert read.instruction == given.instruction
 
 
-def test_actions_that_are_no_twist_are_refused_unless_mapped(tmp_path):
+def test_actions_that_are_no_twist_keep_their_names_unless_mapped(tmp_path):
     root = _renamed(written(tmp_path / "set", range(2)), ["shoulder", "elbow"])
-    with pytest.raises(UserError, match="shoulder, elbow"):
-        LeRobotReader(root)[0]
-    mapped = LeRobotReader(root, action_map={"elbow": "vx"})[0]
+    assert LeRobotReader(root)[0].action_names == ("shoulder", "elbow")
+    mapped = LeRobotReader(root, ReadOptions(columns=("elbow=vx",)))[0]
     np.testing.assert_array_equal(mapped.actions[::2, 0], episode(0).actions[:5, 1])
 
 
 def test_an_unknown_camera_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"no camera 'front'.*observation\.image"):
-        LeRobotReader(written(tmp_path / "set", range(2)), camera="front")
+        LeRobotReader(written(tmp_path / "set", range(2)), ReadOptions(camera="front"))

@@ -228,7 +228,7 @@ def test_images_in_tables_of_one_piece_are_those_of_their_episode(tmp_path):
     reader = LeRobotReader(root)
     for number, images in enumerate(before):
         np.testing.assert_array_equal(reader[number].images, images)
-        np.testing.assert_array_equal(reader.recording(number).image(4), images[4])
+        np.testing.assert_array_equal(reader.recording(number).episode().images[4], images[4])
 
 
 def test_what_is_there_of_a_set_that_is_not_complete_can_be_read_on_request(tmp_path):

@@ -1,18 +1,70 @@
-"""One recorded episode, whatever file it came from."""
+"""One recorded episode, whatever file it came from; its images may still lie on the disk."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any, cast
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from vla_sim.core.specs import ACTION_NAMES
 from vla_sim.core.types import Outcome
 
 Plain = str | int | float | bool
+
+
+class LazyImages(NDArrayOperatorsMixin):
+    """Images that are read when they are asked for; indexes, slices and computes like the array that it stands for.
+
+    Nothing is kept: whoever needs the images twice loads them (`Episode.loaded`).
+
+    Attributes:
+        shape: (T, height, width, 3).
+    """
+
+    dtype, ndim = np.dtype(np.uint8), 4
+
+    def __init__(self, shape: tuple[int, int, int, int], read: Callable[[slice], np.ndarray]) -> None:
+        """Stand for an array of this shape.
+
+        Args:
+            shape: (T, height, width, 3), as the file declares it.
+            read: gives the images of a slice with a positive step, uint8 (n, height, width, 3), or raises UserError.
+        """
+        self.shape, self._read = shape, read
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        images = self._read(slice(0, len(self), 1))
+        return images if dtype is None else images.astype(dtype)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        if isinstance(key, (int, np.integer)):
+            index = range(len(self))[key]
+            return cast(np.ndarray, self._read(slice(index, index + 1, 1))[0])
+        if isinstance(key, slice) and (key.step or 1) > 0:
+            start, stop, step = key.indices(len(self))
+            return self._read(slice(start, max(start, stop), step))
+        return cast(np.ndarray, np.asarray(self)[key])
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        return getattr(ufunc, method)(*(np.asarray(i) if i is self else i for i in inputs), **options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(np.asarray(self), name)
+
+
+def lazy_images(shape: tuple[int, int, int, int], read: Callable[[slice], np.ndarray]) -> np.ndarray:
+    """`LazyImages`, which whoever takes images may treat as the array."""
+    return cast(np.ndarray, LazyImages(shape, read))
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +76,11 @@ class Episode:
 
     Attributes:
         name: names the episode in its data set; file names and messages use it.
-        images: uint8 (T or T+1, height, width, 3), RGB; image t was seen before action t.
-        actions: float32 (T, A), body twists in m/s and rad/s; frames as in docs/conventions.md.
-        action_names: names of the A components, some of "vx", "vy", "wz" in that order.
+        images: uint8 (T or T+1, height, width, 3), RGB; image t was seen before action t. Of an opened data set they
+            are `LazyImages`, which read the file when they are indexed.
+        actions: float32 (T, A); components "vx", "vy", "wz" are body twists in m/s and rad/s, frames as in
+            docs/conventions.md; others (joints of an arm) are as the data set has them.
+        action_names: names of the A components.
         instruction: the sentence that the robot followed; "" when the recording has none.
         step_s: seconds between two actions.
         labels: float32 (T, A) or None: what an expert would have done at each image, where that differs from what
@@ -36,6 +90,9 @@ class Episode:
         events: one word per action, or None: "episode_start", "start_action", "stop_action".
         outcome: how it ended; None when nobody judged.
         provenance: plain facts: scenario, seed, side, distance, phrasing, source file, versions.
+        phrasings: sentences that say the same as the instruction; () when only the instruction is known.
+        goals: float32 (T, 2) or None: where the goal is in each image, (right, down) as shares of its sides, NaN where
+            it is outside.
     """
 
     name: str
@@ -50,9 +107,12 @@ class Episode:
     events: tuple[str, ...] | None = None
     outcome: Outcome | None = None
     provenance: Mapping[str, Plain] = field(default_factory=dict)
+    phrasings: tuple[str, ...] = ()
+    goals: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
+        self._check_texts()
         self._check_images()
         self._check_actions("actions", self.actions)
         if self.labels is not None:
@@ -72,6 +132,26 @@ class Episode:
         """Whether the picture after the last action was kept."""
         return len(self.images) == len(self) + 1
 
+    @property
+    def is_twist(self) -> bool:
+        """Whether every component of the actions is part of a body twist."""
+        return all(name in ACTION_NAMES for name in self.action_names)
+
+    def loaded(self) -> Episode:
+        """The same with its images in memory.
+
+        Raises:
+            UserError: they cannot be read.
+        """
+        return self if isinstance(self.images, np.ndarray) else replace(self, images=np.asarray(self.images))
+
+    def _check_texts(self) -> None:
+        if not self.name or any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in self.name):
+            self._refuse("its name must not be empty or hold control characters")
+        for text in (self.instruction, *self.phrasings):
+            if any(letter == "\0" or 0xD800 <= ord(letter) < 0xE000 for letter in text):
+                self._refuse("its instruction holds characters that are none (NUL or half of a surrogate pair)")
+
     def _check_images(self) -> None:
         shape = self.images.shape
         if self.images.dtype != np.uint8 or len(shape) != 4 or shape[-1] != 3:
@@ -82,8 +162,6 @@ class Episode:
             self._refuse(f"{len(self.actions)} actions need as many images or one more, got {shape[0]}")
 
     def _check_actions(self, what: str, values: np.ndarray) -> None:
-        if any(name not in ACTION_NAMES for name in self.action_names):
-            self._refuse(f"action_names must be some of {ACTION_NAMES}, got {self.action_names}")
         if not self.action_names or len(set(self.action_names)) < len(self.action_names):
             self._refuse(f"action_names must differ and be at least one, got {self.action_names}")
         expected = (len(self.actions), len(self.action_names))
@@ -93,6 +171,8 @@ class Episode:
             self._refuse(f"{what} must be finite; step {int(np.argwhere(~np.isfinite(values))[0, 0])} is not")
 
     def _check_states(self) -> None:
+        if self.goals is not None and (self.goals.dtype != np.float32 or self.goals.shape != (len(self), 2)):
+            self._refuse(f"goals must be float32 {(len(self), 2)}, got {self.goals.dtype} {self.goals.shape}")
         if self.states is None:
             return
         expected = (len(self.images), len(self.state_names))
@@ -102,4 +182,4 @@ class Episode:
             self._refuse(f"states must be finite; step {int(np.argwhere(~np.isfinite(self.states))[0, 0])} is not")
 
     def _refuse(self, why: str) -> None:
-        raise ValueError(f"episode {self.name}: {why}")
+        raise ValueError(f"episode {ascii(self.name)[1:-1] if not self.name.isprintable() else self.name}: {why}")

@@ -7,10 +7,12 @@ ever sees half of it. What a killed process left aside is swept away by the next
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import TracebackType
 from typing import IO
 
@@ -18,6 +20,39 @@ from vla_sim.core.errors import FULL_DISK, UserError
 
 LOCK_FILE = ".lock"
 ASIDE_SUFFIX = ".part"
+# Bytes of a file name that leave room for endings and for what stands before it while it is written aside.
+MAX_NAME_BYTES = 150
+# Names that some systems keep for devices, whatever follows the first dot.
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
+
+
+def file_name(name: str) -> str:
+    """A name from a data file as the name of one file: no folder, nothing hidden, no device, not too long.
+
+    A name that is fine stays as it is; in any other, what may not stand there becomes "_" and a part of its hash
+    follows, so that two names never become one.
+    """
+    kept = "".join(letter if letter.isalnum() or letter in "-_.+=@,()[]# " else "_" for letter in name)
+    kept = (
+        kept.encode("utf-8", "replace")[:MAX_NAME_BYTES].decode("utf-8", "ignore").strip(" ").lstrip(".").rstrip(". ")
+    )
+    if _DEVICES.fullmatch(kept.partition(".")[0]):
+        kept = f"_{kept}"
+    if kept == name:
+        return name
+    return f"{kept or 'unnamed'}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def inside(folder: Path, relative: str) -> Path:
+    """The path of a file that a data set names, which must lie in its own folder.
+
+    Raises:
+        UserError: the name is absolute, goes up, is empty or no path at all. (Links are not followed here.)
+    """
+    parts = PurePosixPath(relative.replace("\\", "/")).parts
+    if not parts or relative.startswith("/") or "\0" in relative or ".." in parts or PureWindowsPath(relative).drive:
+        raise UserError(f"{folder}: names a file {relative!r}, which does not lie in this folder")
+    return folder.joinpath(*parts)
 
 
 def write_whole(path: Path, content: bytes) -> None:

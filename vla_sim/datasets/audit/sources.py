@@ -14,6 +14,7 @@ from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
 from vla_sim.datasets.audit.recorded import EVALUATION, TRAIN, Broken, Recorded, RecordedSet, labels_of
 from vla_sim.datasets.audit.serbot import serbot_recordings, split_of
+from vla_sim.datasets.base import ReadOptions
 from vla_sim.datasets.channel_order import RGB
 from vla_sim.datasets.lerobot.format import INFO_PATH, read_info
 from vla_sim.datasets.lerobot.reader import LeRobotReader, LeRobotRecording, component_names
@@ -67,7 +68,7 @@ class LeRobotSet:
     def __iter__(self) -> Iterator[Recorded | Broken]:
         """See `RecordedSet`."""
         try:
-            reader = LeRobotReader(self.source, camera=_first_camera(self.source), partial=True)
+            reader = LeRobotReader(self.source, ReadOptions(as_stored=True), partial=True)
         except UserError as error:
             yield Broken(str(self.source), str(error))
             return
@@ -99,23 +100,17 @@ class _FromLeRobot:
 
     def image(self, t: int) -> np.ndarray:
         """See `Recorded`."""
-        return self._recording.image(t)
+        return np.asarray(self._recording.episode().images[t])
 
     def load(self) -> Episode:
         """See `Recorded`."""
         return self._recording.load()
 
 
-def _first_camera(root: Path) -> str | None:
-    """The first camera of several; the reader itself wants to be told, an audit can look at any."""
-    features = read_info(root)["features"]
-    return next((name for name, feature in features.items() if feature["dtype"] in ("video", "image")), None)
-
-
 def _columns(reader: LeRobotReader) -> tuple[tuple[str, ...], np.ndarray, list[int]]:
     """Names, factors and numbers of the action's columns; all as they are where they are no twist."""
     try:
-        twist = reader.twist()
+        twist = reader.components()
     except UserError:
         names = component_names(reader.features, reader.action)
         return tuple(names), np.ones(len(names)), list(range(len(names)))

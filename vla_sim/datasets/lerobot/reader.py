@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from vla_sim.core.episode import Episode, Plain
+from vla_sim.core.episode import Episode, Plain, lazy_images
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.specs import ACTION_NAMES
 from vla_sim.core.types import Outcome
+from vla_sim.datasets.base import AS_IT_IS, ReadOptions, squeezed
 from vla_sim.datasets.lerobot.format import ACTION, ACTIONS, EXPERT, FACTS_PATH, STATE, SUCCESS, read_info
 from vla_sim.datasets.lerobot.index import (
     OFF,
@@ -53,21 +54,12 @@ class LeRobotReader:
         faults: what is wrong with the set as a whole, in sentences.
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        *,
-        camera: str | None = None,
-        action_map: Mapping[str, str] | None = None,
-        partial: bool = False,
-    ) -> None:
+    def __init__(self, root: str | Path, options: ReadOptions = AS_IT_IS, *, partial: bool = False) -> None:
         """Open.
 
         Args:
             root: folder of the data set.
-            camera: feature with the pictures; needed only where there are several.
-            action_map: which of "vx", "vy", "wz" (m/s, rad/s) a component is, for sets that name them otherwise;
-                components that are not named are left out.
+            options: camera, features and components of the actions.
             partial: read the episodes that are there of a set that is not complete.
 
         Raises:
@@ -78,8 +70,10 @@ class LeRobotReader:
         self.info = read_info(self.root)
         self.fps = float(self.info["fps"])
         self.features: dict[str, dict[str, Any]] = self.info["features"]
-        self.camera = self._chosen_camera(camera)
-        self.action = self._chosen_action()
+        self.options = options
+        self.camera = self._chosen_camera(options.camera)
+        self.action = options.action or self._chosen_action()
+        self.state, self.expert = (options.features().get(n, d) for n, d in (("state", STATE), ("expert", EXPERT)))
         self.tasks = read_tasks(self.root)
         self._index = read_index(self.root, self.camera)
         self._facts = read_facts(self.root)
@@ -87,7 +81,6 @@ class LeRobotReader:
         self.faults = set_faults(self.root, self.info, self._index, self._table_of)
         if self.faults and not partial:
             raise UserError(self.faults[0])
-        self._action_map = action_map
         self._rows = lru_cache(maxsize=2)(self._read_rows)
 
     def __len__(self) -> int:
@@ -127,21 +120,42 @@ class LeRobotReader:
         """Handles on all episodes."""
         return (self.recording(i) for i in range(len(self)))
 
-    def twist(self) -> list[tuple[int, str, float]]:
-        """Which columns of `action` are a twist: (column, "vx" | "vy" | "wz", factor), in the order of the twist.
+    def components(self) -> list[tuple[int, str, float]]:
+        """Which columns of the actions are kept: (column, name, factor); the parts of a twist first, in its order.
+
+        Names that are known for a part of a twist become "vx", "vy" or "wz" and their values m/s or rad/s; others
+        stay as the set has them.
 
         Raises:
-            UserError: none is known by its name.
+            UserError: a wanted component is not there, or two have one name.
         """
         names = component_names(self.features, self.action)
-        known = TWIST_NAMES if self._action_map is None else {k: (v, 1.0) for k, v in self._action_map.items()}
-        found = [(i, *known[name]) for i, name in enumerate(names) if name in known]
-        if not found or any(name not in ACTION_NAMES for _, name, _ in found):
-            raise UserError(
-                f"{self.root}: the actions are {', '.join(names)}, none of which is known as a part of a twist; "
-                'say which is which, e.g. action_map={"base_x": "vx", "base_y": "vy"}'
-            )
-        return sorted(found, key=lambda item: ACTION_NAMES.index(item[1]))
+        wanted = self.options.renamed()
+        for name in wanted:
+            if name not in names:
+                raise UserError(f"{self.root}: its actions have no component {name!r}; {suggest(name, names)}")
+        if wanted:
+            found = [
+                (names.index(name), *((part, 1.0) if part != name else TWIST_NAMES.get(name, (name, 1.0))))
+                for name, part in wanted.items()
+            ]
+        else:
+            found = [(i, *TWIST_NAMES.get(name, (name, 1.0))) for i, name in enumerate(names)]
+            found.sort(key=lambda one: ACTION_NAMES.index(one[1]) if one[1] in ACTION_NAMES else len(ACTION_NAMES))
+        if len({name for _, name, _ in found}) < len(found):
+            raise UserError(f"{self.root}: two of its actions {names} mean the same; choose with --columns NAME=PART")
+        return found
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the images as declared, whichever end their channels stand at."""
+        shape, names = self.features[self.camera]["shape"], self.features[self.camera].get("names")
+        named = dict(zip(names, shape, strict=False)) if isinstance(names, list) else {}
+        if "height" in named and "width" in named:
+            return named["height"], named["width"]
+        if len(shape) != 3:
+            raise UserError(f"{self.root}: images of {self.camera} have shape {shape}, not (height, width, 3)")
+        return (shape[1], shape[2]) if shape[0] == 3 and shape[2] != 3 else (shape[0], shape[1])
 
     def path(self, pattern: str, chunk: int, file: int) -> Path:
         """A file of the set."""
@@ -159,19 +173,19 @@ class LeRobotReader:
 
     def _chosen_camera(self, camera: str | None) -> str:
         cameras = [name for name, feature in self.features.items() if feature["dtype"] in ("video", "image")]
-        if camera is None and len(cameras) == 1:
+        if camera is None and (len(cameras) == 1 or (cameras and self.options.as_stored)):
             return cameras[0]
         if camera in cameras:
             return str(camera)
         if camera is None:
             what = (
-                f"has several cameras ({', '.join(cameras)}), choose one with camera=" if cameras else "has no camera"
+                f"has several cameras ({', '.join(cameras)}), choose one with --camera" if cameras else "has no camera"
             )
             raise UserError(f"{self.root} {what}")
         raise UserError(f"{self.root} has no camera {camera!r}; {suggest(camera, cameras)}")
 
     def _read_rows(self, path: Path) -> Any:
-        needed = [name for name in (self.action, EXPERT, STATE, SUCCESS) if name in self.features]
+        needed = [name for name in (self.action, self.expert, self.state, SUCCESS) if name in self.features]
         return read_table(
             path, self.root, ["episode_index", "task_index", *needed], optional=["frame_index", "timestamp"]
         )
@@ -217,46 +231,61 @@ class LeRobotRecording:
             raise UserError(f"{self._where}: has no column {name!r}; {suggest(name, self._rows.column_names)}")
         return numbers(self._rows[name], width, f"{self._where}: {name}")[:: self.held][: len(self)]
 
-    def image(self, step: int) -> np.ndarray:
-        """The picture before an action: uint8 (height, width, 3) RGB.
-
-        Raises:
-            UserError: it cannot be decoded.
-        """
-        return self._images(step * self.held, 1)[0]
-
     def load(self) -> Episode:
-        """The whole episode.
+        """The whole episode, images included.
 
         Raises:
-            UserError: actions are not a twist, or pictures cannot be decoded.
+            UserError: anything about it is wrong.
         """
-        twist = self._reader.twist()
-        columns = [i for i, _, _ in twist]
-        factors = np.array([factor for _, _, factor in twist], dtype=np.float32)
+        return self.episode().loaded()
+
+    def episode(self) -> Episode:
+        """The episode; its images are decoded when they are asked for.
+
+        Raises:
+            UserError: anything but its images is wrong.
+        """
+        reader, features = self._reader, self._reader.features
+        components = reader.components()
+        columns = [i for i, _, _ in components]
+        factors = np.array([factor for _, _, factor in components], dtype=np.float32)
 
         def motion(name: str) -> np.ndarray:
             return np.asarray(self.column(name)[:, columns], dtype=np.float32) * factors
 
-        features = self._reader.features
-        has_states, labelled = STATE in features, self.facts.get("labelled", False) and EXPERT in features
+        has_states, labelled = reader.state in features, self.facts.get("labelled", False) and reader.expert in features
+        height, width = reader.image_size
+        if reader.options.image_px:
+            width, height = reader.options.image_px
+        check_size(f"{self._where}: its images", len(self) * height * width * 3)
         try:
             return Episode(
                 name=self.name,
-                images=self._images(0, len(self) * self.held)[:: self.held],
-                actions=motion(self._reader.action),
-                action_names=tuple(name for _, name, _ in twist),
+                images=lazy_images((len(self), height, width, 3), self._read),
+                actions=motion(reader.action),
+                action_names=tuple(name for _, name, _ in components),
                 instruction=self.instruction,
                 step_s=self.step_s,
-                labels=motion(EXPERT) if labelled else None,
-                states=self.column(STATE).astype(np.float32) if has_states else None,
-                state_names=tuple(component_names(features, STATE)) if has_states else (),
+                labels=motion(reader.expert) if labelled else None,
+                states=self.column(reader.state).astype(np.float32) if has_states else None,
+                state_names=tuple(component_names(features, reader.state)) if has_states else (),
                 events=tuple(self.facts["events"]) if self.facts.get("events") else None,
                 outcome=self.outcome,
                 provenance=self.provenance,
             )
         except ValueError as error:
-            raise UserError(f"{self._reader.root}: {error}") from error
+            raise UserError(f"{reader.root}: {error}") from error
+
+    def _read(self, which: slice) -> np.ndarray:
+        """Some of the images, one a control step."""
+        wanted = range(len(self))[which]
+        if not wanted:
+            return np.zeros((0, *self._reader.image_size, 3), np.uint8)
+        images = self._images(wanted.start * self.held, (wanted[-1] - wanted.start) * self.held + 1)
+        shape = (*self._reader.image_size, 3)
+        if images.shape[1:] != shape:
+            raise UserError(f"{self._where}: its images are {images.shape[1:]}, the set declares {shape}")
+        return squeezed(images[:: wanted.step * self.held], self._reader.options.image_px)
 
     @property
     def outcome(self) -> Outcome | None:
@@ -307,7 +336,8 @@ class LeRobotRecording:
 def component_names(features: Mapping[str, Mapping[str, Any]], name: str) -> list[str]:
     """Names of a vector's components; "action_0", ... where the set has none."""
     if name not in features:
-        raise UserError(f"the data set has no {name!r}; {suggest(name, features)}")
+        option = "; --action says which feature has the actions" if name in (ACTION, ACTIONS) else ""
+        raise UserError(f"the data set has no {name!r}; {suggest(name, features)}{option}")
     names, size = features[name].get("names"), math.prod(features[name]["shape"])
     if isinstance(names, Mapping):  # {"motors": [...]} or {"x": 0, "y": 1}, as older sets have
         lists = [value for value in names.values() if isinstance(value, list)]

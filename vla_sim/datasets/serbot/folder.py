@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +31,10 @@ MIXED_SHARE, MIXED_LEAST = 0.15, 2
 class SerbotFolder:
     """All recordings below a folder in the order of their names; nothing is opened before it is asked for."""
 
-    def __init__(self, path: Path, reading: SerbotReading = AS_RECORDED) -> None:
-        """Find the recordings.
+    def __init__(
+        self, path: Path, reading: SerbotReading = AS_RECORDED, *, files: Sequence[Path] | None = None
+    ) -> None:
+        """Find the recordings, or take those that were found below `path`.
 
         Raises:
             UserError: no such folder, or no recordings in it.
@@ -41,7 +43,7 @@ class SerbotFolder:
         self.reading = reading
         if not path.is_dir():
             raise UserError(f"{path}: no such folder")
-        self.paths = tuple(sorted(recordings_below(path)))
+        self.paths = tuple(sorted(recordings_below(path)) if files is None else files)
         if not self.paths:
             raise UserError(f"{path}: holds no recordings ({KNOWN})")
 

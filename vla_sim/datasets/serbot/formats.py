@@ -83,14 +83,14 @@ def recordings_below(root: Path) -> Iterator[Path]:
             if path.name.startswith(".") or path.name.endswith(ASIDE_SUFFIX):
                 continue
             if path.is_dir() and path.is_symlink():
-                _check_link(path, root)
+                check_link(path, root)
             elif any(one.matches(path) for one in FORMATS):
                 yield path
             elif path.is_dir():
                 folders.append(path)
 
 
-def _check_link(path: Path, root: Path) -> None:
+def check_link(path: Path, root: Path) -> None:
     """A folder linked from the same data set is found anyway; one elsewhere is not part of it."""
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise UserError(f"{path}: is a link to a folder outside of the data set; name that folder itself")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from vla_sim.core.episode import Episode
+from vla_sim.core.episode import Episode, lazy_images
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.specs import ACTION_NAMES
 from vla_sim.core.types import Outcome, Side
-from vla_sim.datasets.channel_order import AUTO, Order, check_choice, guess, to_rgb
+from vla_sim.datasets.base import STEP_S, picked, squeezed
+from vla_sim.datasets.channel_order import AUTO, RGB, Order, check_choice, guess, to_rgb
 from vla_sim.datasets.serbot.actions import COLLECTOR_COLUMNS, LabelScale, check_columns, pick_columns
 from vla_sim.datasets.serbot.formats import HDF5, RecordingFormat, format_of
 from vla_sim.datasets.serbot.hdf5 import GROUPS
@@ -22,8 +23,6 @@ from vla_sim.datasets.serbot.names import SerbotLabels, has_labels, parse_name
 from vla_sim.datasets.serbot.raw import RawFacts, RawSteps
 from vla_sim.datasets.untrusted import check_size, text_of
 
-# Of the scripted collection: one key is 0.4 s of motion.
-STEP_S = 0.4
 # Images of a recording that are looked at for the order of its channels.
 SAMPLED_IMAGES = 3
 # Names of folders with recordings that are not for learning.
@@ -48,6 +47,8 @@ class SerbotReading:
         language: of sentences made from labels: "en" or "ko".
         step_s: seconds between actions, where the file does not say.
         unknown_names: take labels that are not understood for unknown; names that have none are read anyway.
+        renamed: components to keep by their columns' names and what each is called, in order; {}: see `action_names`.
+        as_stored: see `ReadOptions`.
     """
 
     channel_order: str = AUTO
@@ -59,6 +60,8 @@ class SerbotReading:
     language: str = "en"
     step_s: float = STEP_S
     unknown_names: bool = False
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    as_stored: bool = False
 
     def __post_init__(self) -> None:
         check_choice(self.channel_order)
@@ -174,6 +177,10 @@ class SerbotRecording:
     @property
     def action_names(self) -> tuple[str, ...]:
         """Components of its actions as episodes have them."""
+        if self.reading.renamed:
+            return tuple(self.reading.renamed.values())
+        if self.reading.as_stored:
+            return self.columns
         said = self.reading.action_names or tuple(self.facts.ours.get("action_names", ()))
         if not said and self.facts.layout == GROUPS and "vy" not in (self.steps.columns or ("vy",)):
             said = tuple(name for name in ACTION_NAMES if name in self.columns)  # its members are named: believe them
@@ -193,6 +200,8 @@ class SerbotRecording:
 
     def _twists(self, labels: np.ndarray) -> np.ndarray:
         names = self.action_names
+        if self.reading.renamed:
+            return self.scale.twists(picked(labels, self.columns, self.reading.renamed, str(self.path))[0], names)
         return self.scale.twists(pick_columns(labels, self.columns, names, str(self.path)), names)
 
     @property
@@ -230,6 +239,8 @@ class SerbotRecording:
             return Order(self.reading.channel_order, "given")
         if "channel_order" in self.facts.ours:
             return Order(check_choice(str(self.facts.ours["channel_order"])), "file")
+        if self.reading.as_stored:
+            return Order(RGB, "assumed")
         return self.looks_like if self.folder is None else self.folder.guessed_order
 
     def check(self) -> None:
@@ -249,18 +260,42 @@ class SerbotRecording:
         Raises:
             UserError: anything about it is wrong.
         """
-        order = self.channel_order
+        return self.episode().loaded()
+
+    def episode(self) -> Episode:
+        """The episode; its images are read when they are asked for, as RGB.
+
+        Raises:
+            UserError: anything but its images is wrong.
+        """
         width, height = self.reading.image_px or self.facts.image_px
-        check_size(f"{self.path}: its images", (self.facts.frames + self.facts.last_image) * width * height * 3)
+        count = self.facts.frames + self.facts.last_image
+        check_size(f"{self.path}: its images", count * width * height * 3)
+        return self._episode(lazy_images((count, height, width, 3), self._read), self.provenance())
+
+    def _read(self, which: slice) -> np.ndarray:
+        """Some of its images as RGB; the one after the last action is the last.
+
+        Raises:
+            UserError: they are damaged, fewer than declared, or differ in size.
+        """
+        wanted = range(self.facts.frames + self.facts.last_image)[which]
+        last = bool(wanted) and wanted[-1] == self.facts.frames
+        stored = slice(wanted.start, min(wanted.stop, self.facts.frames), wanted.step)
         images: list[np.ndarray] = []
-        for image in self.images():
-            if images and image.shape != images[0].shape and self.reading.image_px is None:
-                sizes = [f"{one.shape[1]} x {one.shape[0]}" for one in (images[0], image)]
+        for number, image in zip(wanted, self.images(stored, last=last), strict=False):
+            found, declared = (image.shape[1], image.shape[0]), self.facts.image_px
+            if found != declared and self.reading.image_px is None:
                 raise UserError(
-                    f"{self.path}: its images differ in size: {sizes[0]} and, from {len(images)} on, {sizes[1]}"
+                    f"{self.path}: its images differ in size: {declared[0]} x {declared[1]} and, at {number}, "
+                    f"{found[0]} x {found[1]}"
                 )
-            images.append(self._squeezed(image))
-        return self._episode(to_rgb(np.stack(images), order.order), self.provenance())
+            images.append(squeezed(image[None], self.reading.image_px)[0])
+        if len(images) != len(wanted):
+            raise UserError(f"{self.path}: {len(wanted)} images were asked for, it holds {len(images)} of them")
+        width, height = self.reading.image_px or self.facts.image_px
+        stacked = np.stack(images) if images else np.zeros((0, height, width, 3), np.uint8)
+        return to_rgb(stacked, self.channel_order.order)
 
     def _episode(self, images: np.ndarray, provenance: dict[str, Any]) -> Episode:
         steps, ours = self.steps, self.facts.ours
@@ -326,11 +361,3 @@ class SerbotRecording:
             last: also the one after the last action, where there is one.
         """
         return self.format.images(self.path, self.root, every, last=last)
-
-    def _squeezed(self, image: np.ndarray) -> np.ndarray:
-        size = self.reading.image_px
-        if size is None or size == (image.shape[1], image.shape[0]):
-            return image
-        from PIL import Image
-
-        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))

@@ -1,0 +1,328 @@
+"""Writes data sets: one interface for every command; a format is a class and one line in WRITERS.
+
+Episodes may come in any order and from several processes: those put their files into `DatasetWriter.folder` with
+`write_entry`, and the one that holds the writer counts them with `add`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vla_sim.core.episode import Episode
+from vla_sim.core.errors import UserError, suggest
+from vla_sim.core.files import discard_folder, file_name, write_whole
+from vla_sim.datasets.base import Dataset
+from vla_sim.datasets.serbot.actions import UNSCALED
+from vla_sim.datasets.serbot.hdf5 import LAYOUTS, SerbotStyle, serbot_hdf5_bytes
+from vla_sim.datasets.store import Entry, EpisodeStore
+
+# Facts of an episode that its manifest line repeats, so that nobody needs to open files to count them.
+FACTS = (
+    *("simulated", "scenario", "suite", "seed", "side", "distance", "target", "obstacle", "obstacles"),
+    *("language", "phrasing", "embodiment", "policy", "noise"),
+)
+HDF5, LEROBOT = "hdf5", "lerobot"
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How a new data set is written; the same for every command.
+
+    Attributes:
+        format: one of WRITERS.
+        layout: HDF5 only: where things stand in a file; None: as in the source, else "main".
+        store_as: HDF5 only: channel order of the new files, "rgb" or "bgr"; None: as in the source, else "rgb".
+        fps: LeRobot only: frames a second; None: the lowest whole rate that fits.
+        images: LeRobot only: PNG images instead of H.264 films.
+        robot: name of the robot in the set; None: what the source says.
+    """
+
+    format: str = HDF5
+    layout: str | None = None
+    store_as: str | None = None
+    fps: int | None = None
+    images: bool = False
+    robot: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.format not in WRITERS:
+            raise UserError(f"unknown --format {self.format!r}; {suggest(self.format, WRITERS)}")
+        for name, owner, unset in _ONLY_FOR:
+            if owner != self.format and getattr(self, name) != unset:
+                raise UserError(f"--{name.replace('_', '-')} is only for --format {owner}, not {self.format}")
+        self.style({})
+
+    def style(self, stored_as: Mapping[str, Any]) -> SerbotStyle:
+        """How HDF5 files are written.
+
+        Args:
+            stored_as: how the source stores the episode, see `Dataset.stored_as`.
+        """
+        given = {"layout": self.layout, "channel_order": self.store_as}
+        return SerbotStyle(**{**stored_as, **{key: value for key, value in given.items() if value is not None}})
+
+
+# Options that mean something for one format only, and their value when nobody gives them.
+_ONLY_FOR = (("layout", HDF5, None), ("store_as", HDF5, None), ("fps", LEROBOT, None), ("images", LEROBOT, False))
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the tables of a new set must know before the first episode is there.
+
+    Attributes:
+        step_s: seconds between two actions.
+        image_px: (width, height).
+        robot: its name; "" where nobody knows it.
+        states, outcomes: whether all episodes have them; None: as the first has.
+    """
+
+    step_s: float
+    image_px: tuple[int, int]
+    robot: str = ""
+    states: bool | None = None
+    outcomes: bool | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Contents:
+        """Those of a set whose episodes can all be read; reads no images."""
+        episodes = list(dataset)
+        height, width = episodes[0].images.shape[1:3]
+        states = all(episode.states is not None for episode in episodes)
+        outcomes = all(episode.outcome is not None for episode in episodes)
+        return cls(episodes[0].step_s, (width, height), dataset.robot, states, outcomes)
+
+
+class DatasetWriter(ABC):
+    """A data set being written; interrupted, it goes on where the same plan is given again.
+
+    Attributes:
+        folder: where the files of single episodes are put, by this process or by others.
+        options: how they are written.
+    """
+
+    def __init__(self, folder: Path, options: WriteOptions, store: EpisodeStore) -> None:
+        self.folder, self.options, self._store = folder, options, store
+
+    @property
+    def entries(self) -> Mapping[int, Entry]:
+        """The complete episodes whose files lie in `folder`, by index."""
+        return self._store.entries
+
+    def __contains__(self, index: int) -> bool:
+        """Whether an episode is complete."""
+        return index in self._store.entries
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of complete episodes."""
+
+    @abstractmethod
+    def style(self, stored_as: Mapping[str, Any]) -> SerbotStyle:
+        """How `write_entry` writes the file of an episode that its source stores so."""
+
+    def add(self, entry: Entry) -> None:
+        """Count an episode whose file lies in `folder`."""
+        self._store.add(entry)
+
+    def put(self, index: int, episode: Episode, stored_as: Mapping[str, Any]) -> None:
+        """Write an episode and count it.
+
+        Raises:
+            UserError: the format cannot hold it, or the disk is full.
+        """
+        self.add(write_entry(self.folder, index, episode, self.style(stored_as)))
+
+    def finish(self) -> None:
+        """All episodes are there."""
+        self._store.finish()
+
+
+class Hdf5Writer(DatasetWriter):
+    """A folder with one HDF5 file an episode and manifest.jsonl."""
+
+    def __len__(self) -> int:
+        return len(self._store.entries)
+
+    def style(self, stored_as: Mapping[str, Any]) -> SerbotStyle:
+        """See `DatasetWriter`."""
+        return self.options.style(stored_as)
+
+    @classmethod
+    @contextmanager
+    def opened(
+        cls, out: Path, plan: Mapping[str, Any], options: WriteOptions, contents: Contents
+    ) -> Iterator[DatasetWriter]:
+        """The writer of this folder, locked."""
+        with EpisodeStore(out, plan) as store:
+            yield cls(out, options, store)
+
+
+class LeRobotSetWriter(DatasetWriter):
+    """A LeRobotDataset v3.0, in which episodes stand in order: those out of turn wait aside as exact HDF5 files."""
+
+    def __init__(self, folder: Path, options: WriteOptions, store: EpisodeStore, lerobot: Any) -> None:
+        super().__init__(folder, options, store)
+        self._lerobot = lerobot
+        self._drain()
+
+    def __contains__(self, index: int) -> bool:
+        return index < len(self._lerobot) or super().__contains__(index)
+
+    def __len__(self) -> int:
+        return len(self._lerobot) + sum(index >= len(self._lerobot) for index in self.entries)
+
+    def style(self, stored_as: Mapping[str, Any]) -> SerbotStyle:
+        """Exact and quickly written, whatever the source's files look like."""
+        return SerbotStyle(scale=UNSCALED, compression=0, instruction=False)
+
+    def add(self, entry: Entry) -> None:
+        """See `DatasetWriter`."""
+        super().add(entry)
+        self._drain()
+
+    def put(self, index: int, episode: Episode, stored_as: Mapping[str, Any]) -> None:
+        """See `DatasetWriter`; what is in turn takes no way round."""
+        if index == len(self._lerobot):
+            self._lerobot.add(episode)
+            self._drain()
+        else:
+            super().put(index, episode, stored_as)
+
+    def _drain(self) -> None:
+        from vla_sim.datasets.serbot.folder import SerbotRecording
+
+        while (entry := self.entries.get(len(self._lerobot))) is not None:
+            self._lerobot.add(SerbotRecording(self.folder / entry.file).load())
+
+    @classmethod
+    @contextmanager
+    def opened(
+        cls, out: Path, plan: Mapping[str, Any], options: WriteOptions, contents: Contents
+    ) -> Iterator[DatasetWriter]:
+        """The writer of this folder, locked."""
+        from vla_sim.core.encoding import check_size
+        from vla_sim.datasets.lerobot import LeRobotWriter, lowest_fps
+        from vla_sim.datasets.lerobot.format import repeats
+
+        fps = lowest_fps(contents.step_s) if options.fps is None else options.fps
+        repeats(contents.step_s, fps)
+        if not options.images:
+            check_size(*contents.image_px)
+        robot = options.robot or contents.robot or "serbot"
+        aside = out.with_name(f".{out.name}.episodes")
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        tables: dict[str, Any] = {"states": contents.states, "outcomes": contents.outcomes}
+        with ExitStack() as stack:
+            store = stack.enter_context(EpisodeStore(aside, plan))
+            lerobot = stack.enter_context(
+                LeRobotWriter(out, fps, robot, not options.images, resume=True, plan=plan, **tables)
+            )
+            yield cls(aside, options, store, lerobot)
+        discard_folder(aside)
+
+
+WRITERS: dict[str, type[Hdf5Writer] | type[LeRobotSetWriter]] = {HDF5: Hdf5Writer, LEROBOT: LeRobotSetWriter}
+
+
+def is_complete(out: Path, plan: Mapping[str, Any], options: WriteOptions) -> bool:
+    """Whether a whole set of this plan lies there, which need not even be opened.
+
+    Raises:
+        UserError: something else lies there.
+    """
+    if options.format != LEROBOT:
+        return False  # the folder's manifest tells, see `EpisodeStore`
+    from vla_sim.datasets.lerobot import is_finished
+
+    if not is_finished(out, full_plan(plan, options)):
+        return False
+    discard_folder(out.with_name(f".{out.name}.episodes"))
+    return True
+
+
+def full_plan(plan: Mapping[str, Any], options: WriteOptions) -> dict[str, Any]:
+    """A command's plan with how its files are written."""
+    return {**plan, "written_as": asdict(options)}
+
+
+@contextmanager
+def write_dataset(
+    out: Path, plan: Mapping[str, Any], options: WriteOptions, contents: Contents
+) -> Iterator[DatasetWriter]:
+    """Open a folder for a new set, or go on with one of the same plan.
+
+    Args:
+        out: its folder.
+        plan: everything that decides the content, as plain JSON values.
+        options: how it is written.
+        contents: what the tables must know.
+
+    Raises:
+        UserError: another process writes there, the folder holds something else, or the format cannot hold the set.
+    """
+    with WRITERS[options.format].opened(out, full_plan(plan, options), options, contents) as writer:
+        yield writer
+
+
+def write_entry(folder: Path, index: int, episode: Episode, style: SerbotStyle) -> Entry:
+    """Write the HDF5 file of an episode; what the manifest should say of it.
+
+    Raises:
+        UserError: the episode cannot be written so, or the disk is full.
+    """
+    try:
+        content = serbot_hdf5_bytes(episode, style)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    file = f"{file_name(episode.name)}.h5"
+    write_whole(folder / file, content)
+    return Entry(index, episode.name, file, hashlib.sha256(content).hexdigest(), len(episode), manifest_facts(episode))
+
+
+def manifest_facts(episode: Episode) -> dict[str, Any]:
+    """What the manifest repeats of an episode."""
+    known = episode.provenance
+    facts = {key: known[key] for key in FACTS if key in known}
+    return facts | {"instruction": episode.instruction, "outcome": episode.outcome.value if episode.outcome else ""}
+
+
+def refuse_inside(out: Path, source: Path) -> None:
+    """Refuse to write into the data set that is read.
+
+    Raises:
+        UserError: `out` is the source or lies below it.
+    """
+    inside = source.resolve()
+    if out.resolve() == inside or inside in out.resolve().parents:
+        raise UserError(f"--out {out} must not lie in the data set that is read, {source}")
+
+
+def add_write_options(made: argparse.ArgumentParser, *, default: str | None = HDF5) -> None:
+    """The options of `WriteOptions`, for a command that writes a data set."""
+    group = made.add_argument_group("the new data set")
+    group.add_argument("--format", default=default, metavar="{" + ",".join(WRITERS) + "}", help="of the new set")
+    group.add_argument("--layout", metavar="{" + ",".join(LAYOUTS) + "}", help="hdf5: where things stand in a file")
+    group.add_argument("--store-as", metavar="{rgb,bgr}", help="hdf5: channel order of the new files")
+    group.add_argument("--fps", type=int, metavar="N", help="lerobot: frames a second (default: the lowest that fits)")
+    group.add_argument("--images", action="store_true", help="lerobot: PNG images instead of H.264 films")
+    group.add_argument("--robot", metavar="NAME", help="lerobot: name of the robot in the set (default: the source's)")
+
+
+def write_options(options: argparse.Namespace) -> WriteOptions:
+    """What the command line says of the new set.
+
+    Raises:
+        UserError: no format, or options of another.
+    """
+    if options.format is None:
+        raise UserError(f"say --format: {' or '.join(WRITERS)}")
+    names = ("format", "layout", "store_as", "fps", "images", "robot")
+    return WriteOptions(**{name: getattr(options, name) for name in names})
