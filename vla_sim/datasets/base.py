@@ -231,7 +231,8 @@ class Dataset(ABC, Sequence[Episode]):
         for fault in self.faults:
             say(f"left out: {fault}")
         for problem in problems.values():
-            say(f"left out: {problem.name}: {problem.reason}" if skip else problem.reason)
+            named = problem.reason if problem.name in problem.reason else f"{problem.name}: {problem.reason}"
+            say(f"left out: {named}" if skip else named)
         if problems and not skip:
             raise UserError(f"{len(problems)} of {len(self)} episodes cannot be read; --skip-bad leaves them out")
         if not names:
