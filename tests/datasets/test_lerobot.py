@@ -207,6 +207,7 @@ def _write_forever(root):
 @pytest.mark.slow
 def test_a_kill_at_any_moment_loses_at_most_the_episode_in_hand(tmp_path):
     root, rng, before = tmp_path / "set", np.random.default_rng(0), 0
+    written(tmp_path / "other", range(1))  # so that the processes need not import what the writer loads late
     context = multiprocessing.get_context("fork")
     for _ in range(12):
         process = context.Process(target=_write_forever, args=(root,))
