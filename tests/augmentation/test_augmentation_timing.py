@@ -12,12 +12,11 @@ from vla_sim.augmentation.timing import (
     SLOWEST,
     Speed,
     as_driven,
-    joining_twist,
-    path_of,
     possible_factors,
 )
 from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError
+from vla_sim.core.motion import joining_twist, path_of
 from vla_sim.core.specs import ACTION_NAMES
 from vla_sim.rollout.steering import ByActions
 

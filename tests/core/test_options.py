@@ -85,7 +85,10 @@ def test_a_command_line_becomes_a_dataclass(text, expected):
         ("d --episodes 9999999999", "--episodes must be at most 1,000,000, got 9999999999"),
         ("d --episodes 0", "--episodes must be at least 1, got 0"),
         ("d --frames -1", "--frames must not be negative, got -1"),
-        ("d --first-seed 9223372036854775808", "--first-seed must be at most 9,007,199,254,740,991, got 9223372036854775808"),
+        (
+            "d --first-seed 9223372036854775808",
+            "--first-seed must be at most 9,007,199,254,740,991, got 9223372036854775808",
+        ),
         ("d --hang-timeout nan", "--hang-timeout must be a finite number, got nan"),
         ("d --hang-timeout 1e400", "--hang-timeout must be a finite number, got inf"),
         ("d --hang-timeout soon", "--hang-timeout: 'soon' is not a number"),

@@ -120,11 +120,36 @@ def test_pictures_get_the_networks_size_and_the_last_one_is_left_out():
     assert fitted.images.shape == (5, SIDE_PX, SIDE_PX, 3)
 
 
-def test_a_set_at_twice_the_rate_is_thinned_out():
-    fast = episode(steps=6, step_s=0.2)
+@pytest.mark.parametrize("steps", [6, 7])
+def test_of_a_set_at_twice_the_rate_two_actions_become_their_mean(steps):
+    fast = episode(steps=steps, step_s=0.2)
     fitted, _ = fitted_episode(fast, SHAPE)
-    assert np.array_equal(fitted.actions, fast.actions[::2])
+    stands_at_the_end = np.concatenate([fast.actions, np.zeros((steps % 2, 2), np.float32)])
+    np.testing.assert_allclose(fitted.actions, stands_at_the_end.reshape(-1, 2, 2).mean(axis=1), rtol=1e-6)
     assert fitted.step_s == 0.4
+    assert len(fitted.images) == len(fitted.actions)
+
+
+@pytest.mark.parametrize("moving", [[0], [11], [2, 3, 4, 5, 6, 7, 8, 9, 10, 11], [0, 12, 13, 14, 119]])
+@pytest.mark.parametrize("fps", [30, 29.97, 30.05])
+def test_what_is_learned_of_a_set_at_thirty_frames_a_second_moves_as_far_as_what_was_shown(moving, fps):
+    """Every twelfth action was kept in place of what twelve do: 0.17 m were shown, 2.00 m were learned."""
+    actions = np.zeros((120, 2), np.float32)
+    actions[moving] = (0.5, -0.2)
+    shown = episode(steps=120, step_s=1 / fps, actions=actions)
+    learned, _ = fitted_episode(shown, SHAPE)
+    np.testing.assert_allclose(
+        learned.actions.sum(axis=0) * learned.step_s, actions.sum(axis=0) * shown.step_s, rtol=1e-5
+    )
+
+
+def test_a_recording_that_moves_in_its_first_step_has_no_still_start():
+    """At a higher rate the first twelfth of a step says nothing about the rest of it."""
+    actions = np.zeros((24, 2), np.float32)
+    actions[5:] = 0.5
+    learned, still = fitted_episode(episode(steps=24, step_s=0.4 / 12, actions=actions), SHAPE)
+    assert not still
+    assert len(learned) == 2
 
 
 @pytest.mark.parametrize("step_s", [0.3, 0.8])

@@ -11,6 +11,7 @@ import numpy as np
 from vla_sim.augmentation.base import changed, robot_of
 from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
+from vla_sim.core.motion import Pose, after, full_twists, joining_twist, path_of
 from vla_sim.core.specs import ACTION_NAMES, ActuationKind, Embodiment
 from vla_sim.sim.kinematics import Drive
 
@@ -21,10 +22,6 @@ SLACK = 1e-5
 # How far a robot without sideways motion may come off the old path when twists of two steps are joined.
 OFF_PATH_M = 5e-3
 RATE_NAMES = ("vx_mps", "vy_mps", "wz_radps")
-# Below this turn in radians the limits of sin(x) / x and (1 - cos(x)) / x are used.
-_STRAIGHT_RAD = 1e-6
-
-Pose = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ def possible_factors(episode: Episode, robot: Embodiment) -> tuple[float, float]
             "so its actions cannot be scaled"
         )
     rows = [episode.actions] if episode.labels is None else [episode.actions, episode.labels]
-    twists = _full_twists(np.concatenate(rows).astype(np.float64), episode.action_names)
+    twists = full_twists(np.concatenate(rows).astype(np.float64), episode.action_names)
     limits = np.array([robot.max_mps, robot.max_mps, robot.max_radps])
     zones = np.array([robot.actuation.dead_zone_mps] * 2 + [robot.actuation.dead_zone_radps])
     drive = Drive(robot.drive)
@@ -109,20 +106,13 @@ def as_driven(episode: Episode, robot: Embodiment) -> Episode:
     drive, columns = Drive(robot.drive), [ACTION_NAMES.index(name) for name in episode.action_names]
 
     def cut(values: np.ndarray) -> np.ndarray:
-        twists = _full_twists(values.astype(np.float64), episode.action_names)
+        twists = full_twists(values.astype(np.float64), episode.action_names)
         made = np.array([drive.limit((vx, vy, wz)) for vx, vy, wz in twists.tolist()])
         return made[:, columns].astype(np.float32)
 
     return replace(
         episode, actions=cut(episode.actions), labels=None if episode.labels is None else cut(episode.labels)
     )
-
-
-def _full_twists(values: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Twists (T, 3) of actions (T, A)."""
-    table = np.zeros((len(values), 3))
-    table[:, [ACTION_NAMES.index(name) for name in names]] = values
-    return table
 
 
 def stretched(episode: Episode, factor: float, robot: Embodiment) -> Episode:
@@ -159,9 +149,9 @@ def resampled(episode: Episode, factor: float, robot: Embodiment) -> Episode:
     old_steps = len(episode)
     # The last step may reach past the end of the drive: there the robot stands.
     times = np.minimum(np.arange(math.ceil(old_steps / factor - 1e-9) + 1) * factor, old_steps)
-    path = path_of(_full_twists(episode.actions.astype(np.float64), episode.action_names), episode.step_s)
+    path = path_of(full_twists(episode.actions.astype(np.float64), episode.action_names), episode.step_s)
     columns = [ACTION_NAMES.index(name) for name in episode.action_names]
-    moves, off_m = _moves_through([_pose_at(path, time) for time in times], columns)
+    moves, off_m = _moves_through([path.pose_at(time) for time in times], columns)
     if off_m > OFF_PATH_M:
         raise UserError(
             f"{episode.name}: {robot.name} cannot move sideways and would come {1000 * off_m:.0f} mm off its path; "
@@ -190,57 +180,7 @@ def _moves_through(poses: Sequence[Pose], columns: Sequence[int]) -> tuple[np.nd
     for there in poses[1:]:
         move = np.zeros(3)
         move[columns] = np.array(joining_twist(here, there))[columns]
-        here = _after(here, move)
+        here = after(here, move)
         off_m = max(off_m, math.dist(here[:2], there[:2]))
         moves.append(move)
     return np.array(moves), off_m
-
-
-@dataclass(frozen=True)
-class Path:
-    """Poses (x, y, yaw) at the starts of all steps and at the end, and the twist (vx, vy, wz) * time of each step."""
-
-    poses: tuple[Pose, ...]
-    moves: np.ndarray
-
-
-def path_of(twists: np.ndarray, step_s: float) -> Path:
-    """Where body twists (T, 3) lead when each is held for `step_s`, from the origin."""
-    moves = twists * step_s
-    poses: list[Pose] = [(0.0, 0.0, 0.0)]
-    for move in moves:
-        poses.append(_after(poses[-1], move))
-    return Path(tuple(poses), moves)
-
-
-def _pose_at(path: Path, time: float) -> Pose:
-    """The pose at a time in steps."""
-    step = min(int(time), len(path.moves) - 1)
-    return _after(path.poses[step], path.moves[step] * (time - step))
-
-
-def _after(pose: Pose, move: np.ndarray) -> Pose:
-    """The pose after a move (vx, vy, wz) * time of constant body twist."""
-    forward, left, turn = map(float, move)
-    x, y, yaw = pose
-    along, across = _arc(turn)
-    dx, dy = along * forward - across * left, across * forward + along * left
-    cos, sin = math.cos(yaw), math.sin(yaw)
-    return (x + cos * dx - sin * dy, y + sin * dx + cos * dy, yaw + turn)
-
-
-def joining_twist(start: Pose, end: Pose) -> Pose:
-    """The constant body twist, times its time, that leads from one pose to another; the turn is not wrapped."""
-    dx, dy, turn = end[0] - start[0], end[1] - start[1], end[2] - start[2]
-    cos, sin = math.cos(start[2]), math.sin(start[2])
-    forward, left = cos * dx + sin * dy, cos * dy - sin * dx
-    along, across = _arc(turn)
-    size = along**2 + across**2
-    return ((along * forward + across * left) / size, (along * left - across * forward) / size, turn)
-
-
-def _arc(turn: float) -> tuple[float, float]:
-    """sin(x) / x and (1 - cos(x)) / x."""
-    if abs(turn) < _STRAIGHT_RAD:
-        return 1.0, turn / 2
-    return math.sin(turn) / turn, (1 - math.cos(turn)) / turn

@@ -19,6 +19,7 @@ import numpy as np
 from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import sweep_aside, whole_folder, write_whole
+from vla_sim.core.motion import joined
 from vla_sim.datasets.lerobot.format import INFO_PATH
 from vla_sim.rollout.demonstrations import Demonstrations
 from vla_sim.training.batches import Sequences
@@ -27,6 +28,8 @@ from vla_sim.training.recorded import FACTS, read_round, save_round
 PART_EPISODES = 64
 # What cameras give; the network's own size is shrunk from that, as it is when it drives.
 CAMERA_PX = 224
+# Steps that differ by less than this ratio are the same: files keep them as float32.
+SAME_STEP = 1e-6
 INDEX, BEGUN = "index.json", "begun.json"
 
 
@@ -309,7 +312,8 @@ def fitted_episode(episode: Episode, shape: Shape) -> tuple[Episode, bool]:
     """An episode as the network needs it, and whether it began with a still frame that was left out.
 
     Pictures are squeezed to the network's square, actions become the expert's labels in the order of the network's
-    components, and a set recorded at a multiple of the robot's rate is thinned out.
+    components, and of a set recorded at a multiple of the robot's rate every so many actions become the one that moves
+    as far as they do.
 
     Raises:
         UserError: its sentence is missing, its actions lack a component or have one more that moves, or its rate does
@@ -319,13 +323,16 @@ def fitted_episode(episode: Episode, shape: Shape) -> tuple[Episode, bool]:
         raise UserError(f"episode {episode.name} has no instruction; a policy that is told what to do needs one")
     every = _thinning(episode, shape)
     labels = _columns(episode, shape)
-    still = not shape.keep_still and len(labels) > every and not labels[0].any()
+    still = not shape.keep_still and len(labels) > every and not labels[:every].any()
     first = every if still else 0
     pictures = episode.images[: len(episode)][first::every]
+    actions = labels
+    if not math.isclose(episode.step_s, shape.step_s, rel_tol=SAME_STEP):
+        actions = joined(labels, shape.action_names, step_s=episode.step_s, every=every, new_step_s=shape.step_s)
     fitted = replace(
         episode,
         images=_shrunk(pictures, shape.image_px),
-        actions=np.ascontiguousarray(labels[first::every]),
+        actions=np.ascontiguousarray(actions[first // every :]),
         action_names=shape.action_names,
         labels=None,
         states=None,
@@ -337,7 +344,7 @@ def fitted_episode(episode: Episode, shape: Shape) -> tuple[Episode, bool]:
 
 
 def _thinning(episode: Episode, shape: Shape) -> int:
-    """Every how many-th step is kept."""
+    """How many steps of the episode are one of the robot's."""
     ratio = shape.step_s / episode.step_s
     if ratio < 0.99 or abs(ratio - round(ratio)) > 0.01 * ratio:
         raise UserError(
