@@ -195,7 +195,7 @@ def test_lanes_that_were_never_started_wait():
     )
     try:
         vector.reset(seed=[1, 2], options={"reset_mask": np.array([True, False])})
-        observation, _, terminated, truncated, _ = vector.step(np.zeros((2, 2), np.float32))
+        observation, _, terminated, truncated, _ = vector.unwrapped.step_running(np.zeros((2, 2), np.float32))
         assert not (terminated | truncated).any()
         assert observation["instruction"][1] == ""
     finally:

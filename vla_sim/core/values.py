@@ -31,6 +31,7 @@ def shown(value: Any) -> str:
     except (ValueError, RecursionError):
         kind = type(value).__name__
         return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} too long to show"
+    text = text if text.isprintable() else " ".join(text.split())
     return text if len(text) <= SHOWN_LENGTH else f"{text[: SHOWN_LENGTH - 4]} ..."
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from vla_sim.core.seeds import checked_seed
 from vla_sim.core.specs import Embodiment
 from vla_sim.core.types import Outcome
+from vla_sim.envs.checks import NotStartedError, check_open, checked_options, checked_render_mode, checked_scene
+from vla_sim.envs.conversions import register_conversions
 from vla_sim.envs.sampling import SceneSource
 from vla_sim.envs.simulation import Simulation, checked_action
 from vla_sim.envs.spaces import action_space, observation_space
 from vla_sim.scenarios import Scenario
 from vla_sim.sim.camera import make_renderer
+
+register_conversions()
 
 SUCCESS_REWARD = 5.0
 FAILURE_REWARD = -2.0
@@ -51,7 +57,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
 
     ## Starting State
     Sampled from the scenario by the seed given to `reset`; without one, from a training seed below 100000 drawn from
-    `np_random`. `options={"scene": Scene}` starts a given scene.
+    `np_random`. `options={"scene": Scene}` starts a given scene; other options are refused.
 
     ## Episode End
     Terminated on success, collision, leaving the arena, passing on the wrong side, reaching the wrong goal;
@@ -64,14 +70,18 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
     ## Info
     Ground truth for judges and privileged policies, never part of the observation: `pose` (x, y, yaw), `goal_gap_m`,
     `is_success`, `outcome`, `collision_partner`, `collision_events`, `sim_time_s`, `scene`.
+
+    ## Misuse
+    A step before `reset` or after the end, use after `close`, unknown options, seeds below 0 or from 2^63 on: one
+    sentence each (`vla_sim.envs.checks`), before anything has moved.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012 - as Gymnasium declares it
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 2.5}  # noqa: RUF012 - as Gymnasium declares it
 
     def __init__(
         self,
-        scenario: str | Scenario = "obstacle_left",
-        embodiment: str | Embodiment = "serbot",
+        scenario: str | PathLike[str] | Scenario = "obstacle_left",
+        embodiment: str | PathLike[str] | Embodiment = "serbot",
         *,
         instruction_set: str = "train",
         language: str | None = None,
@@ -80,14 +90,15 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
     ) -> None:
         self.source = SceneSource(scenario, embodiment, instruction_set, language)
         self.embodiment = self.source.embodiment
-        self.render_mode = render_mode
+        self.render_mode = checked_render_mode(render_mode)
         self.action_space = action_space(self.embodiment)
         self.observation_space = observation_space(self.embodiment)
-        self.metadata = {**self.metadata, "render_fps": round(1 / self.embodiment.control_s) or 1}
+        self.metadata = {**self.metadata, "render_fps": 1 / self.embodiment.control_s}
         self.simulation = Simulation(self.embodiment)
         self._renderer = make_renderer(self.embodiment.camera.image_px, 1, name=renderer)
         self._gap_m = 0.0
         self._image: np.ndarray | None = None
+        self._closed = False
 
     @property
     def task_description(self) -> str:
@@ -99,8 +110,11 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Start an episode; see Starting State."""
+        check_open(self._closed, "reset")
+        given = checked_scene(checked_options(options, ("scene",)).get("scene"), "options['scene']")
+        seed = None if seed is None else checked_seed(seed)
         super().reset(seed=seed)
-        scene = self.source.next_scene(seed, (options or {}).get("scene"), self.np_random)
+        scene = self.source.next_scene(seed, given, self.np_random)
         self.simulation.start(scene)
         self._renderer.load(0, scene, self.embodiment.camera)
         info = self.simulation.info()
@@ -109,6 +123,10 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
 
     def step(self, action: np.ndarray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Drive for one control step."""
+        check_open(self._closed, "step")
+        if self.simulation.scene is None or self.simulation.outcome is not None:
+            over = "the episode is over" if self.simulation.scene else "there is no episode yet"
+            raise NotStartedError(f"{over}: reset() comes before the next step()")
         self.simulation.advance(checked_action(action, self.embodiment))
         info = self.simulation.info()
         outcome = self.simulation.outcome
@@ -119,17 +137,28 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         return self._observe(), reward, ended and not truncated, truncated, info
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
-        """The camera picture, uint8 (H, W, 3) RGB."""
-        return self._image if self.render_mode == "rgb_array" else None
+        """The camera's image, uint8 (H, W, 3) RGB."""
+        check_open(self._closed, "render")
+        if self.render_mode is None:
+            return None
+        if self._image is None:
+            raise NotStartedError("there is no image yet: reset() comes before the first render()")
+        return self._image.copy()
 
     def close(self) -> None:
         """Give physics and pictures back."""
-        self.simulation.close()
-        self._renderer.close()
+        if not self._closed:
+            self._closed = True
+            self.simulation.close()
+            self._renderer.close()
 
     def _observe(self) -> dict[str, Any]:
         simulation = self.simulation
         assert simulation.scene is not None
         self._renderer.place(0, simulation.pose, simulation.moved())
         self._image = self._renderer.render()[0].copy()
-        return {"image": self._image, "instruction": simulation.scene.instruction.text, "state": simulation.state()}
+        return {
+            "image": self._image.copy(),
+            "instruction": simulation.scene.instruction.text,
+            "state": simulation.state(),
+        }

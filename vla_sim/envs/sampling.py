@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import Any
 
 import numpy as np
 
+from vla_sim.core.config import shown
 from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.specs import Embodiment
 from vla_sim.core.types import Scene
 from vla_sim.scenarios import Scenario, load_scenario
+from vla_sim.scenarios.language import LANGUAGES
 
 # Training draws its seeds below this number; evaluation seeds start at it.
 FIRST_EVALUATION_SEED = 100_000
@@ -22,14 +25,20 @@ class SceneSource:
     """Scenes of one scenario for one embodiment."""
 
     def __init__(
-        self, scenario: str | Scenario, embodiment: str | Embodiment, instruction_set: str, language: str | None
+        self,
+        scenario: str | PathLike[str] | Scenario,
+        embodiment: str | PathLike[str] | Embodiment,
+        instruction_set: str,
+        language: str | None,
     ) -> None:
         if instruction_set not in INSTRUCTION_SETS:
             raise UserError(
-                f"unknown instruction set {instruction_set!r}; {suggest(instruction_set, INSTRUCTION_SETS)}"
+                f"unknown instruction set {shown(instruction_set)}; {suggest(str(instruction_set), INSTRUCTION_SETS)}"
             )
-        self.scenario = load_scenario(scenario) if isinstance(scenario, str) else scenario
-        self.embodiment = load_embodiment(embodiment) if isinstance(embodiment, str) else embodiment
+        if language not in (None, *LANGUAGES):
+            raise UserError(f"unknown language {shown(language)}; {suggest(str(language), LANGUAGES)}")
+        self.scenario = scenario if isinstance(scenario, Scenario) else load_scenario(_named(scenario, "scenario"))
+        self.embodiment = loaded_embodiment(embodiment)
         self.instruction_set = instruction_set
         self.language = language
 
@@ -42,10 +51,23 @@ class SceneSource:
             language=self.language,
         )
 
-    def next_scene(self, seed: int | None, given: Any, rng: np.random.Generator) -> Scene:
+    def next_scene(self, seed: int | None, given: Scene | None, rng: np.random.Generator) -> Scene:
         """The scene that was handed over, or that of the seed, or one of a fresh training seed."""
         if given is not None:
-            if not isinstance(given, Scene):
-                raise UserError(f"options['scene'] must be a vla_sim.core.types.Scene, got {type(given).__name__}")
             return given
         return self.scene(int(rng.integers(FIRST_EVALUATION_SEED)) if seed is None else seed)
+
+
+def loaded_embodiment(embodiment: str | PathLike[str] | Embodiment) -> Embodiment:
+    """An embodiment by name or path; one that is loaded already stays as it is.
+
+    Raises:
+        UserError: no such embodiment, or neither name, path nor `Embodiment`.
+    """
+    return embodiment if isinstance(embodiment, Embodiment) else load_embodiment(_named(embodiment, "embodiment"))
+
+
+def _named(value: Any, what: str) -> str | PathLike[str]:
+    if not isinstance(value, (str, PathLike)):
+        raise UserError(f"{what} must be a name, a path or loaded already, got {shown(value)}")
+    return value

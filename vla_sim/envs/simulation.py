@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vla_sim.core.config import shown
 from vla_sim.core.errors import UserError
 from vla_sim.core.specs import ACTION_NAMES, Embodiment
 from vla_sim.core.types import Outcome, Pose2, Scene, wrap_angle
@@ -37,11 +38,35 @@ def checked_action(action: Any, embodiment: Embodiment) -> np.ndarray:
     try:
         values = np.asarray(action, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ActionError(f"an action must be {len(names)} numbers {list(names)}, got {action!r}") from error
+        raise ActionError(f"an action must be {len(names)} numbers {list(names)}, got {shown(action)}") from error
     if values.shape != (len(names),):
         raise ActionError(f"an action of {embodiment.name} has shape ({len(names)},) {list(names)}, got {values.shape}")
     if not np.isfinite(values).all():
         raise ActionError(f"an action must be finite, got {values.tolist()}")
+    bounds = action_bounds(embodiment)
+    return np.minimum(np.maximum(values, -bounds), bounds)
+
+
+def checked_actions(actions: Any, embodiment: Embodiment, running: np.ndarray) -> np.ndarray:
+    """Actions of several envs as float64 (num_envs, action_dim), clipped; only those of running envs must be finite.
+
+    Raises:
+        ActionError: wrong shape, not numbers, or NaN or infinite for a running env.
+    """
+    names, wanted = list(embodiment.action_names), (len(running), len(embodiment.action_names))
+    try:
+        values = np.asarray(actions, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ActionError(
+            f"actions must be {wanted[0]} times {wanted[1]} numbers {names}, got {shown(actions)}"
+        ) from error
+    if values.shape != wanted:
+        raise ActionError(
+            f"actions of {wanted[0]} envs of {embodiment.name} have shape {wanted} {names}, got {values.shape}"
+        )
+    wrong = np.flatnonzero(running & ~np.isfinite(values).all(axis=1))
+    if len(wrong):
+        raise ActionError(f"an action must be finite, got {values[wrong[0]].tolist()} for env {wrong[0]}")
     bounds = action_bounds(embodiment)
     return np.minimum(np.maximum(values, -bounds), bounds)
 

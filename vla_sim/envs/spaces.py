@@ -10,6 +10,7 @@ from gymnasium import spaces
 
 from vla_sim.core.specs import Embodiment
 from vla_sim.envs.simulation import action_bounds
+from vla_sim.envs.text_space import InstructionSpace
 
 INSTRUCTION_LENGTH = 256
 # Generous bounds of STATE_NAMES: m, m, rad, m/s, m/s, rad/s.
@@ -28,13 +29,14 @@ def action_space(embodiment: Embodiment) -> spaces.Box:
     return spaces.Box(-bounds, bounds, dtype=np.float32)
 
 
-def observation_space(embodiment: Embodiment) -> spaces.Dict:
-    """`image` uint8 (H, W, 3) RGB, `instruction` text, `state` float32 (6,)."""
+def observation_space(embodiment: Embodiment, *, images: bool = True) -> spaces.Dict:
+    """`image` uint8 (H, W, 3) RGB, `instruction` text, `state` float32 (6,); without images the last two."""
     width, height = embodiment.camera.image_px
+    image = {"image": spaces.Box(0, 255, (height, width, 3), np.uint8)}
     return spaces.Dict(
         {
-            "image": spaces.Box(0, 255, (height, width, 3), np.uint8),
-            "instruction": spaces.Text(INSTRUCTION_LENGTH, charset=_characters()),
+            **(image if images else {}),
+            "instruction": InstructionSpace(INSTRUCTION_LENGTH, charset=_characters()),
             "state": spaces.Box(-STATE_BOUNDS, STATE_BOUNDS, dtype=np.float32),
         }
     )

@@ -126,7 +126,7 @@ def rollout(
         actions, refused = _executable(decision.actions, env, running)
         for index, error in refused.items():
             yield _ended(env, index, running, observation, error)
-        observation, *_ = env.step(actions)
+        observation, *_ = env.step_running(actions)
         for index, episode in enumerate(running):
             if episode is not None:
                 taken = Taken.of(decision, index, actions[index], asked)
