@@ -1,7 +1,9 @@
 """The benchmark command: its table, its files, the agreement of the two orders, and what happens to bad input."""
 
 import csv
+import io
 import json
+import re
 import subprocess
 import sys
 
@@ -331,9 +333,21 @@ def test_equal_success_shares_the_rank_and_stands_in_the_order_of_spl():
     assert [(row.model, row.rank) for row in rows] == [("b", 1), ("a", 1), ("c", 3)]
 
 
-def test_files_of_awkward_rows_can_be_written(tmp_path):
-    """Policies on the same spot, none with an interval, no learned policy, names that could break a table."""
-    rows = ranked([made_row("a|b", 1.0, 0.1, kind="scripted"), made_row("c", 1.0, 0.1, kind="custom")])
+HOSTILE = (
+    "a|b",
+    "<img src=x onerror=alert(1)>",
+    "![x](http://a) [y](b) `c`",
+    "$\\frac{",
+    "정책",
+    "a\x1b[31m\nb",
+    "n" * 300,
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_files_of_awkward_rows_can_be_written(tmp_path, name):
+    """Policies on the same spot, none with an interval, no learned policy, names that could break a table or a plot."""
+    rows = ranked([made_row(name, 1.0, 0.1, kind="scripted"), made_row("c", 1.0, 0.1, kind="custom")])
     plan = {"scenarios": ["x"], "episodes": 1, "seed": 100_000, "instruction_set": "eval", "embodiment": "serbot"}
     document = {
         "format": 1,
@@ -349,9 +363,12 @@ def test_files_of_awkward_rows_can_be_written(tmp_path):
     }
     written = write_benchmark(document, tmp_path)
     assert [path.suffix for path in written] == [".json", ".csv", ".md", ".png"]
-    assert "a\\|b" in markdown(document)
+    page = markdown(document)
+    assert "<" not in page
+    assert not re.search(r"(?<!\\)[\[`][xyc]", page)
+    assert all(c.isprintable() or c == "\n" for c in page)
     assert "vla is left out: needs a package" in markdown(document)
-    assert len(csv_text(document["rows"]).splitlines()) == 3
+    assert len(list(csv.reader(io.StringIO(csv_text(document["rows"]))))) == 3
     assert len({len(line) for line in table(document["rows"], MAIN + OFFLINE)}) == 1
 
 

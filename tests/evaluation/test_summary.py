@@ -7,7 +7,7 @@ from evaluation_fakes import make_drive, make_record
 from vla_sim.core.types import Outcome, Side
 from vla_sim.evaluation import metrics
 from vla_sim.evaluation.statistics import mcnemar_exact, wilson
-from vla_sim.evaluation.summary import side_family, summarise
+from vla_sim.evaluation.summary import summarise
 from vla_sim.evaluation.tables import console_table
 
 
@@ -139,18 +139,20 @@ def test_both_sides_needs_success_under_both_instructions_on_the_same_seed():
     assert row["failed_seeds"] == [100001, 100002]
 
 
-@pytest.mark.parametrize(
-    ("name", "family"),
-    [
-        ("obstacle_left", ("obstacle_*", "left")),
-        ("1box_vert_right_close", ("1box_vert_*_close", "right")),
-        ("reach_goal", None),
-        ("left_right", None),
-        ("leftover", None),
-    ],
-)
-def test_side_family(name, family):
-    assert side_family(name) == family
+def test_sides_pair_by_the_family_of_the_scenario_whatever_its_name():
+    named = {"family": "my family", "family_hash": "1"}
+    left = outcomes("success", "success", scenario="a", extra=named)
+    right = outcomes("success", "timeout", scenario="b", asked_side="right", realised_side="right", extra=named)
+    other = outcomes("success", scenario="c", asked_side="right", extra={"family": "my family", "family_hash": "2"})
+    (row,) = summarise(left + right + other, {})["paired"]["sides"]
+    assert (row["scenarios"], row["n"], row["both"]) == ("my family", 2, 1)
+
+
+@pytest.mark.parametrize("name", ["my_left", "left_right", "{a}_left"])
+def test_names_that_only_look_like_sides_pair_nothing(name):
+    twin = name.replace("left", "right", 1)
+    records = [*outcomes("success", scenario=name), *outcomes("success", scenario=twin, asked_side="right")]
+    assert summarise(records, {})["paired"]["sides"] == []
 
 
 def test_policies_are_compared_on_equal_worlds_only():

@@ -277,9 +277,7 @@ class ErrorResults:
         """An `error` record without path, with the reason in `error`."""
         plan = self._plan
         source = SceneSource(job.scenario, plan.embodiment, plan.instruction_set, plan.language)
-        return EpisodeResult(
-            **identity_of(job, source.scene(job.seed), source, plan),
-            policy_hash=policy_hash(job.policy),
-            outcome=Outcome.ERROR,
-            error=reason,
+        known = identity_of(job, source.scene(job.seed), source, plan)
+        return EpisodeResult.of(
+            {**known, "policy_hash": policy_hash(job.policy), "outcome": Outcome.ERROR, "error": reason}
         )

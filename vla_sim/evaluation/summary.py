@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from vla_sim.core.types import Side
 from vla_sim.evaluation import metrics
 from vla_sim.evaluation.figures import mean, row_of, share
 from vla_sim.evaluation.statistics import (
@@ -24,7 +25,7 @@ from vla_sim.evaluation.statistics import (
     wilson,
 )
 from vla_sim.rollout.result import EpisodeResult, in_order
-from vla_sim.scenarios.library import suites_of
+from vla_sim.scenarios.library import family_of, suites_of
 
 FORMAT = 2
 BOOTSTRAP_SEED = 0
@@ -112,29 +113,21 @@ def _bootstrap(method: Callable[..., Estimate], groups: list[list[float]]) -> li
 # --- pairs --------------------------------------------------------------------------------------------------------
 
 
-def side_family(scenario: str) -> tuple[str, str] | None:
-    """("obstacle_*", "left") for "obstacle_left"; None for a name without exactly one side in it."""
-    parts = scenario.split("_")
-    sides = [i for i, part in enumerate(parts) if part in ("left", "right")]
-    if len(sides) != 1:
-        return None
-    family = [*parts[: sides[0]], "*", *parts[sides[0] + 1 :]]
-    return "_".join(family), parts[sides[0]]
-
-
 def _side_pairs(records: Sequence[EpisodeResult]) -> list[Row]:
-    """Worlds that one policy met under both instructions: scenario pairs X_left, X_right on equal seeds."""
-    families: dict[tuple[str, str], dict[str, dict[int, EpisodeResult]]] = {}
+    """Scenes that one policy met under both instructions: scenarios of one family on equal seeds."""
+    families: dict[tuple[str, str, str], dict[Side, dict[int, EpisodeResult]]] = {}
     for r in records:
-        family = side_family(r.scenario)
-        if family is not None:
-            sides = families.setdefault((r.policy, family[0]), {"left": {}, "right": {}})
-            sides[family[1]][r.seed] = r
+        if r.asked_side is not None:
+            # Results of earlier versions do not know their family.
+            family = str(r.extra.get("family") or family_of(r.scenario))
+            sides = families.setdefault((r.policy, family, str(r.extra.get("family_hash", ""))), {})
+            sides.setdefault(r.asked_side, {})[r.seed] = r
     rows = []
-    for (policy, name), sides in families.items():
-        seeds = sorted(set(sides["left"]) & set(sides["right"]))
+    for (policy, name, _), sides in families.items():
+        left, right = sides.get(Side.LEFT, {}), sides.get(Side.RIGHT, {})
+        seeds = sorted(set(left) & set(right))
         if seeds:
-            rows.append(_side_pair(policy, name, [(sides["left"][s], sides["right"][s]) for s in seeds]))
+            rows.append(_side_pair(policy, name, [(left[s], right[s]) for s in seeds]))
     return rows
 
 

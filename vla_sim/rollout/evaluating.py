@@ -120,6 +120,8 @@ def identity_of(job: Job, scene: Scene, source: SceneSource, plan: Plan) -> dict
         "language": scene.instruction.language,
         "phrasing": scene.instruction.phrasing,
         "asked_side": scene.task.side,
+        "family": source.scenario.family,
+        "family_hash": source.scenario.family_hash,
     }
 
 

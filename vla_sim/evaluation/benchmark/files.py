@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -144,17 +146,17 @@ def markdown(document: Document) -> str:
         [
             "# Benchmark of policies, ranked by closed-loop success",
             "",
-            _setting(document),
+            escaped(_setting(document)),
             "",
             *_markdown_table(table(rows, with_features)),
             "",
-            *[f"- {line}" for line in notes(document)],
+            *[f"- {escaped(line)}" for line in notes(document)],
             "",
             "## Offline errors, smallest first",
             "",
             *_markdown_table(table(by_error, OFFLINE)),
             "",
-            *[f"- {name}: {words}." for name, words in document["definitions"].items()],
+            *[f"- {name}: {escaped(words)}." for name, words in document["definitions"].items()],
             "",
             f"![offline error against closed-loop success]({NAME}.png)",
             "",
@@ -229,8 +231,14 @@ def _size_lines(sizes: Mapping[str, Any]) -> list[str]:
     return [*lines, f"{total}, {_megabytes(sizes['size_bytes'])} of config, weights and tokenizer."]
 
 
+def escaped(text: str) -> str:
+    """A text that Markdown shows as it is, on one line: no HTML, link, image, emphasis or control code in it."""
+    line = "".join(c if c.isprintable() else " " for c in text)
+    return re.sub(r"([\\`*\[\]!~|])", r"\\\1", html.escape(line, quote=False))
+
+
 def _markdown_table(cells: Sequence[Sequence[str]]) -> list[str]:
     texts = ("model", "features")
     rule = "|".join(" :--- " if name in texts else " ---: " for name in cells[0])
-    lines = ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in cells]
+    lines = ["| " + " | ".join(map(escaped, line)) + " |" for line in cells]
     return [lines[0], f"|{rule}|", *lines[1:]]

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vla_sim.evaluation.reporting.font import FILE, font_for
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -15,6 +17,7 @@ Box = tuple[float, float, float, float]
 
 COLORS = {"learned": "#1f5fa8", "custom": "#7a3fa0", "scripted": "#666666", "baseline": "#b04a2f"}
 DPI, FONT_PT = 130, 10
+MAX_NAME = 80
 # Of a number beside a point: width of a digit and height in points; generous, so that no font makes them touch.
 LETTER_PT, LINE_PT = 7.0, 12.0
 # Where it may stand beside its point, in points; tried in turn.
@@ -94,6 +97,9 @@ def _draw(axes: Axes, points: Sequence[Line], baselines: Sequence[Line]) -> None
 
 def _draw_key(axes: Axes, points: Sequence[Line], baselines: Sequence[Line], numbers: Mapping[str, int]) -> None:
     """What the numbers mean, and the lines."""
+    from matplotlib.font_manager import FontProperties
+
+    font = FontProperties(fname=str(FILE), size=FONT_PT)
     axes.set_axis_off()
     lines = [
         (f"{numbers[row['model']]:>2}  {row['model']}{' (privileged)' if row['privileged'] else ''}", row["kind"])
@@ -102,7 +108,9 @@ def _draw_key(axes: Axes, points: Sequence[Line], baselines: Sequence[Line], num
     lines += [(f"- -  {row['model']}: {row['mae_mps']:.3f} m/s", "baseline") for row in baselines]
     for number, (text, kind) in enumerate(lines):
         height = 1 - (number + 0.5) / max(len(lines), 20)
-        axes.text(0.0, height, text, color=COLORS[kind], fontsize=FONT_PT, va="center", transform=axes.transAxes)
+        shown = font_for(text[:MAX_NAME], FONT_PT)[1]
+        place = {"va": "center", "transform": axes.transAxes, "parse_math": False}
+        axes.text(0.0, height, shown, color=COLORS[kind], fontproperties=font, **place)
 
 
 def _title(document: Mapping[str, Any]) -> str:
