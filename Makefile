@@ -4,12 +4,15 @@ VENV ?= .venv
 RUN = $(VENV)/bin/python
 READY = $(VENV)/.ready
 WORKERS ?= 2
+# Where torch is installed from first, e.g. the package index of its CPU build; empty: the usual build.
+TORCH_INDEX ?=
 
 .PHONY: demo test test-slow check bench format install weights clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade pip
+	$(if $(TORCH_INDEX),$(RUN) -m pip install --quiet --index-url $(TORCH_INDEX) torch torchvision)
 	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
