@@ -1,6 +1,7 @@
 """What is built and shipped: every package, every file beside the code, the licences."""
 
 import fnmatch
+import re
 import sys
 from pathlib import Path
 
@@ -53,3 +54,27 @@ def test_source_archive_holds_what_wheel_tests_and_documents_need():
     for name in ("envs", "scenarios", "policies", "vla_sim", "recipes", "tests", "docs", "CHANGELOG.md", "Makefile"):
         assert name in manifest
         assert (ROOT / name).exists()
+
+
+def names_of(requirements):
+    return {re.split(r"[^A-Za-z0-9_-]", text)[0].lower() for text in requirements}
+
+
+def test_every_dependency_is_explained_pinned_and_imported():
+    explained = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    pinned = names_of((ROOT / "constraints.txt").read_text("utf-8").splitlines())
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "vla_sim").rglob("*.py"))
+    modules = {
+        "open_clip_torch": "open_clip",
+        "pillow": "PIL",
+        "stable-baselines3": "stable_baselines3",
+        "panda3d": "panda3d",
+    }
+    extras = [
+        text for name, texts in PROJECT["project"]["optional-dependencies"].items() if name != "dev" for text in texts
+    ]
+    for name in sorted(names_of([*PROJECT["project"]["dependencies"], *extras])):
+        assert re.search(rf"\b{name}\b", explained), f"{name} is not in the table of docs/architecture.md"
+        assert name.replace("_", "-") in pinned | {"tomli"}, f"{name} is not in constraints.txt"
+        module = modules.get(name, name)
+        assert re.search(rf"(import|from) {module}\b|\"{module}\"", code), f"{name} is not imported by anything"
