@@ -109,7 +109,7 @@ def _draw_key(axes: Axes, points: Sequence[Line], baselines: Sequence[Line], num
     for number, (text, kind) in enumerate(lines):
         height = 1 - (number + 0.5) / max(len(lines), 20)
         shown = font_for(text[:MAX_NAME], FONT_PT)[1]
-        place = {"va": "center", "transform": axes.transAxes, "parse_math": False}
+        place: dict[str, Any] = {"va": "center", "transform": axes.transAxes, "parse_math": False}
         axes.text(0.0, height, shown, color=COLORS[kind], fontproperties=font, **place)
 
 
