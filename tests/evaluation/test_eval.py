@@ -198,7 +198,7 @@ def test_bad_input_is_answered_in_one_sentence_with_exit_code_2(arguments, expec
 def test_an_output_folder_that_is_a_file_is_refused(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert run(["--policy", "hold", "--scenario", "obstacle_left", "--out", tmp_path / "file"]) == 2
-    assert "cannot write" in capsys.readouterr().err
+    assert "cannot be written" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_said_and_not_a_traceback(tmp_path, capsys, monkeypatch):
@@ -212,7 +212,7 @@ def test_a_full_disk_is_said_and_not_a_traceback(tmp_path, capsys, monkeypatch):
 
 def test_results_of_two_plans_are_never_mixed(tmp_path):
     evaluate(plan("bad_policies:Straight", episodes=1), tmp_path, workers=1)
-    with pytest.raises(UserError, match="another evaluation"):
+    with pytest.raises(UserError, match="belongs to another plan: episodes was 1, now 2"):
         evaluate(plan("bad_policies:Straight", episodes=2), tmp_path, workers=1)
 
 

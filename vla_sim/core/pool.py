@@ -40,6 +40,8 @@ Emit = Callable[[Any], None]
 Work = Callable[[Any, Emit], None]
 # Makes a worker's work, in its process, from the group that it serves. Picklable, as are payloads and results.
 Factory = Callable[[Any], Work]
+# The same for `run_units`: makes, once for each worker, the function that turns a unit into results.
+UnitFactory = Callable[[], Callable[[Any], Iterator[Any]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,14 +296,12 @@ def _end(member: _Member) -> None:
     member.connection.close()
 
 
-def run_units(
-    units: Sequence[Any], factory: Callable[[], Callable[[Any], Iterator[Any]]], *, workers: int, ordered: bool = False
-) -> Iterator[Any]:
+def run_units(units: Sequence[Any], factory: UnitFactory, *, workers: int, ordered: bool = False) -> Iterator[Any]:
     """Results of all units; one worker works in this process.
 
     Args:
         units: picklable pieces of work, handed out in order.
-        factory: makes, once for each worker, the function that turns a unit into results; picklable.
+        factory: see `UnitFactory`; picklable.
         workers: number of processes.
         ordered: whether results come in the order of the units, rather than as soon as they are there.
 
@@ -320,7 +320,7 @@ def run_units(
         yield from _in_order(_values(pool), tasks) if ordered else _as_they_come(_values(pool))
 
 
-def _iterating(factory: Callable[[], Callable[[Any], Iterator[Any]]], group: Any) -> Work:
+def _iterating(factory: UnitFactory, group: Any) -> Work:
     """The work of `run_units`, which gives its results as an iterator."""
     iterate = factory()
 

@@ -15,8 +15,9 @@ from typing import Any
 
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import write_whole
+from vla_sim.core.run_folder import parse_json
 from vla_sim.core.types import Outcome
-from vla_sim.rollout.result import EpisodeResult, Key, parse_json, replay_command
+from vla_sim.rollout.result import EpisodeResult, Key, replay_command
 
 FORMAT = 1
 # What decides how an episode ends, by its key in the file; files of earlier versions do not name the robot.

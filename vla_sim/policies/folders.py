@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vla_sim.core.errors import UserError, suggest
+from vla_sim.policies.identity import file_sha256
 from vla_sim.policies.types import policy_types
 
 if TYPE_CHECKING:
@@ -185,10 +186,14 @@ class PolicyFolder:
     def own_hash(self) -> str:
         """sha256 over config, weights and tokenizer of this folder alone, hex. The README does not count."""
         digest = hashlib.sha256()
-        for name in (CONFIG, WEIGHTS, TOKENIZER, CLIP_TOKENIZER):
-            if (self.path / name).is_file():
-                digest.update(name.encode() + b"\0" + hashlib.sha256((self.path / name).read_bytes()).digest())
+        for path in self.hashed_files():
+            digest.update(path.name.encode() + b"\0" + bytes.fromhex(file_sha256(path)))
         return digest.hexdigest()
+
+    def hashed_files(self) -> list[Path]:
+        """The files of this folder that decide what the policy does."""
+        paths = [self.path / name for name in (CONFIG, WEIGHTS, TOKENIZER, CLIP_TOKENIZER)]
+        return [path for path in paths if path.is_file()]
 
 
 def refuse_pickle(path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
-import importlib.util
 import os
 import re
 import sys
@@ -18,6 +17,7 @@ from vla_sim.core.errors import suggest
 from vla_sim.policies.base import Policy
 from vla_sim.policies.checkpoints import files as checkpoints
 from vla_sim.policies.folders import CONFIG, PolicyError, PolicyFolder, refuse_pickle
+from vla_sim.policies.identity import file_sha256, find_module, imported_sources
 from vla_sim.policies.types import drivers, policy_types
 
 # What the extra `vla` brings.
@@ -31,7 +31,7 @@ def load_policy(name: str) -> Policy:
         UserError: there is none (with the nearest name), or it cannot be used; nothing of it was executed, except
             that `module:Class` imports the module.
     """
-    if _is_class(name):
+    if is_class(name):
         return _made(_named_class(name), name)
     return load_folder(policy_folder(name))
 
@@ -52,12 +52,32 @@ def load_folder(folder: PolicyFolder) -> Policy:
 def policy_hash(name: str) -> str:
     """What identifies a policy: sha256, hex, over everything that decides what it does.
 
-    That is configs, weights, tokenizer and members; for `module:Class` and scripted policies the source file.
-    Executes nothing and needs no torch.
+    That is configs, weights, tokenizer and members; for `module:Class` and scripted policies the source file and the
+    user's modules that it imports. Executes nothing and needs no torch. What else a policy reads is known only when it
+    has been loaded: see `vla_sim.policies.identity`.
     """
-    if _is_class(name):
-        return _digest([name.partition(":")[2], _source_hash(name)])
+    if is_class(name):
+        return _digest([name.partition(":")[2], *_source_hashes(name)])
     return folder_hash(policy_folder(name))
+
+
+def hashed_files(name: str) -> list[Path]:
+    """The files that `policy_hash` covers."""
+    if is_class(name):
+        module = name.partition(":")[0]
+        return [_source(module), *imported_sources(module).values()]
+    return _files_of(policy_folder(name))
+
+
+def _files_of(folder: PolicyFolder) -> list[Path]:
+    files = folder.hashed_files()
+    kind = policy_types()[_checked_type(folder, parts_too=True)]
+    if kind.code:
+        module = kind.loader.partition(":")[0]
+        files += [_source(module), *imported_sources(module, ours=True).values()]
+    if folder.kind == checkpoints.KIND:
+        files += checkpoints.hashed_files(folder)
+    return [*files, *(file for other in folder.needs() for file in _files_of(folder.sibling(other)))]
 
 
 def check_policy(name: str) -> None:
@@ -67,7 +87,7 @@ def check_policy(name: str) -> None:
         UserError: there is no such policy (with the nearest name), its files are damaged, or it is a part of others.
     """
     policy_hash(name)
-    if not _is_class(name):
+    if not is_class(name):
         _checked_type(PolicyFolder.read(find_folder(name)))
 
 
@@ -76,7 +96,7 @@ def folder_hash(folder: PolicyFolder) -> str:
     parts = [folder.own_hash()]
     kind = _checked_type(folder, parts_too=True)
     if policy_types()[kind].code:
-        parts.append(_source_hash(policy_types()[kind].loader))
+        parts += _source_hashes(policy_types()[kind].loader, ours=True)
     if kind == checkpoints.KIND:
         parts.append(checkpoints.content_hash(folder))
     return _digest([*parts, *(folder_hash(folder.sibling(other)) for other in folder.needs())])
@@ -135,29 +155,29 @@ def _users_of(part: str) -> str:
     return f": it belongs to {', '.join(users)}" if users else ""
 
 
-def _is_class(name: str) -> bool:
+def is_class(name: str) -> bool:
+    """Whether a policy's name is of the form `module:Class`."""
     module, colon, cls = name.partition(":")
     return bool(colon) and cls.isidentifier() and all(part.isidentifier() for part in module.split("."))
 
 
 def _source(module: str) -> Path:
-    """Where a module's source lies, found without importing it (its parent packages are imported)."""
+    """Where a module's source lies, found without importing anything."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a script of the user's beside which the console command was started
-    try:
-        spec = importlib.util.find_spec(module)
-    except ImportError as error:
-        raise PolicyError(f"module {module!r} cannot be found: {error}") from error
+    spec = find_module(module)
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         raise PolicyError(f"module {module!r} cannot be found (looked in the current folder and Python's path)")
     return Path(spec.origin)
 
 
-def _source_hash(name: str) -> str:
+def _source_hashes(name: str, *, ours: bool = False) -> list[str]:
+    """Of the module of a `module:Class`, and of the user's modules that it imports, with their names."""
     module, _, cls = name.partition(":")
     path = _source(module)
     _check_defined(path, cls)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    others = imported_sources(module, ours=ours)
+    return [file_sha256(path), *(f"{other} {file_sha256(others[other])}" for other in sorted(others))]
 
 
 def _check_defined(path: Path, cls: str) -> None:
@@ -174,7 +194,7 @@ def _check_defined(path: Path, cls: str) -> None:
 
 
 def _named_class(name: str) -> Any:
-    _source_hash(name)
+    _check_defined(_source(name.partition(":")[0]), name.partition(":")[2])
     return _import(name)
 
 

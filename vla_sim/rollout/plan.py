@@ -10,7 +10,8 @@ import json
 from dataclasses import MISSING, asdict, dataclass, fields
 
 from vla_sim.core.errors import UserError, suggest
-from vla_sim.rollout.result import Key, parse_json
+from vla_sim.core.run_folder import parse_json
+from vla_sim.rollout.result import Key
 
 FORMAT = 1
 # More envs share a batch better; more than this no longer pay.
@@ -41,13 +42,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Unit:
-    """Jobs of one policy that run together in one vector env of `lanes` envs.
+    """Jobs of one policy that run together in one vector env of `LANES` envs.
 
     `earlier_error` is what the unit raised that they were part of before: they are driven again, one by one.
     """
 
     jobs: tuple[Job, ...]
-    lanes: int = LANES
     earlier_error: str | None = None
 
     @property

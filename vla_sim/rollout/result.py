@@ -18,6 +18,7 @@ from typing import Any
 
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import write_whole
+from vla_sim.core.run_folder import parse_json
 from vla_sim.core.types import Outcome, Side
 
 FORMAT = 2
@@ -350,22 +351,6 @@ _CONVERTERS: dict[str, Callable[[str, Any], Any]] = {
 
 def _dump(values: dict[str, Any]) -> str:
     return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
-
-
-def parse_json(text: str) -> Any:
-    """The value that a JSON text holds.
-
-    Raises:
-        ValueError: no JSON, NaN or Infinity, nested too deeply, or a number that is too long.
-    """
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ValueError("lists or objects are nested too deeply") from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"must not hold {name}")
 
 
 # --- files --------------------------------------------------------------------------------------------------------

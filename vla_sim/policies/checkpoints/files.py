@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from pathlib import Path
 
 from vla_sim.policies.folders import CONFIG, PolicyError, PolicyFolder
+from vla_sim.policies.identity import file_sha256
 
 SUFFIXES = (".pt", ".pth", ".ckpt")
 KIND = "checkpoint"
@@ -54,29 +54,27 @@ def content_hash(folder: PolicyFolder) -> str:
     """sha256 over the checkpoint, its name and its backbones' local folders, hex."""
     path = file_of(folder)
     digest = hashlib.sha256(path.name.encode())
-    digest.update(_sha256(path))
-    sources = folder.config.get("backbones")
-    for name, source in sorted(sources.items()) if isinstance(sources, dict) else ():
+    digest.update(bytes.fromhex(file_sha256(path)))
+    for name, source in _sources(folder):
         digest.update(f"{name}={source}".encode())
-        local = source_folder(folder, str(source))
-        for part in [local / file for file in SOURCE_FILES if (local / file).is_file()] if local else []:
-            digest.update(part.name.encode() + _sha256(part))
+        for part in _source_files(folder, source):
+            digest.update(part.name.encode() + bytes.fromhex(file_sha256(part)))
     return digest.hexdigest()
 
 
-def _sha256(path: Path) -> bytes:
-    found = path.stat()
-    return _digest(path, found.st_size, found.st_mtime_ns)
+def hashed_files(folder: PolicyFolder) -> list[Path]:
+    """The files that `content_hash` covers."""
+    return [file_of(folder), *(part for _, source in _sources(folder) for part in _source_files(folder, source))]
 
 
-@functools.lru_cache(maxsize=64)
-def _digest(path: Path, size: int, changed_ns: int) -> bytes:
-    """Of a file of that size and time of change: gigabytes need not be read for each question about a policy."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.digest()
+def _sources(folder: PolicyFolder) -> list[tuple[str, str]]:
+    sources = folder.config.get("backbones")
+    return sorted((str(k), str(v)) for k, v in sources.items()) if isinstance(sources, dict) else []
+
+
+def _source_files(folder: PolicyFolder, source: str) -> list[Path]:
+    local = source_folder(folder, source)
+    return [local / file for file in SOURCE_FILES if (local / file).is_file()] if local else []
 
 
 def no_config(path: Path) -> PolicyError:
