@@ -21,7 +21,7 @@ from vla_sim.expand import main
 def expand(source, out, *options, target=9, workers=1):
     """The exit code of the command."""
     numbers = ("--target-episodes", str(target), "--workers", str(workers))
-    return main(["--from", str(source), "--out", str(out), *numbers, *options])
+    return main(["--data", str(source), "--out", str(out), *numbers, *options])
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_enough_recordings_are_kept_and_none_added(source, tmp_path, capsys):
 
 
 def test_the_plan_is_shown_without_writing(source, tmp_path, capsys):
-    assert main(["--from", str(source), "--target-episodes", "200", "--plan"]) == 0
+    assert main(["--data", str(source), "--target-episodes", "200", "--plan"]) == 0
     table = capsys.readouterr().out.splitlines()
     assert table[-1].split() == ["all", "3", "200"]
     left, right = (
@@ -151,12 +151,12 @@ def test_the_plan_is_shown_without_writing(source, tmp_path, capsys):
     [
         (["--target-episodes", "0"], "--target-episodes must be at least 1, got 0"),
         (["--workers", "0"], "--workers must be at least 1, got 0"),
-        (["--from", "nowhere"], "nowhere: no such folder"),
+        (["--data", "nowhere"], "nowhere: no such folder"),
         (["--embodiment", "serbut"], "did you mean 'serbot'?"),
         (["--renderer", "softwar"], "did you mean 'software'?"),
         (["--frames", "-1"], "--frames must not be negative, got -1"),
         (["--noise", "nan"], "noise must not be negative, got nan"),
-        (["--seed0", "99999", "--target-episodes", "20"], "is no training seed"),
+        (["--first-seed", "99999", "--target-episodes", "20"], "is no training seed"),
     ],
 )
 def test_bad_options_are_one_sentence_and_nothing_is_written(source, tmp_path, capsys, options, says):
@@ -172,7 +172,7 @@ def test_an_unknown_channel_order_gives_the_nearest(source, tmp_path, capsys):
 
 
 def test_no_place_for_the_set_is_said(source, capsys):
-    assert main(["--from", str(source), "--target-episodes", "5"]) == 2
+    assert main(["--data", str(source), "--target-episodes", "5"]) == 2
     assert "--out" in one_line(capsys)
 
 
@@ -241,7 +241,7 @@ def test_a_full_disk_is_said_in_one_sentence_and_what_was_complete_is_kept(sourc
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({max(sizes[3:]) - 1},) * 2)"
     code = f"{limit}\nfrom vla_sim.expand import main\nif __name__ == '__main__': raise SystemExit(main())"
     (tmp_path / "limited.py").write_text(code)
-    command = [sys.executable, tmp_path / "limited.py", "--from", source, "--out", tmp_path / "set"]
+    command = [sys.executable, tmp_path / "limited.py", "--data", source, "--out", tmp_path / "set"]
     done = subprocess.run(
         [*command, "--target-episodes", "9", "--workers", "1"], capture_output=True, text=True, env=os.environ
     )
@@ -255,7 +255,7 @@ def test_a_full_disk_is_said_in_one_sentence_and_what_was_complete_is_kept(sourc
 
 
 def test_an_interrupt_says_so_and_the_next_run_goes_on(source, tmp_path):
-    command = [sys.executable, "-m", "vla_sim.expand", "--from", str(source), "--out", str(tmp_path / "set")]
+    command = [sys.executable, "-m", "vla_sim.expand", "--data", str(source), "--out", str(tmp_path / "set")]
     running = subprocess.Popen(
         [*command, "--target-episodes", "24", "--workers", "1"],
         stdout=subprocess.PIPE,

@@ -148,7 +148,7 @@ def test_an_expansion_that_is_killed_loses_nothing_and_ends_the_same(tmp_path):
     for number in range(6):
         write_drive(tmp_path / "real", number, actions=varied_actions(number))
     before = contents(tmp_path / "real")
-    options = ("--from", tmp_path / "real", "--target-episodes", "18", "--workers", "1", *SMALL)
+    options = ("--data", tmp_path / "real", "--target-episodes", "18", "--workers", "1", *SMALL)
     assert run("expand", tmp_path / "undisturbed", options) == 0
     out, runs = tmp_path / "set", 0
     complete = Complete(out)

@@ -119,14 +119,18 @@ def _plain(page: str) -> Iterator[str]:
 
 def _laid_out(lines: Sequence[str], width: int) -> Iterator[str]:
     """Groups with a heading; an option and what it is for stand side by side, or one below the other."""
-    indent, option = " " * _COLUMN, ""
+    indent, option, group = " " * _COLUMN, "", ""
     for line in lines:
         text = line.strip()
+        if line.startswith("  ") and line[2] not in " -" and not group.startswith("positional"):
+            yield from textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="  ")
+            continue
         if line.startswith("  ") and line[2] != " ":
             option, _, text = line[2:].partition("  ")
             option = f"  {option}"
         elif line.startswith(" ") and line[1] != " ":
-            yield from ("", f"{text.removesuffix(' options')}:")
+            group = text.removesuffix(" options")
+            yield from ("", f"{group}:")
             continue
         text = " ".join(text.split())
         if option and text and len(option) > _COLUMN - 2:

@@ -6,17 +6,18 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from vla_sim.core.bounds import NotNegative, Pixels
 from vla_sim.core.errors import UserError, suggest
+from vla_sim.core.options import Name
 
 if TYPE_CHECKING:
     from vla_sim.datasets.serbot.folder import SerbotFolder, SerbotRecording
     from vla_sim.datasets.store import Entry, EpisodeStore
     from vla_sim.rollout.recording import RecordingSetup
-
-LANGUAGES = ("en", "ko")
 
 
 def one_of(choices: Sequence[str]) -> Callable[[str], str]:
@@ -35,39 +36,32 @@ def add_choice(made: Any, option: str, choices: Sequence[str], *, default: str |
     made.add_argument(option, type=one_of(choices), default=default, metavar="{" + ",".join(choices) + "}", help=text)
 
 
-def add_drive_options(made: argparse.ArgumentParser) -> None:
-    """Options that `collect` and `expand` share."""
-    drives = made.add_argument_group("simulated drives")
-    drives.add_argument(
-        "--workers", type=int, default=2, metavar="N", help="processes; files are the same for any number (default 2)"
-    )
-    drives.add_argument(
-        "--noise",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="smooth noise on the steering in shares of full speed; labels stay the expert's (default 0)",
-    )
-    drives.add_argument(
-        "--keys", action="store_true", help="steer by the eight directions of serbot's keys, not any heading"
-    )
-    drives.add_argument(
-        "--embodiment", default="serbot", metavar="NAME", help="the robot, a name or a TOML file (default serbot)"
-    )
-    drives.add_argument(
-        "--image-px",
-        type=int,
-        nargs=2,
-        metavar=("WIDTH", "HEIGHT"),
-        help="size of the pictures (default: the robot's; with expand: the recordings')",
-    )
-    add_choice(drives, "--language", LANGUAGES, text="of the sentences (default: both)")
-    drives.add_argument(
-        "--renderer",
-        default="software",
-        metavar="NAME",
-        help="who draws: software, gpu or tiny (slow reference); pictures differ a little (default software)",
-    )
+@dataclass(frozen=True, kw_only=True)
+class DriveOptions:
+    """Of the simulated episodes."""
+
+    noise: NotNegative = 0.0
+    """Smooth noise on the steering in shares of full speed; labels stay the expert's."""
+    keys: bool = False
+    """Steer by the eight directions of serbot's keys, not any heading."""
+    embodiment: Name = "serbot"
+    """The robot, a name or a TOML file."""
+    image_px: tuple[Pixels, Pixels] | None = None
+    """Width and height of the images (default: the robot's; with expand: the recordings')."""
+    language: Literal["en", "ko"] | None = None
+    """Of the sentences (default: both)."""
+    renderer: Literal["software", "gpu", "tiny"] = "software"
+    """What draws; tiny is a slow reference; images differ a little."""
+
+    def setup(self, policy: str = "expert") -> RecordingSetup:
+        """What decides the episodes.
+
+        Raises:
+            UserError: unknown names, or options that this robot cannot do.
+        """
+        from vla_sim.rollout.recording import RecordingSetup
+
+        return RecordingSetup(policy=policy, **asdict(self))
 
 
 def check_counts(options: argparse.Namespace, *names: str) -> None:
@@ -99,21 +93,6 @@ def readable(folder: SerbotFolder, *, skip: bool) -> list[SerbotRecording]:
     if not good:
         raise UserError(f"{folder.path}: no recording can be read")
     return good
-
-
-def setup_of(options: argparse.Namespace) -> RecordingSetup:
-    """What decides the drives."""
-    from vla_sim.rollout.recording import RecordingSetup
-
-    return RecordingSetup(
-        policy=getattr(options, "policy", "expert"),
-        embodiment=options.embodiment,
-        image_px=tuple(options.image_px) if options.image_px else None,
-        noise=options.noise,
-        keys=options.keys,
-        language=options.language,
-        renderer=options.renderer,
-    )
 
 
 class Progress:

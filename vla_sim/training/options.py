@@ -28,7 +28,7 @@ Data = Annotated[tuple[str, ...], named("[NAME=]DIR[:WEIGHT] ...")]
 
 @dataclass(frozen=True, kw_only=True)
 class CloneLearning:
-    """How `clone` learns."""
+    """How it learns."""
 
     steps: Steps = 2000
     """At most."""
@@ -46,7 +46,7 @@ class CloneLearning:
 
 @dataclass(frozen=True, kw_only=True)
 class CloneChecks:
-    """When `clone` stops."""
+    """When it stops."""
 
     suite: Names = ()
     """Suites to drive (default: core)."""
