@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"  {name:10} {kind.help}" + (f" (value: {kind.value})" if kind.value else "") for name, kind in KINDS.items()
     )
     epilog = EPILOG.format(kinds=listed)
-    return run_command(run, Options, arguments, epilog=epilog, remembers=lambda options: True)
+    return run_command(run, Options, arguments, epilog=epilog, remembers=lambda options: True, data_set=True)
 
 
 def run(options: Options) -> int:

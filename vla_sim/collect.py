@@ -39,7 +39,7 @@ class Options(CollectConfig):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run_command(run, Options, arguments, epilog=EPILOG, remembers=lambda options: True)
+    return run_command(run, Options, arguments, epilog=EPILOG, remembers=lambda options: True, data_set=True)
 
 
 def run(options: Options) -> int:

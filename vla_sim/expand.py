@@ -40,7 +40,9 @@ class Options(ExpandConfig):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run_command(run, Options, arguments, epilog=EPILOG, remembers=lambda options: not options.plan)
+    return run_command(
+        run, Options, arguments, epilog=EPILOG, remembers=lambda options: not options.plan, data_set=True
+    )
 
 
 def run(options: Options) -> int:

@@ -64,7 +64,7 @@ def parsed(text):
         ("--policy=a --policy=b --out=x d", {"policy": ("a", "b"), "out": Path("x")}),
         ("d --out None", {"out": Path("None")}),
         ("d --language ko --no-mirror", {"language": "ko", "mirror": False}),
-        ("d --image-px 3 4 --noise 1e-1", {"camera": Camera((3, 4), 0.1)}),
+        ("d --image-px 30 40 --noise 1e-1", {"camera": Camera((30, 40), 0.1)}),
         ("d --hang_timeout 3", {"hang_timeout": 3.0}),
     ],
 )
@@ -96,7 +96,7 @@ def test_a_command_line_becomes_a_dataclass(text, expected):
         ("d --noise nan", "--noise must be a finite number, got nan"),
         ("d --image-px 3", "--image-px needs 2 numbers"),
         ("d --image-px 3 q", "--image-px: cannot be read as 2 numbers"),
-        ("d --image-px 3 0", "--image-px must be at least 1, got 0"),
+        ("d --image-px 30 0", "--image-px must be at least 8, got 0"),
         ("d --out", "--out needs a value"),
         ("", "DIR must be given"),
         ("d e", "unexpected argument 'e'"),

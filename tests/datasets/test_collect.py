@@ -216,15 +216,15 @@ def test_a_run_killed_after_its_set_appeared_is_tidied_up(tmp_path, monkeypatch,
         (["--policy", "expret"], "did you mean 'expert'?"),
         (["--embodiment", "serbut"], "did you mean 'serbot'?"),
         (["--renderer", "softwar"], "did you mean 'software'?"),
-        (["--image-px", "4", "4"], "pictures need 8 pixels a side"),
+        (["--image-px", "4", "4"], "--image-px must be at least 8, got 4"),
         (["--policy", "seed_keys_basket_left", "--embodiment", "lekiwi"], "gives actions ['vx', 'vy'], lekiwi takes"),
         (["--noise", "-1"], "noise must not be negative, got -1.0"),
-        (["--noise", "nan"], "noise must not be negative, got nan"),
+        (["--noise", "nan"], "--noise must be a finite number, got nan"),
         (["--frames", "-1"], "--frames must not be negative, got -1"),
         (["--first-seed", "99999"], "seed 100000 is no training seed"),
         (["--embodiment", "lekiwi", "--keys"], "keys are for robots with actions vx, vy"),
         (["--format", "lerobot", "--fps", "3"], "use 5 or 10 fps"),
-        (["--format", "lerobot", "--fps", "0"], "fps must be a whole number of at least 1, got 0"),
+        (["--format", "lerobot", "--fps", "0"], "--fps must be at least 1, got 0"),
         (["--format", "lerobot", "--image-px", "33", "32"], "H.264 films need even sides"),
         (["--format", "lerobot", "--still-start"], "--still-start is for --format hdf5 only"),
         (["--fps", "5"], "--fps is for --format lerobot only"),
@@ -248,9 +248,7 @@ def test_bad_options_are_one_sentence_and_nothing_is_written(tmp_path, capsys, o
     ],
 )
 def test_unknown_choices_give_the_nearest(tmp_path, capsys, options, says):
-    with pytest.raises(SystemExit) as stop:
-        collect(tmp_path / "set", *options)
-    assert stop.value.code == 2
+    assert collect(tmp_path / "set", *options) == 2
     assert says in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 

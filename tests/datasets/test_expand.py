@@ -155,7 +155,7 @@ def test_the_plan_is_shown_without_writing(source, tmp_path, capsys):
         (["--embodiment", "serbut"], "did you mean 'serbot'?"),
         (["--renderer", "softwar"], "did you mean 'software'?"),
         (["--frames", "-1"], "--frames must not be negative, got -1"),
-        (["--noise", "nan"], "noise must not be negative, got nan"),
+        (["--noise", "nan"], "--noise must be a finite number, got nan"),
         (["--first-seed", "99999", "--target-episodes", "20"], "is no training seed"),
     ],
 )
@@ -166,14 +166,15 @@ def test_bad_options_are_one_sentence_and_nothing_is_written(source, tmp_path, c
 
 
 def test_an_unknown_channel_order_gives_the_nearest(source, tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        expand(source, tmp_path / "set", "--channel-order", "bgrr")
+    assert expand(source, tmp_path / "set", "--channel-order", "bgrr") == 2
     assert "did you mean 'bgr'?" in capsys.readouterr().err
 
 
-def test_no_place_for_the_set_is_said(source, capsys):
-    assert main(["--data", str(source), "--target-episodes", "5"]) == 2
-    assert "--out" in one_line(capsys)
+def test_without_a_place_the_set_gets_one_of_its_own(source, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--data", str(source), "--target-episodes", "4", "--workers", "1"]) == 0
+    (made,) = (tmp_path / "runs").glob("expand-*")
+    assert len(list(made.rglob("*.h5"))) == 4
 
 
 @pytest.mark.parametrize("inside", ["", "new"])

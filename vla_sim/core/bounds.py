@@ -20,7 +20,7 @@ MAX_COUNT = 1_000_000
 MAX_SEED = 2**53 - 1
 MAX_WORKERS = 256
 MAX_SECONDS = 10.0 * 365 * 86_400
-MAX_PX = 8_192
+MAX_PX = 4_096
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ Seed = Annotated[int, Range(0, MAX_SEED)]
 """Where random numbers, or worlds, begin."""
 Workers = Annotated[int, Range(1, MAX_WORKERS)]
 """Processes or threads."""
-Pixels = Annotated[int, Range(1, MAX_PX)]
+Pixels = Annotated[int, Range(8, MAX_PX)]
 """Width or height of an image."""
 Seconds = Annotated[float, Range(0, MAX_SECONDS, above=True)]
 """A time that is not over before it begins."""

@@ -49,6 +49,7 @@ def run_command(
     *,
     epilog: str = "",
     remembers: Callable[[Any], bool] | None = None,
+    data_set: bool = False,
 ) -> int:
     """Parse, run, and return the exit code.
 
@@ -58,8 +59,9 @@ def run_command(
             is for.
         arguments: the command line; None for the program's own.
         epilog: notes and examples below the help.
-        remembers: of a command that goes on with `--resume` by what its folder remembers (`vla_sim.core.resuming`):
-            whether options begin a folder.
+        remembers: of a command that goes on with `--resume` by the command line that its folder remembers
+            (`vla_sim.core.resuming`): whether options begin a folder.
+        data_set: of such a command: the folder is a data set, with nothing else in it.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     if not isinstance(options, type):  # a parser of argparse
@@ -77,7 +79,7 @@ def run_command(
         parsed: Any = resumed(options, given, command)
         if not remembers(parsed):
             return run(parsed)
-        with remembering(parsed, given, command) as with_folder:
+        with remembering(parsed, given, command, data_set=data_set) as with_folder:
             return run(with_folder)
 
     return guarded(command.prog, begun)

@@ -1,4 +1,4 @@
-"""A folder that remembers the command line it was begun with, so that `--resume DIR` goes on with it.
+"""Folders that remember the command line they were begun with, so that `--resume DIR` goes on with it.
 
 For commands whose options have `out` and `resume`. The engines check that a folder belongs to their plan; this only
 saves users from repeating the line.
@@ -42,40 +42,62 @@ def resumed(options: type[Options], given: Sequence[str], command: Command) -> O
 
 
 @contextlib.contextmanager
-def remembering(options: Options, given: Sequence[str], command: Command) -> Iterator[Options]:
-    """Within, the command's folder exists and remembers its command line; what fails at once leaves no trace."""
+def remembering(options: Options, given: Sequence[str], command: Command, *, data_set: bool) -> Iterator[Options]:
+    """Within, the command's folder remembers its command line; what fails at once leaves no trace.
+
+    Args:
+        options: with `out`, or None for a folder of the command's own.
+        given: the arguments.
+        command: which it is.
+        data_set: the folder must hold nothing else, and is not gone on with once it is complete: what it remembers
+            lies beside it and is removed in the end.
+    """
     out: Path = options.out or fresh_folder(command.short_name)  # type: ignore[attr-defined]
-    file = out / FILE
-    with clear_errors(out):
-        new = not out.exists() or not any(out.iterdir())
-        out.mkdir(parents=True, exist_ok=True)
+    file = _beside(out) if data_set else out / FILE
+    before = _names(out)
+    with clear_errors(file):
         wrote = not file.exists()
-        others = set(os.listdir(out))
         if wrote:
+            file.parent.mkdir(parents=True, exist_ok=True)
             content = {"command": command.name, "arguments": list(given)}
             file.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
     try:
         yield dataclasses.replace(options, out=out)  # type: ignore[type-var]
     except UserError:
-        with contextlib.suppress(OSError):
-            if wrote and set(os.listdir(out)) - {FILE} == others:
-                file.unlink()
-                if new:
-                    out.rmdir()
+        if wrote and _names(out) - {FILE} == before:
+            _forget(file, out)
         raise
     except KeyboardInterrupt:
         print(f"\ninterrupted; go on with: {command_line(command.short_name, '--resume', out)}")
         raise
+    if data_set:
+        file.unlink(missing_ok=True)
+
+
+def _beside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}{FILE}")
+
+
+def _names(folder: Path) -> set[str]:
+    return set(os.listdir(folder)) if folder.is_dir() else set()
+
+
+def _forget(file: Path, folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        file.unlink()
+        if not _names(folder):
+            folder.rmdir()
 
 
 def _remembered(folder: Path, command: Command) -> list[str]:
     """The arguments that a folder was begun with."""
     try:
-        with (folder / FILE).open("rb") as file:
+        place = folder / FILE if (folder / FILE).exists() else _beside(folder)
+        with place.open("rb") as file:
             found = json.loads(file.read(MAX_BYTES))
         name, arguments = found["command"], found["arguments"]
     except OSError as error:
-        raise UserError(f"--resume {folder}: no {FILE} in it ({error.strerror}); repeat the whole command") from error
+        raise UserError(f"--resume {folder}: nothing there to go on with; repeat the whole command") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"--resume {folder}: {FILE} is damaged ({error}); repeat the whole command") from error
     if not (isinstance(arguments, list) and all(isinstance(argument, str) for argument in arguments)):
