@@ -208,11 +208,14 @@ def _write_forever(root):
 def test_a_kill_at_any_moment_loses_at_most_the_episode_in_hand(tmp_path):
     root, rng, before = tmp_path / "set", np.random.default_rng(0), 0
     written(tmp_path / "other", range(1))  # so that the processes need not import what the writer loads late
+    begin = time.perf_counter()
+    written(tmp_path / "one", range(1))
+    one_s = time.perf_counter() - begin  # on a busy machine, kills come later
     context = multiprocessing.get_context("fork")
     for _ in range(12):
         process = context.Process(target=_write_forever, args=(root,))
         process.start()
-        time.sleep(rng.uniform(0.05, 0.4))
+        time.sleep(rng.uniform(0.2, 4) * one_s)
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         assert not root.exists()
