@@ -1,54 +1,55 @@
-"""`python -m vla_sim.convert`: a data set in another format, or with other components, sizes or channel order."""
+"""Convert a data set to HDF5 files or to LeRobotDataset v3.0."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
+from vla_sim.core.bounds import PositiveInt
 from vla_sim.core.cli import counted, run_command
+from vla_sim.core.options import Folder, OptionalFolder
+from vla_sim.datasets.base import AS_IT_IS, ReadOptions
+from vla_sim.datasets.writing import WriteOptions
 
 EPILOG = """The source may have any format that audit knows; which, is seen from its files. One episode is in memory at
 a time. Interrupted, it goes on when started again.
 
 examples:
-  python -m vla_sim.convert --from recordings --out data/lerobot --format lerobot
-  python -m vla_sim.convert --from recordings --out data/lerobot --format lerobot --columns vx wz gripper
-  python -m vla_sim.convert --from data/lerobot --out data/hdf5 --format hdf5 --store-as bgr
-  python -m vla_sim.convert --from data/others --out data/hdf5 --format hdf5 --columns base_x=vx base_y=vy"""
+  python -m vla_sim.convert --data recordings --out data/lerobot --format lerobot
+  python -m vla_sim.convert --data recordings --out data/lerobot --format lerobot --columns vx wz gripper
+  python -m vla_sim.convert --data data/lerobot --out data/hdf5 --format hdf5 --store-as bgr
+  python -m vla_sim.convert --data data/others --out data/hdf5 --format hdf5 --columns base_x=vx base_y=vy"""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of `vla_sim.convert`."""
-    from vla_sim.datasets.base import add_read_options
-    from vla_sim.datasets.writing import add_write_options
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `vla_sim.convert` is told."""
 
-    made = argparse.ArgumentParser(
-        prog="python -m vla_sim.convert",
-        description="Convert a data set to HDF5 files or to LeRobotDataset v3.0.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument("--from", type=Path, required=True, dest="source", metavar="DIR", help="the data set")
-    made.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the new one")
-    made.add_argument("--image-px", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help="squeeze images to this size")
-    add_read_options(made)
-    add_write_options(made, default=None)
-    return made
+    data: Folder
+    """The data set."""
+    out: OptionalFolder = None
+    """Folder of the new one (default: runs/convert-TIME)."""
+    resume: OptionalFolder = None
+    """Go on with the interrupted conversion in this folder."""
+    image_px: tuple[PositiveInt, PositiveInt] | None = None
+    """Squeeze images to this width and height."""
+    reading: ReadOptions = AS_IT_IS
+    writing: WriteOptions = field(default_factory=WriteOptions)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run_command(_run, parser(), arguments)
+    return run_command(run, Options, arguments, epilog=EPILOG, remembers=lambda options: True)
 
 
-def _run(options: argparse.Namespace) -> int:
-    from vla_sim.datasets.base import read_options
+def run(options: Options) -> int:
+    """Convert; returns the exit code."""
     from vla_sim.datasets.converting import convert
-    from vla_sim.datasets.writing import write_options
 
-    count = convert(options.source, options.out, read_options(options), write_options(options))
+    assert options.out is not None
+    reading = replace(options.reading, image_px=options.image_px)
+    count = convert(options.data, options.out, reading, options.writing)
     print(f"{options.out}: {counted(count, 'episode')}")
     return 0
 

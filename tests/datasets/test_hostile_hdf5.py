@@ -71,7 +71,7 @@ def test_values_of_other_files_are_never_read(tmp_path, way, place, capsys):
     with pytest.raises(UserError, match="only what the file holds itself is read"):
         SerbotFolder(tmp_path / "set")[0].load()
     assert audit([str(path.parent), "--thorough", "--out", str(tmp_path / "audit")]) == 1
-    assert convert(["--from", str(path.parent), "--out", str(tmp_path / "out"), "--format", "lerobot", "--images"]) == 2
+    assert convert(["--data", str(path.parent), "--out", str(tmp_path / "out"), "--format", "lerobot", "--images"]) == 2
     printed = capsys.readouterr()
     page = (tmp_path / "audit/audit.html").read_text("utf-8")
     assert SECRET not in printed.out + printed.err + page
@@ -205,7 +205,7 @@ def test_what_is_no_file_of_the_set_is_said_and_nothing_hangs(tmp_path, kind, ca
     says = {"pointer": "git lfs pull", "pipe": "is a pipe", "broken link": "not there"}.get(kind, "leads out")
     audit([str(folder)])
     assert says in capsys.readouterr().out
-    assert convert(["--from", str(folder), "--out", str(tmp_path / "a"), "--format", "hdf5"]) == 2
+    assert convert(["--data", str(folder), "--out", str(tmp_path / "a"), "--format", "hdf5"]) == 2
     assert says in capsys.readouterr().err
-    assert convert(["--from", str(folder), "--out", str(tmp_path / "b"), "--format", "hdf5", "--skip-bad"]) == 0
+    assert convert(["--data", str(folder), "--out", str(tmp_path / "b"), "--format", "hdf5", "--skip-bad"]) == 0
     assert f"left out: {path}" in capsys.readouterr().err

@@ -180,7 +180,7 @@ def test_audit_and_convert_say_the_same_of_what_is_wrong(tmp_path, capsys, name)
     found = printed.out + printed.err
     assert says in found
     assert code == (2 if printed.err else 1)
-    assert convert(["--from", str(root), "--out", str(tmp_path / "out"), "--format", "hdf5"]) == 2
+    assert convert(["--data", str(root), "--out", str(tmp_path / "out"), "--format", "hdf5"]) == 2
     said = capsys.readouterr().err.removeprefix("python -m vla_sim.convert: ")
     assert says in said
     assert "Traceback" not in found + said

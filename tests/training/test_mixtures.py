@@ -194,7 +194,7 @@ def test_recordings_become_sequences_and_are_read_only_once(recordings, tmp_path
     assert np.isnan(source.parts[0].goals).all()
     assert isinstance(source.parts[0].images, np.memmap)
     assert said == [f"real: 5 episodes, 30 steps from {recordings}"]
-    monkeypatch.setattr(mixtures, "read_episodes", lambda folder: pytest.fail("read again"))
+    monkeypatch.setattr(mixtures, "open_dataset", lambda folder, reading: pytest.fail("read again"))
     again = open_source(spec, SHAPE, tmp_path / "cache", say=said.append)
     assert np.array_equal(again.parts[2].images, source.parts[2].images)
 
@@ -249,7 +249,7 @@ def test_a_cache_of_another_folder_is_refused(recordings, tmp_path):
 
 def test_an_empty_folder_is_no_source(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no recordings"):
+    with pytest.raises(UserError, match="holds no data set"):
         open_source(SourceSpec("real", tmp_path / "empty"), SHAPE, tmp_path / "cache", say=print)
 
 

@@ -2,55 +2,52 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Annotated, Any, Literal, overload
 
 import numpy as np
+from tyro.conf import Suppress
 
 from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.files import file_name
+from vla_sim.core.options import OptionalName, named
 from vla_sim.core.specs import ACTION_NAMES
-from vla_sim.datasets.channel_order import AUTO, RGB, check_choice
+from vla_sim.datasets.channel_order import RGB, check_choice
 
 # Of the scripted collection of serbot's lab, for sets that do not say theirs: one key is 0.4 s of motion.
 STEP_S = 0.4
 # What `--feature` may name besides the images and the actions, which have options of their own.
-FEATURES = ("state", "instruction", "expert")
+FEATURES = ("state", "expert")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """How a data set is to be understood; the same for every command and every format.
+    """How a data set is read; the same for every command and every format."""
 
-    Attributes:
-        action: the feature with the actions, where it has another name than the format's ("actions", for example).
-        columns: components of the actions. Where the set names its components: those to keep, in this order, each
-            NAME or NAME=PART, PART being vx, vy (m/s) or wz (rad/s). Where it does not (serbot's files): what each
-            column is, in the order of the file. Empty: all, by the set's own names.
-        camera: the feature with the images, where there are several.
-        feature: other features by another name, PART=NAME, PART being state, instruction or expert.
-        channel_order: of the stored images: "rgb", "bgr", or "auto": what the file says, else a guess from the colours.
-        skip_bad: leave episodes out that cannot be read, and say which and why, instead of refusing the set.
-        image_px: (width, height) that images are squeezed to; None keeps them.
-        as_stored: for the audit, which judges what is there: all components of the actions, the first of several
-            cameras, and channels as they are where no order is declared.
-    """
-
-    action: str | None = None
-    columns: tuple[str, ...] = ()
-    camera: str | None = None
-    feature: tuple[str, ...] = ()
-    channel_order: str = AUTO
+    action: OptionalName = None
+    """Feature with the actions, where the set does not call it action."""
+    columns: Annotated[tuple[str, ...], named("NAME[=PART] ...")] = ()
+    """Components of the actions to keep, in this order, perhaps as another PART (vx, vy in m/s, wz in rad/s); of
+    serbot's files, which do not name theirs: what each column is (default: vx vy wz)."""
+    camera: OptionalName = None
+    """Feature with the images, where there are several."""
+    feature: Annotated[tuple[str, ...], named("PART=NAME ...")] = ()
+    """Other features by another name; PART is state or expert."""
+    channel_order: Literal["auto", "rgb", "bgr"] = "auto"
+    """Of the stored images; auto: what files say, else a guess from their colours."""
     skip_bad: bool = False
-    image_px: tuple[int, int] | None = None
-    as_stored: bool = False
+    """Leave episodes out that cannot be read, and say which and why."""
+    image_px: Suppress[tuple[int, int] | None] = None
+    """(width, height) that images are squeezed to; None keeps them."""
+    as_stored: Suppress[bool] = False
+    """For the audit, which judges what is there: all components of the actions, the first of several cameras, and
+    channels as they are where no order is declared."""
 
     def __post_init__(self) -> None:
         check_choice(self.channel_order)
@@ -99,35 +96,6 @@ class ReadOptions:
 
 
 AS_IT_IS = ReadOptions()
-
-
-def add_read_options(made: argparse.ArgumentParser) -> None:
-    """The options of `ReadOptions`, for every command that reads data sets."""
-    group = made.add_argument_group("how the data set is read")
-    group.add_argument("--action", metavar="NAME", help="feature with the actions, where it is not called action")
-    group.add_argument(
-        *("--columns", "--column"),
-        nargs="+",
-        default=[],
-        metavar="NAME[=PART]",
-        help="components of the actions to keep, in this order, perhaps as another PART (vx, vy, wz); of serbot's "
-        "files, which do not name theirs: what each column is (default: vx vy wz)",
-    )
-    group.add_argument("--camera", metavar="NAME", help="feature with the images, where there are several")
-    group.add_argument(
-        "--feature", nargs="+", default=[], metavar="PART=NAME", help="other features by another name: state, expert"
-    )
-    group.add_argument(
-        "--channel-order", default=AUTO, metavar="{auto,rgb,bgr}", help="of the stored images (default auto)"
-    )
-    group.add_argument("--skip-bad", action="store_true", help="leave episodes out that cannot be read, and say which")
-
-
-def read_options(options: argparse.Namespace) -> ReadOptions:
-    """What the command line says about reading; options that a command lacks have their defaults."""
-    given = {one.name: getattr(options, one.name) for one in fields(ReadOptions) if hasattr(options, one.name)}
-    size = given.pop("image_px", None)
-    return ReadOptions(**given, image_px=tuple(size) if size else None)
 
 
 @dataclass(frozen=True)
@@ -286,13 +254,13 @@ class Selection(Dataset):
 
 
 class Joined(Dataset):
-    """Several sets one after the other, as a folder of data sets has them."""
-
-    format = "several"
+    """Several sets one after the other, as a folder of data sets has them; its format is theirs, or "several"."""
 
     def __init__(self, path: Path, sets: Sequence[Dataset], options: ReadOptions = AS_IT_IS) -> None:
         super().__init__(path, options)
         self.sets = tuple(sets)
+        formats = {one.format for one in sets}
+        self.format = formats.pop() if len(formats) == 1 else "several"
         self.faults = tuple(fault for one in sets for fault in one.faults)
         self._ends = np.cumsum([len(one) for one in sets]).tolist()
 

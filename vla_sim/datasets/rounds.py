@@ -115,7 +115,7 @@ class RoundsDataset(Dataset):
             raise UserError(f"{where}: {error}") from error
 
     def _images(self, index: int, which: slice) -> np.ndarray:
-        return squeezed(np.asarray(self._round.images[index, which]), self.options.image_px)
+        return squeezed(np.array(self._round.images[index, which]), self.options.image_px)
 
 
 def _open(path: Path, found: Sequence[Path], options: ReadOptions) -> Dataset:

@@ -6,21 +6,22 @@ Episodes may come in any order and from several processes: those put their files
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from vla_sim.core.bounds import PositiveInt
 from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.files import discard_folder, file_name, write_whole
+from vla_sim.core.options import OptionalName
 from vla_sim.datasets.base import Dataset
 from vla_sim.datasets.serbot.actions import UNSCALED
-from vla_sim.datasets.serbot.hdf5 import LAYOUTS, SerbotStyle, serbot_hdf5_bytes
+from vla_sim.datasets.serbot.hdf5 import SerbotStyle, serbot_hdf5_bytes
 from vla_sim.datasets.store import Entry, EpisodeStore
 
 # Facts of an episode that its manifest line repeats, so that nobody needs to open files to count them.
@@ -31,25 +32,23 @@ FACTS = (
 HDF5, LEROBOT = "hdf5", "lerobot"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WriteOptions:
-    """How a new data set is written; the same for every command.
+    """How a new data set is written; the same for every command."""
 
-    Attributes:
-        format: one of WRITERS.
-        layout: HDF5 only: where things stand in a file; None: as in the source, else "main".
-        store_as: HDF5 only: channel order of the new files, "rgb" or "bgr"; None: as in the source, else "rgb".
-        fps: LeRobot only: frames a second; None: the lowest whole rate that fits.
-        images: LeRobot only: PNG images instead of H.264 films.
-        robot: name of the robot in the set; None: what the source says.
-    """
-
-    format: str = HDF5
-    layout: str | None = None
-    store_as: str | None = None
-    fps: int | None = None
+    format: Literal["hdf5", "lerobot"] = "hdf5"
+    """Of the new set."""
+    layout: Literal["main", "nested", "groups"] | None = None
+    """With --format hdf5: where things stand in a file (default: as in the source, else main)."""
+    store_as: Literal["rgb", "bgr"] | None = None
+    """With --format hdf5: channel order of the new files; serbot's own are bgr (default: as in the source,
+    else rgb)."""
+    fps: PositiveInt | None = None
+    """With --format lerobot: frames a second (default: the lowest whole rate that fits: 5 for 0.4 s)."""
     images: bool = False
-    robot: str | None = None
+    """With --format lerobot: PNG images instead of H.264 films."""
+    robot: OptionalName = None
+    """With --format lerobot: name of the robot in the set (default: what the source says, else serbot)."""
 
     def __post_init__(self) -> None:
         if self.format not in WRITERS:
@@ -70,7 +69,13 @@ class WriteOptions:
 
 
 # Options that mean something for one format only, and their value when nobody gives them.
-_ONLY_FOR = (("layout", HDF5, None), ("store_as", HDF5, None), ("fps", LEROBOT, None), ("images", LEROBOT, False))
+_ONLY_FOR = (
+    ("layout", HDF5, None),
+    ("store_as", HDF5, None),
+    ("fps", LEROBOT, None),
+    ("images", LEROBOT, False),
+    ("robot", LEROBOT, None),
+)
 
 
 @dataclass(frozen=True)
@@ -303,26 +308,3 @@ def refuse_inside(out: Path, source: Path) -> None:
     inside = source.resolve()
     if out.resolve() == inside or inside in out.resolve().parents:
         raise UserError(f"--out {out} must not lie in the data set that is read, {source}")
-
-
-def add_write_options(made: argparse.ArgumentParser, *, default: str | None = HDF5) -> None:
-    """The options of `WriteOptions`, for a command that writes a data set."""
-    group = made.add_argument_group("the new data set")
-    group.add_argument("--format", default=default, metavar="{" + ",".join(WRITERS) + "}", help="of the new set")
-    group.add_argument("--layout", metavar="{" + ",".join(LAYOUTS) + "}", help="hdf5: where things stand in a file")
-    group.add_argument("--store-as", metavar="{rgb,bgr}", help="hdf5: channel order of the new files")
-    group.add_argument("--fps", type=int, metavar="N", help="lerobot: frames a second (default: the lowest that fits)")
-    group.add_argument("--images", action="store_true", help="lerobot: PNG images instead of H.264 films")
-    group.add_argument("--robot", metavar="NAME", help="lerobot: name of the robot in the set (default: the source's)")
-
-
-def write_options(options: argparse.Namespace) -> WriteOptions:
-    """What the command line says of the new set.
-
-    Raises:
-        UserError: no format, or options of another.
-    """
-    if options.format is None:
-        raise UserError(f"say --format: {' or '.join(WRITERS)}")
-    names = ("format", "layout", "store_as", "fps", "images", "robot")
-    return WriteOptions(**{name: getattr(options, name) for name in names})

@@ -97,8 +97,8 @@ def _sources(config: CloneConfig, out: Path) -> tuple[list[Source], Beginning]:
     spec = load_embodiment(config.embodiment)
     begun = begin_with(config.init, seed=config.seed) if config.init else begin_afresh(spec, seed=config.seed)
     shape = Shape(begun.model.config.image_px, begun.action_names, spec.control_s, config.learning.keep_still)
-    specs, skip = parse_sources(config.data), config.skip_bad
-    return [open_source(s, shape, out / "sources" / s.name, skip_bad=skip) for s in specs], begun
+    specs, reading = parse_sources(config.data), config.reading
+    return [open_source(s, shape, out / "sources" / s.name, reading=reading) for s in specs], begun
 
 
 def _trainer(config: CloneConfig, begun: Beginning, sources: Sequence[Source], out: Path) -> Trainer:

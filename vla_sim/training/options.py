@@ -21,6 +21,7 @@ from vla_sim.core.bounds import (
     Steps,
 )
 from vla_sim.core.options import Name, Names, OptionalName, named
+from vla_sim.datasets.base import AS_IT_IS, ReadOptions
 
 Minutes = Annotated[float, Range(0, 10**7, above=True)]
 Data = Annotated[tuple[str, ...], named("[NAME=]DIR[:WEIGHT] ...")]
@@ -74,8 +75,7 @@ class CloneConfig:
     """The robot, a name or a TOML file."""
     seed: Seed = 0
     """Of weights and batches."""
-    skip_bad: bool = False
-    """Leave recordings out that cannot be read."""
+    reading: ReadOptions = AS_IT_IS
     learning: CloneLearning = CloneLearning()
     checks: CloneChecks = CloneChecks()
 
@@ -146,8 +146,7 @@ class DaggerConfig:
     """The robot, a name or a TOML file."""
     seed: Seed = 0
     """Number of the run: of worlds, batches and mixing."""
-    skip_bad: bool = False
-    """Leave recordings out that cannot be read."""
+    reading: ReadOptions = AS_IT_IS
     steering: DaggerSteering = DaggerSteering()
     learning: DaggerLearning = DaggerLearning()
     gate: DaggerGate = DaggerGate()

@@ -10,7 +10,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import sweep_aside, whole_folder, write_whole
 from vla_sim.core.motion import joined
-from vla_sim.datasets.lerobot.format import INFO_PATH
+from vla_sim.datasets.base import AS_IT_IS, Joined, ReadOptions
+from vla_sim.datasets.dataset import open_dataset, open_sets
+from vla_sim.datasets.rounds import ROUND_FORMAT
 from vla_sim.rollout.demonstrations import Demonstrations
 from vla_sim.training.batches import Sequences
 from vla_sim.training.recorded import FACTS, read_round, save_round
@@ -194,7 +196,12 @@ def mixture_weights(sources: Iterable[Source]) -> dict[str, float]:
 
 
 def open_source(
-    spec: SourceSpec, shape: Shape, cache: Path, *, skip_bad: bool = False, say: Callable[[str], None] = print
+    spec: SourceSpec,
+    shape: Shape,
+    cache: Path,
+    *,
+    reading: ReadOptions = AS_IT_IS,
+    say: Callable[[str], None] = print,
 ) -> Source:
     """The episodes of a source.
 
@@ -202,17 +209,18 @@ def open_source(
         spec: where it lies.
         shape: what the network needs.
         cache: folder for its shrunk pictures.
-        skip_bad: leave recordings out that cannot be read, and name them on stderr.
+        reading: how data sets are read.
         say: told what it holds.
 
     Raises:
         UserError: it holds nothing readable, or nothing that fits the network.
     """
-    rounds = sorted(path.parent for path in spec.folder.rglob(FACTS))
-    if rounds:
-        source = Source(spec, [_checked_round(read_round(folder), folder, shape) for folder in rounds])
+    sets = open_sets(spec.folder, reading)
+    if all(one.format == ROUND_FORMAT for one in sets):
+        folders = [one.path for whole in sets for one in (whole.sets if isinstance(whole, Joined) else (whole,))]
+        source = Source(spec, [_checked_round(read_round(folder), folder, shape) for folder in folders])
     else:
-        source = _converted(spec, shape, cache, skip_bad)
+        source = _converted(spec, shape, cache, reading)
     note = f", {source.left_out} still first frames left out" if source.left_out else ""
     say(f"{spec.name}: {source.episodes} episodes, {source.frames} steps from {spec.folder}{note}")
     return source
@@ -229,29 +237,7 @@ def _checked_round(part: Sequences, folder: Path, shape: Shape) -> Sequences:
     return part
 
 
-def read_episodes(folder: Path, *, skip_bad: bool = False) -> Iterator[Episode]:
-    """Episodes of a folder of recordings or of a LeRobot data set, one at a time.
-
-    Args:
-        folder: of either.
-        skip_bad: leave recordings out that cannot be read.
-
-    Raises:
-        UserError: it is neither, or one cannot be read.
-    """
-    if (folder / INFO_PATH).exists():
-        from vla_sim.datasets.lerobot import LeRobotReader
-
-        yield from LeRobotReader(folder)
-    else:
-        from vla_sim.datasets.serbot.folder import SerbotFolder
-        from vla_sim.rollout.driving import readable
-
-        for recording in readable(SerbotFolder(folder), skip=skip_bad):
-            yield recording.load()
-
-
-def _converted(spec: SourceSpec, shape: Shape, cache: Path, skip_bad: bool) -> Source:
+def _converted(spec: SourceSpec, shape: Shape, cache: Path, reading: ReadOptions) -> Source:
     """A source whose pictures are shrunk into the cache first, unless they are there."""
     from vla_sim.datasets.store import content_hash
 
@@ -260,6 +246,7 @@ def _converted(spec: SourceSpec, shape: Shape, cache: Path, skip_bad: bool) -> S
         "folder": str(spec.folder.resolve()),
         "sha256": content_hash(spec.folder),
         "shape": json.loads(json.dumps(vars(shape))),
+        "reading": json.loads(json.dumps(asdict(reading))),
     }
     if index.exists():
         known = json.loads(index.read_text("utf-8"))
@@ -269,7 +256,7 @@ def _converted(spec: SourceSpec, shape: Shape, cache: Path, skip_bad: bool) -> S
             )
     else:
         _begin_cache(cache, key)
-        left_out = _fill_cache(spec, shape, cache, skip_bad)
+        left_out = _fill_cache(spec, shape, cache, reading)
         write_whole(index, (json.dumps({**key, "left_out": left_out}, indent=1) + "\n").encode())
         known = {"left_out": left_out}
     return Source(spec, [read_round(path.parent) for path in sorted(cache.glob(f"part_*/{FACTS}"))], known["left_out"])
@@ -283,11 +270,11 @@ def _begin_cache(cache: Path, key: Mapping[str, Any]) -> None:
         write_whole(begun, json.dumps(key).encode())
 
 
-def _fill_cache(spec: SourceSpec, shape: Shape, cache: Path, skip_bad: bool) -> int:
+def _fill_cache(spec: SourceSpec, shape: Shape, cache: Path, reading: ReadOptions) -> int:
     cache.mkdir(parents=True, exist_ok=True)
     sweep_aside(cache)
     left_out = 0
-    for number, episodes in enumerate(_in_parts(read_episodes(spec.folder, skip_bad=skip_bad))):
+    for number, episodes in enumerate(_in_parts(iter(open_dataset(spec.folder, reading).readable()))):
         fitted = [fitted_episode(episode, shape) for episode in episodes]
         left_out += sum(still for _, still in fitted)
         target = cache / f"part_{number:03}"
@@ -325,7 +312,7 @@ def fitted_episode(episode: Episode, shape: Shape) -> tuple[Episode, bool]:
     labels = _columns(episode, shape)
     still = not shape.keep_still and len(labels) > every and not labels[:every].any()
     first = every if still else 0
-    pictures = episode.images[: len(episode)][first::every]
+    pictures = episode.images[first : len(episode) : every]
     actions = labels
     if not math.isclose(episode.step_s, shape.step_s, rel_tol=SAME_STEP):
         actions = joined(labels, shape.action_names, step_s=episode.step_s, every=every, new_step_s=shape.step_s)
@@ -380,7 +367,7 @@ def _as_demonstrations(episodes: Sequence[Episode]) -> Demonstrations:
     return Demonstrations.padded(
         images=[episode.images for episode in episodes],
         actions=[episode.actions for episode in episodes],
-        texts=[[episode.instruction] for episode in episodes],
+        texts=[list(episode.phrasings) or [episode.instruction] for episode in episodes],
         scenarios=[str(episode.provenance.get("scenario", "")) for episode in episodes],
         outcomes=[episode.outcome.value if episode.outcome else "" for episode in episodes],
     )
