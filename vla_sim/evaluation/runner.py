@@ -147,9 +147,9 @@ def _import_what_comes_after() -> None:
     """What summary and report load when they are first used."""
     import scipy.special
 
-    from vla_sim.evaluation.reporting.report import template
+    from vla_sim.evaluation.reporting.report import report_template
 
-    template()
+    report_template()
     del scipy
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vla_sim.core.pages import Axes, template
 from vla_sim.datasets.audit.examine import Audit
 from vla_sim.datasets.audit.findings import Severity
 from vla_sim.datasets.audit.images import Look
@@ -28,17 +29,8 @@ SIGNS = {**ARROWS, STOP: "·", TURN_LEFT: "↺", TURN_RIGHT: "↻", OTHER: "•"
 
 def render(audit: Audit) -> str:
     """The page as text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # always: names and sentences come from anywhere
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     bad = [f for f in audit.findings if f.severity is not Severity.GOOD]
-    return environment.get_template(TEMPLATE).render(
+    return template(Path(__file__).with_name(TEMPLATE)).render(
         audit=audit,
         bad=bad,
         good=[f for f in audit.findings if f.severity is Severity.GOOD],
@@ -135,23 +127,17 @@ def _clock_plot(audit: Audit) -> dict[str, Any] | None:
     curves = {name: curve for name, curve in audit.clock_by_name.items() if len(curve) > 1}
     if not curves:
         return None
-    width, height = PLOT_PX
     longest = max(map(len, curves.values()))
-    every = max(1, longest // 8)
-
-    def x(t: int) -> float:
-        return round(width * t / max(longest - 1, 1), 1)
-
-    return {
-        "width": width,
-        "height": height,
-        "lines": [
-            {"side": side, "points": " ".join(f"{x(t)},{round(height * (1 - v), 1):g}" for t, v in enumerate(curve))}
-            for side, curve in curves.items()
-        ],
-        "ticks": [(t, x(t)) for t in range(0, longest, every)],
-        "levels": [(share, round(height * (1 - share), 1)) for share in (0.0, 0.5, 0.8, 1.0)],
-    }
+    axes = Axes(
+        *PLOT_PX,
+        across=(0, max(longest - 1, 1)),
+        up=(0.0, 1.0),
+        across_ticks=[(str(t), t) for t in range(0, longest, max(1, longest // 8))],
+        up_ticks=[(f"{share:.0%}", share) for share in (0.0, 0.5, 0.8, 1.0)],
+        margin=44,
+    )
+    lines = [{"side": side, "points": axes.line(list(enumerate(curve)))} for side, curve in curves.items()]
+    return {"axes": axes, "lines": lines, "legend": [(side, side) for side in curves]}
 
 
 def _balance(table: ActionTable) -> list[dict[str, Any]]:
@@ -165,9 +151,9 @@ def _balance(table: ActionTable) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "total": sum(counts.values()),
+            "note": sum(counts.values()),
             "parts": [
-                {"side": side, "count": counts[side], "width": 100 * counts[side] / most}
+                {"kind": side, "count": counts[side], "width": 100 * counts[side] / most, "title": side}
                 for side in ("left", "right", "unknown")
                 if counts[side]
             ],
@@ -191,17 +177,16 @@ def _scatter(table: ActionTable) -> dict[str, Any] | None:
     bins = 41
     cells = np.floor((steps[:, [across, ahead]] / limit + 1) / 2 * bins).astype(int).clip(0, bins - 1)
     kinds, counts = np.unique(cells, axis=0, return_counts=True)
-    cell = SCATTER_PX / bins
+    # Left is left: positive sideways speed to the left, forward up.
+    axes = Axes(SCATTER_PX, SCATTER_PX, (bins, 0), (0, bins), [("", bins / 2)], [("", bins / 2)])
     return {
-        "px": SCATTER_PX,
+        "axes": axes,
         "limit": limit,
         "ahead": names[ahead],
         "across": names[across],
         "dots": [
             {
-                # Left is left: positive sideways speed to the left, forward up.
-                "x": round(SCATTER_PX - (c[0] + 0.5) * cell, 1),
-                "y": round(SCATTER_PX - (c[1] + 0.5) * cell, 1),
+                "at": axes.px(c[0] + 0.5, c[1] + 0.5),
                 "r": round(1.5 + 9 * float(np.sqrt(n / counts.max())), 1),
                 "n": int(n),
             }

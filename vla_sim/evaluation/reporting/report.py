@@ -6,7 +6,6 @@ is escaped by the template; what is embedded is limited, so the file stays small
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from vla_sim.core.files import write_whole
+from vla_sim.core.pages import Axes, template
 from vla_sim.core.types import Outcome, Role, Scene
 from vla_sim.evaluation.figures import columns, decimals, further, percent, percent_range
 from vla_sim.evaluation.reporting.map import footprint
@@ -96,7 +96,7 @@ def render_report(
     """The report as text; arguments as `write_report`, `folder` is where it will stand."""
     failures = _failures_first(records)
     rows = table_rows(summary)
-    return template().render(
+    return report_template().render(
         rows=rows,
         columns=columns(rows),
         further=further(rows),
@@ -105,6 +105,7 @@ def render_report(
         policies=_policy_cards(summary, records),
         stacks=[_stack(row) for row in summary["results"] if row["n"]],
         outcomes=_seen_outcomes(records),
+        all_outcomes=[outcome.value for outcome in OUTCOME_LABELS],
         sides=summary["paired"]["sides"],
         doubts=_doubts(rows),
         pairs_overall=_overall(summary["paired"]["policies"]),
@@ -121,28 +122,20 @@ def render_report(
     )
 
 
-@functools.cache
-def template() -> Template:
-    """The report's template; compiled once, which takes a fifth of a second."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # always: names, instructions and tracebacks come from anywhere
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def report_template() -> Template:
+    """The report's template."""
+    return template(
+        Path(__file__).with_name(TEMPLATE),
+        {
+            "percent": percent,
+            "percent_range": percent_range,
+            "decimals": decimals,
+            "p_value": p_value,
+            "label": _label,
+            "figure": _figure,
+            "sentence": _sentence,
+        },
     )
-    environment.filters.update(
-        percent=percent,
-        percent_range=percent_range,
-        decimals=decimals,
-        p_value=p_value,
-        label=_label,
-        figure=_figure,
-        capitalize_first=_sentence,
-    )
-    return environment.get_template(TEMPLATE)
 
 
 def _figure(value: Any) -> str:
@@ -223,60 +216,53 @@ def _overall(pairs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list(best.values())
 
 
-def _seen_outcomes(records: Sequence[EpisodeResult]) -> list[str]:
+def _seen_outcomes(records: Sequence[EpisodeResult]) -> list[tuple[str, str]]:
+    """(value, label) of the outcomes that there were."""
     seen = {r.outcome for r in records}
-    return [outcome.value for outcome in OUTCOME_LABELS if outcome in seen]
+    return [(outcome.value, label) for outcome, label in OUTCOME_LABELS.items() if outcome in seen]
 
 
 def _stack(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A bar of outcomes: parts as (outcome, count, percent of the bar)."""
+    """A bar of outcomes, for the macro `stacks`."""
+    n, counts = row["n"], {o: row["outcomes"][o.value] for o in OUTCOME_LABELS}
     parts = [
-        {"outcome": o.value, "count": row["outcomes"][o.value], "width": 100 * row["outcomes"][o.value] / row["n"]}
-        for o in OUTCOME_LABELS
-        if row["outcomes"][o.value]
+        {"kind": o.value, "count": k, "width": 100 * k / n, "title": f"{OUTCOME_LABELS[o]}: {k} of {n}"}
+        for o, k in counts.items()
+        if k
     ]
-    return {"policy": row["policy"], "scenario": row["scenario"], "n": row["n"], "parts": parts}
+    return {"name": row["scenario"], "note": row["policy"], "parts": parts}
 
 
 # --- paths --------------------------------------------------------------------------------------------------------
 
 PLOT_PX = 190
-MARGIN_PX = 22
 
 
-class _Frame:
-    """From world metres to the pixels of a small plot: x (forward) up, y (left) to the left, equal scales."""
-
-    def __init__(self, points: Sequence[tuple[float, float]]) -> None:
-        xs, ys = [p[0] for p in points] or [0.0], [p[1] for p in points] or [0.0]
-        self.x_low, self.x_high = min(xs) - 0.25, max(xs) + 0.25
-        self.y_low, self.y_high = min(ys) - 0.25, max(ys) + 0.25
-        self.scale = min(PLOT_PX / (self.x_high - self.x_low), PLOT_PX / (self.y_high - self.y_low))
-        spare = PLOT_PX / self.scale - (self.y_high - self.y_low)
-        self.y_low, self.y_high = self.y_low - spare / 2, self.y_high + spare / 2
-        self.height = (self.x_high - self.x_low) * self.scale
-
-    def px(self, x_m: float, y_m: float) -> tuple[float, float]:
-        return round((self.y_high - y_m) * self.scale, 1), round((self.x_high - x_m) * self.scale, 1)
-
-    def line(self, points: Sequence[tuple[float, float]]) -> str:
-        """Value of a polyline's or polygon's `points`."""
-        return " ".join("{:g},{:g}".format(*self.px(x, y)) for x, y in points)
-
-    def grid(self) -> dict[str, Any]:
-        """Lines and labels each metre, or as many metres as leave room for the labels."""
-        every = max(1, math.ceil(20 / self.scale))
-        return {
-            "x": [(m, self.px(m, 0)[1]) for m in _multiples(self.x_low, self.x_high, every)],
-            "y": [(m, self.px(0, m)[0]) for m in _multiples(self.y_low, self.y_high, every)],
-            "width": PLOT_PX,
-            "height": round(self.height, 1),
-            "margin": MARGIN_PX,
-        }
+def _axes(points: Sequence[tuple[float, float]]) -> Axes:
+    """World metres from above: x (forward) is up, y (left) to the left, equal scales, a line each metre or more."""
+    xs, ys = [p[0] for p in points] or [0.0], [p[1] for p in points] or [0.0]
+    x_low, x_high, y_low, y_high = min(xs) - 0.25, max(xs) + 0.25, min(ys) - 0.25, max(ys) + 0.25
+    scale = min(PLOT_PX / (x_high - x_low), PLOT_PX / (y_high - y_low))
+    spare = (PLOT_PX / scale - (y_high - y_low)) / 2
+    y_low, y_high = y_low - spare, y_high + spare
+    every = max(1, math.ceil(20 / scale))  # as many metres as leave room for the labels
+    return Axes(
+        width=PLOT_PX,
+        height=round((x_high - x_low) * scale, 1),
+        across=(y_high, y_low),
+        up=(x_low, x_high),
+        across_ticks=_multiples(y_low, y_high, every),
+        up_ticks=_multiples(x_low, x_high, every),
+    )
 
 
-def _multiples(low: float, high: float, every: int) -> list[int]:
-    return [m for m in range(math.ceil(low), math.floor(high) + 1) if m % every == 0]
+def _multiples(low: float, high: float, every: int) -> list[tuple[str, float]]:
+    return [(str(m), float(m)) for m in range(math.ceil(low), math.floor(high) + 1) if m % every == 0]
+
+
+def _across_up(points: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
+    """World positions (x, y, ...) as the axes take them."""
+    return [(p[1], p[0]) for p in points]
 
 
 def _plots(records: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
@@ -289,13 +275,13 @@ def _plots(records: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
     chosen = sorted(cells, key=lambda key: order[key[0]])[:MAX_PLOTS]
     limit = max(8, MAX_PATHS // max(1, len(chosen)))
     frames = {
-        scenario: _Frame([(p[0], p[1]) for key in chosen if key[0] == scenario for r in cells[key] for p in r.path])
+        scenario: _axes([(p[0], p[1]) for key in chosen if key[0] == scenario for r in cells[key] for p in r.path])
         for scenario, _ in chosen
     }
     return [_plot(key, cells[key], limit, frames[key[0]]) for key in chosen]
 
 
-def _plot(key: tuple[str, str], cell: Sequence[EpisodeResult], limit: int, frame: _Frame) -> dict[str, Any]:
+def _plot(key: tuple[str, str], cell: Sequence[EpisodeResult], limit: int, axes: Axes) -> dict[str, Any]:
     failures = [r for r in cell if not r.success]
     successes = [r for r in cell if r.success]
     shown = [*_sample(successes, max(limit // 4, limit - len(failures))), *_sample(failures, limit)]
@@ -304,20 +290,21 @@ def _plot(key: tuple[str, str], cell: Sequence[EpisodeResult], limit: int, frame
         "policy": key[1],
         "n": len(cell),
         "shown": len(shown),
-        "grid": frame.grid(),
-        "paths": [_trace(r, frame) for r in shown],
+        "axes": axes,
+        "bodies": [],
+        "paths": [_trace(r, axes) for r in shown],
     }
 
 
-def _trace(record: EpisodeResult, frame: _Frame) -> dict[str, Any]:
-    points = [(p[0], p[1]) for p in record.path]
+def _trace(record: EpisodeResult, axes: Axes) -> dict[str, Any]:
+    points = _across_up(record.path)
     kept = [*_sample(points[:-1], MAX_PATH_POINTS), points[-1]]
     return {
         "outcome": record.outcome.value,
         "seed": record.seed,
-        "line": frame.line(kept),
-        "end": frame.px(*points[-1]),
-        "start": frame.px(*points[0]),
+        "line": axes.line(kept),
+        "end": axes.px(*points[-1]),
+        "start": axes.px(*points[0]),
     }
 
 
@@ -348,21 +335,21 @@ def _one_of_each_first(records: Sequence[EpisodeResult]) -> list[EpisodeResult]:
 def _close_up(record: EpisodeResult, scene: Scene | None) -> dict[str, Any]:
     bodies = [b for b in scene.bodies if b.role is not Role.WALL] if scene else []
     outlines = [footprint(body) for body in bodies]
-    frame = _Frame([(p[0], p[1]) for p in record.path] + [p for corners in outlines for p in corners])
+    axes = _axes([(p[0], p[1]) for p in record.path] + [p for corners in outlines for p in corners])
     return {
         "record": record,
-        "grid": frame.grid(),
-        "paths": [_trace(record, frame)],
+        "axes": axes,
+        "paths": [_trace(record, axes)],
         "bodies": [
             {
-                "points": frame.line(corners),
+                "points": axes.line(_across_up(corners)),
                 "role": body.role.value,
                 "name": body.name,
                 "hit": body.name == record.collision_partner,
             }
             for body, corners in zip(bodies, outlines, strict=True)
         ],
-        "reach": frame.line(footprint(scene.goal, grow_m=scene.task.reach_m, smooth=True)) if scene else "",
+        "reach": axes.line(_across_up(footprint(scene.goal, grow_m=scene.task.reach_m, smooth=True))) if scene else "",
     }
 
 
