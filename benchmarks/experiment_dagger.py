@@ -240,8 +240,8 @@ class Chain:
     ) -> tuple[Path, dict[str, Any]]:
         from vla_sim.training.behaviour_cloning import Trainer
 
-        trainer = Trainer(begun.model, begun.tokenizer, config, self.out / name)
-        trainer.source = Sampler(config, {group: 1.0 for part in parts for group in part.groups})
+        sampler = Sampler(config, {group: 1.0 for part in parts for group in part.groups})
+        trainer = Trainer(begun, config, self.out / name, sampler)
         for part in parts:
             trainer.add(part)
         # One look at the end: all arms take all their steps.

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vla_sim.policies.folders import CONFIG, FORMAT, TOKENIZER, WEIGHTS
+from recipes.grounding import GroundingTrainer
+from vla_sim.policies.folders import CONFIG, TOKENIZER
 from vla_sim.training.batches import Sequences
 from vla_sim.training.config import TrainConfig
-from vla_sim.training.grounding import GroundingTrainer
-from vla_sim.training.weights import write_weights
 
 if TYPE_CHECKING:
+    from vla_sim.policies.models.model import VlaModel
     from vla_sim.policies.tokenizer import InstructionTokenizer
 
 VOCABULARY = 800
@@ -56,7 +55,7 @@ def train_backbone(
     sizes = {"vocab_size": tokenizer.vocab_size, "context_length": tokenizer.context_length}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = VlaModel(preset(f"{name}-small", head={"kind": "mlp"}, **sizes))  # type: ignore[arg-type]
+        model = VlaModel(preset(f"{name}-small", head={"kind": "mlp"}, **sizes))
     config = TrainConfig(seed=seed, **CONFIG_OF_TRAINING)  # type: ignore[arg-type]
     trainer = GroundingTrainer(model, TextReader.small(tokenizer, [name]), config, out / "backbones" / name)
     for part in parts:
@@ -78,20 +77,12 @@ def row_tokenizer(parts: Sequence[Sequences]) -> InstructionTokenizer:
     return InstructionTokenizer.trained([*texts, *map(kosmos2_prompt, texts)], vocab_size=VOCABULARY)
 
 
-def _export(model: Any, tokenizer: InstructionTokenizer, folder: Path, training: Mapping[str, Any]) -> None:
-    """Weights under their names in `VlaModel`; the config last, so that a folder with one is complete."""
-    write_weights(folder / WEIGHTS, model.backbone.state_dict())
+def _export(model: VlaModel, tokenizer: InstructionTokenizer, folder: Path, training: Mapping[str, Any]) -> None:
+    """The config last, so that a folder with one is complete."""
+    from vla_sim.policies.models.loading import save_backbone
+
+    folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(folder / TOKENIZER)
     kind = model.config.backbone
-    config = {
-        "format": FORMAT,
-        "type": "vla_backbone",
-        "description": f"small {kind}, pre-trained on simulated pictures and instructions; shared by several policies",
-        "backbone": kind,
-        kind: getattr(model.config, kind).to_dict(),
-        "stem_channels": list(model.config.stem_channels),
-        "prompt_ids": model.config.prompt_ids,
-        "context_length": model.config.context_length,
-        "training": dict(training),
-    }
-    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    description = f"small {kind}, pre-trained on simulated pictures and instructions; shared by several policies"
+    save_backbone(model.backbone, model.config, folder, description=description, training=training)

@@ -25,7 +25,6 @@ examples:
   python -m recipes.train_shipped --out runs/train --publish policies
   python -m recipes.train_shipped --out runs/quick --scale 0.1"""
 
-VOCABULARY = 800
 CHOOSING = "choose_goal"
 IMAGE_PX = 96
 # Share of the episodes that each scenario or suite gets; choosing among objects takes the most examples.
@@ -133,18 +132,17 @@ def _train(options: argparse.Namespace) -> None:
 
 def _trainer(options: argparse.Namespace) -> Trainer:
     from vla_sim.core.embodiments import load_embodiment
-    from vla_sim.policies.tokenizer import InstructionTokenizer
     from vla_sim.scenarios import load_scenario
-    from vla_sim.training.behaviour_cloning import Trainer, fresh_model
+    from vla_sim.training.behaviour_cloning import Trainer
     from vla_sim.training.config import TrainConfig
+    from vla_sim.training.warm_start import begin_afresh
 
     spec = load_embodiment(options.embodiment)
     names = {name for entry in MIX for name in _names(entry)}
     texts = sorted({text for name in names for text in load_scenario(name).instructions("train")})
-    tokenizer = InstructionTokenizer.trained(texts, vocab_size=VOCABULARY)
-    config = TrainConfig(action_names=spec.action_names, action_scale=spec.max_mps, seed=options.seed)
-    model = fresh_model(tokenizer, seed=options.seed, actions=len(spec.action_names))
-    return Trainer(model, tokenizer, config, options.out)
+    begun = begin_afresh(spec, seed=options.seed, texts=texts)
+    config = TrainConfig(action_names=begun.action_names, action_scale=begun.action_scale, seed=options.seed)
+    return Trainer(begun, config, options.out)
 
 
 def _sampler(trainer: Trainer, round_: Round, parts: Sequence[Sequences]) -> Sampler:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recipes.frozen_features import Cached, FeatureSampler, cached
 from recipes.zoo import FUSION, row
 from vla_sim.policies.folders import CONFIG, PolicyFolder
 from vla_sim.training.batches import Sequences
 from vla_sim.training.config import TrainConfig
-from vla_sim.training.frozen_features import Cached, FeatureSampler, cached
-from vla_sim.training.frozen_heads import HeadTrainer
 
 if TYPE_CHECKING:
     from vla_sim.policies.models.model import VlaModel
+    from vla_sim.training.behaviour_cloning import Trainer
 
 CONFIG_OF_TRAINING = {"batch_episodes": 48, "learning_rate": 1e-3, "precision": "float32"}
 # One look at the demonstrations as they are, the others augmented.
@@ -74,13 +75,25 @@ class RowTraining:
         self._export(trainer, name, spec.description)
         return self.policy(name)
 
-    def _trainer(self, name: str) -> HeadTrainer:
+    def _trainer(self, name: str) -> Trainer:
+        from vla_sim.policies.models.loading import text_reader
+        from vla_sim.training.behaviour_cloning import Trainer
+        from vla_sim.training.members import Members, Part
+        from vla_sim.training.warm_start import Beginning
+
         spec = row(name)
-        parts = ("kosmos2", "clip") if spec.backbone == "both" else (spec.backbone,)
-        variants = self._variants(parts)
+        backbones = ("kosmos2", "clip") if spec.backbone == "both" else (spec.backbone,)
+        variants = self._variants(backbones)
         kept = variants if spec.augmented else variants[: len(self._parts)]
-        model = self._model(name, parts)
-        return HeadTrainer(model, FeatureSampler(kept, self._config), self._config, self._out / "rows" / name)
+        model = self._model(name, backbones)
+        parts = []
+        for backbone, module in zip(backbones, model.backbone.parts, strict=True):
+            folder = self._backbone_folder(backbone)
+            reader = text_reader(folder, model.config).only(backbone)
+            parts.append((Part(backbone, folder.name, reader, {}, folder.path), module))
+        members = Members({name: model}, parts, [range(len(parts))])
+        beginning = Beginning(members, name, self._config.action_names, self._config.scale)
+        return Trainer(beginning, self._config, self._out / "rows" / name, FeatureSampler(kept, self._config))
 
     def _variants(self, backbones: tuple[str, ...]) -> list[Cached]:
         """All variants of all rounds, those as they are first."""
@@ -95,7 +108,7 @@ class RowTraining:
         return self._cached[backbones]
 
     def _encoder(self, name: str) -> Any:
-        from vla_sim.policies.models.shared import load_encoder
+        from vla_sim.policies.models.loading import load_encoder
 
         return load_encoder(self._backbone_folder(name))
 
@@ -124,23 +137,23 @@ class RowTraining:
         }
         with torch.random.fork_rng():
             torch.manual_seed(self._seed)
-            model = VlaModel(VlaConfig(**fields))  # type: ignore[arg-type]
+            model = VlaModel(VlaConfig(**fields))
         for part, widths in zip(model.backbone.parts, model.backbone.widths, strict=True):
             folders[widths.name].load_into(part)
         return model
 
-    def _export(self, trainer: HeadTrainer, name: str, description: str) -> None:
-        from vla_sim.policies.models.policy import save_policy
+    def _export(self, trainer: Trainer, name: str, description: str) -> None:
+        from vla_sim.policies.models.loading import save_policy
 
-        model = trainer.averaged()
-        model.config.description = description
-        model.config.training = {
+        (model,) = trainer.averaged().models
+        facts = {
             "steps": trainer.step,
             "images_seen": trainer.images_seen,
             "minutes": round(trainer.seconds / 60, 1),
             "seed": self._seed,
             "augmented": row(name).augmented if "epoch" not in name else True,
         }
+        model.config = replace(model.config, description=description, training=facts)
         save_policy(model, {}, self.policy(name))
 
 

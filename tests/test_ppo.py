@@ -11,7 +11,9 @@ from vla_sim import ppo
 from vla_sim.core.errors import UserError
 from vla_sim.core.privileged import left_handed
 from vla_sim.policies.registry import load_policy
-from vla_sim.training.ppo import CURVE, PpoPlan, Reinforcement, Start, make_env
+from vla_sim.training.ppo import CURVE, Reinforcement, make_env
+from vla_sim.training.ppo_heads import HeadStart
+from vla_sim.training.ppo_plan import PpoPlan
 
 SMALL = {"lanes": 2, "rollout": 8, "batch": 16, "epochs": 2}
 
@@ -42,30 +44,35 @@ def test_the_exported_state_policy_acts_like_the_learned_model(tmp_path, mirror)
     assert np.ptp(actions) > 0
 
 
-def test_the_exported_head_acts_like_the_learned_model(tmp_path):
+def features_of(observation):
+    """What the small backbone has finished."""
     import torch
 
+    from vla_sim.policies.models.backbones import Features
+
+    nothing = torch.zeros(len(observation), 0, 1)
+    return [Features(torch.zeros(len(observation), 36, 128), torch.from_numpy(observation), *[nothing] * 3)]
+
+
+def test_the_exported_head_acts_like_the_learned_model(tmp_path):
     plan = plan_of("features", critic_first=0, learning_rate=0.01)
     observation, actions, _ = trained(plan, tmp_path, steps=32)
     policy, shipped = load_policy(str(tmp_path / "policy")), load_policy("clip_mlp")
     for one in (policy, shipped):
         one.reset(np.ones(2, bool), np.arange(2))
-    np.testing.assert_allclose(policy.decide([torch.from_numpy(observation)]), actions, atol=1e-5)
-    assert np.abs(shipped.decide([torch.from_numpy(observation)]) - actions).max() > 1e-4
+    np.testing.assert_allclose(policy.decide(features_of(observation)), actions, atol=1e-5)
+    assert np.abs(shipped.decide(features_of(observation)) - actions).max() > 1e-4
 
 
 def test_learning_begins_with_the_shipped_head(tmp_path):
     with Reinforcement(plan_of("features"), tmp_path) as run:
-        lanes = run.env.unwrapped.lanes
+        raw = run.env.unwrapped
         observation = run.env.reset()
         actions = run.model.predict(observation, deterministic=True)[0] * 0.5
-        seen = []
-        for lane, simulation in enumerate(lanes):
-            run.env.unwrapped._renderer.place(lane, simulation.pose)
-            seen.append(simulation.scene.instruction.text)
+        said = [simulation.scene.instruction.text for simulation in raw.lanes]
         shipped = load_policy("clip_mlp")
         shipped.reset(np.ones(2, bool), np.arange(2))
-        expected = shipped.act({"image": run.env.unwrapped._renderer.render(), "instruction": seen})
+        expected = shipped.act({"image": raw.env._renderer.render(), "instruction": said})
     np.testing.assert_allclose(actions, expected, atol=1e-5)
 
 
@@ -127,7 +134,53 @@ def test_a_folder_with_something_else_is_refused(tmp_path):
 
 def test_a_damaged_checkpoint_is_said(tmp_path):
     trained(plan_of(), tmp_path, steps=16)
-    (next(tmp_path.glob("checkpoint_*")) / "model.zip").write_bytes(b"PK")
+    (next(tmp_path.glob("checkpoint_*")) / "model.safetensors").write_bytes(b"PK")
+    with pytest.raises(UserError, match="cannot be read"):
+        Reinforcement(plan_of(), tmp_path)
+
+
+class Bomb:
+    def __reduce__(self):
+        import os
+
+        return os.mkdir, ("exploded",)
+
+
+def test_going_on_in_a_stranger_s_folder_runs_nothing_of_it(tmp_path, monkeypatch):
+    """Stable-Baselines3's own checkpoints are pickles: `ppo --out FOLDER` ran what a stranger had put there."""
+    import pickle
+    import zipfile
+
+    monkeypatch.chdir(tmp_path)
+    trained(plan_of(), tmp_path / "run", steps=16)
+    (checkpoint,) = (tmp_path / "run").glob("checkpoint_*")
+    (checkpoint / "model.safetensors").unlink()
+    with zipfile.ZipFile(checkpoint / "model.zip", "w") as file:
+        file.writestr("data", "{}")
+        for name in ("policy.pth", "pytorch_variables.pth"):
+            file.writestr(name, pickle.dumps(Bomb()))
+    with pytest.raises(UserError, match="cannot be read: an earlier version wrote it as a pickle"):
+        Reinforcement(plan_of(), tmp_path / "run")
+    (checkpoint / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(UserError, match="cannot be read"):
+        Reinforcement(plan_of(), tmp_path / "run")
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("progress.json", {"steps": "many"}),
+        ("progress.json", {"curve": 3}),
+        ("statistics.json", {"ret_rms": {"mean": "x"}}),
+        ("statistics.json", {"ret_rms": []}),
+    ],
+)
+def test_a_checkpoint_that_lies_is_said(file, change, tmp_path):
+    trained(plan_of(), tmp_path, steps=16)
+    (checkpoint,) = tmp_path.glob("checkpoint_*")
+    told = json.loads((checkpoint / file).read_text())
+    (checkpoint / file).write_text(json.dumps({**told, **change}))
     with pytest.raises(UserError, match="cannot be read"):
         Reinforcement(plan_of(), tmp_path)
 
@@ -171,7 +224,7 @@ def test_the_command_makes_a_policy_that_eval_drives_without_the_learning_librar
         ("--kind state --scenario reach_goal --discount 2", "--discount must lie between 0 and 1 and not be 0, got 2"),
         ("--kind state --scenario reach_goal --embodiment serbott", "did you mean 'serbot'"),
         ("--kind features --scenario reach_goal --init clip_mpl", "did you mean 'clip_mlp'"),
-        ("--kind features --scenario reach_goal --init clip_lstm", "with head 'lstm': PPO fine-tunes"),
+        ("--kind features --scenario reach_goal --init ensemble", "name one of its members: clip_lstm, clip_mlp"),
         ("--kind features --scenario reach_goal --init expert", "of type 'expert': PPO fine-tunes"),
         ("--kind features --scenario reach_goal --embodiment lekiwi", "lekiwi takes ['vx', 'vy', 'wz']"),
     ],
@@ -204,7 +257,7 @@ def test_the_encoder_of_a_policy_of_ones_own_comes_along(tmp_path):
 
 
 def test_the_worlds_have_the_lanes_of_the_plan():
-    env = make_env(plan_of("features", lanes=3), Start.of("clip_mlp"))
+    env = make_env(plan_of("features", lanes=3), HeadStart("clip_mlp"))
     assert (env.num_envs, env.observation_space.shape) == (3, (256,))
     env.close()
 

@@ -14,12 +14,11 @@ from vla_sim.training.options import PpoConfig
 EPILOG = """\
 --kind state: a small network learns from ground truth (places of goal and obstacles), without pictures. It is an
 upper bound and an expert, not a policy for a robot; reports mark it as privileged.
---kind features: the action head of a trained policy (type clip, head mlp) learns on, on top of its frozen encoder,
-from the head's own weights. The result is an ordinary policy folder that sees pictures only.
+--kind features: the action head of a learned policy (an MLP whole, of other heads the last layer) learns on, on top of
+its frozen encoder, from the head's own weights. The result is an ordinary policy folder that sees pictures only.
 
 DIR gets `policy`, the folder to evaluate, and `curve.json`. Training uses worlds of seeds below 92000. A run that
-goes on may have more --control-steps and --minutes. Going on reads Stable-Baselines3's checkpoint in
-DIR, which is a pickle: go on only in folders that you made. Driving and evaluating never read it.
+goes on may have more --control-steps and --minutes.
 
 examples:
   python -m vla_sim.ppo --kind state --suite core --minutes 10 --control-steps 2000000 --out runs/ppo_state

@@ -20,7 +20,7 @@ from vla_sim.evaluation.benchmark.scores import Errors, OfflineScore
 from vla_sim.evaluation.benchmark.table import Row, agreements, misbehaving, plain_row, ranked
 from vla_sim.evaluation.runner import read_plan
 from vla_sim.evaluation.statistics import spearman, wilson
-from vla_sim.policies.registry import policy_names
+from vla_sim.policies.registry import load_policy, policy_names
 from vla_sim.rollout.result import read_results
 
 
@@ -404,9 +404,7 @@ def test_a_shared_backbone_is_counted_once():
 
 
 def test_parameters_are_those_of_the_network():
-    from vla_sim.policies.clip import HEADS
-
-    head = HEADS["mlp"](256, 256, 2)
+    head = load_policy("clip_mlp").model.head
     assert contender("clip_mlp").parts["clip_mlp"][0] == sum(p.numel() for p in head.parameters())
 
 

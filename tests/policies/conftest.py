@@ -1,10 +1,15 @@
 """A complete set of untrained policy folders, tiny, made once."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from policy_fakes import SIZES, TEXTS
+from safetensors.torch import load_file, save_file
+
+from vla_sim.policies.folders import PolicyFolder
 
 
 @pytest.fixture(scope="session")
@@ -15,21 +20,53 @@ def tokenizer():
 
 
 @pytest.fixture(scope="session")
-def untrained_root(tmp_path_factory, tokenizer) -> Path:
-    """A folder with clip_small, clip_lstm, clip_mlp and ensemble."""
+def beginning(tokenizer):
+    """Untrained heads on the small convolutional CLIP."""
     import torch
 
-    from vla_sim.training.behaviour_cloning import fresh_model
-    from vla_sim.training.export import export_policies
+    from vla_sim.training.warm_start import fresh
 
-    model = fresh_model(tokenizer, seed=3, **SIZES)
+    begun = fresh(tokenizer, seed=3, **SIZES)
     with torch.no_grad():  # statistics that differ from those of a fresh norm, so that folding has something to fold
-        for name, tensor in model.state_dict().items():
+        for name, tensor in begun.members.state_dict().items():
             if "norm.running" in name:
                 tensor.copy_(torch.rand_like(tensor) + 0.5)
+    return begun
+
+
+@pytest.fixture(scope="session")
+def untrained_root(tmp_path_factory, beginning) -> Path:
+    """A folder with clip_small, clip_lstm, clip_mlp and ensemble."""
+    from vla_sim.training.export import export_policies
+
     root = tmp_path_factory.mktemp("policies")
-    export_policies(model.eval(), tokenizer, root, action_names=("vx", "vy"), action_scale=0.5, facts={"steps": 0})
+    export_policies(beginning.members.eval(), beginning, root, {"steps": 0})
     return root
+
+
+@pytest.fixture(scope="session")
+def legacy_root(tmp_path_factory, untrained_root) -> Path:
+    """The same in the types "clip" and "clip_backbone" of version 0.1."""
+    root = tmp_path_factory.mktemp("legacy")
+    for path in untrained_root.iterdir():
+        shutil.copytree(path, root / path.name)
+    config = json.loads((root / "clip_small" / "config.json").read_text())
+    model = {**config["conv_clip"], "context_length": config["context_length"]}
+    _write(root / "clip_small", {"format": 1, "type": "clip_backbone", "model": model, "training": {}})
+    sha256 = PolicyFolder.read(root / "clip_small").own_hash()
+    for kind in ("lstm", "mlp"):
+        folder = root / f"clip_{kind}"
+        tensors = load_file(folder / "model.safetensors")
+        heads = {k.removeprefix("head."): v for k, v in tensors.items() if k.startswith("head.")}
+        save_file({k.replace("layers.0.0.", "hidden."): v for k, v in heads.items()}, folder / "model.safetensors")
+        action = {"names": ["vx", "vy"], "units": "m/s", "scale": 0.5}
+        config = {"format": 1, "type": "clip", "head": kind, "hidden": 256, "backbone": "clip_small", "action": action}
+        _write(folder, {**config, "backbone_sha256": sha256, "image_px": [224, 224], "training": {}})
+    return root
+
+
+def _write(folder: Path, config: dict) -> None:
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 @pytest.fixture

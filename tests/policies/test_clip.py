@@ -1,12 +1,19 @@
+import json
+
 import numpy as np
 import pytest
 import torch
 from policy_fakes import SIZES, TEXTS
 
-from vla_sim.policies.clip import Backbone, ClipConfig, PlainClip, open_clip_model
+from vla_sim.policies.folders import PolicyError, PolicyFolder
 from vla_sim.policies.images import shrink
+from vla_sim.policies.models import legacy
+from vla_sim.policies.models.config import VlaConfig
+from vla_sim.policies.models.conv_clip import SmallClip
+from vla_sim.policies.models.specs import ConvClipSpec
+from vla_sim.policies.models.text_batch import picked
 from vla_sim.policies.registry import load_policy
-from vla_sim.training.behaviour_cloning import fresh_model
+from vla_sim.training.warm_start import fresh
 
 LEARNED = ["clip_lstm", "clip_mlp", "ensemble"]
 
@@ -17,55 +24,84 @@ def load(untrained_root):
 
 
 @pytest.fixture
-def model(tokenizer):
-    return fresh_model(tokenizer, seed=1, **SIZES).eval()
+def begun(tokenizer):
+    made = fresh(tokenizer, seed=1, **SIZES)
+    made.members.eval()
+    return made
 
 
-def test_plain_clip_computes_what_open_clip_does_from_the_same_weights(model, tokenizer):
-    plain = PlainClip(model.config).eval()
-    plain.load_state_dict(model.backbone.clip.state_dict())
-    ids, pixels = torch.from_numpy(tokenizer.encode([*TEXTS, ""])), torch.randn(2, 3, 32, 32)
-    with torch.no_grad():
-        torch.testing.assert_close(plain.encode_text(ids), model.backbone.clip.encode_text(ids), atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(plain.visual(pixels), model.backbone.clip.encode_image(pixels))
+def open_clip_of(spec, context_length):
+    """open_clip's own model of these sizes; its image tower is replaced by ours, which it cannot have."""
+    from vla_sim.policies.torchvision_shim import make_torchvision_importable
 
-
-def test_the_trained_network_is_an_open_clip_clip(model):
+    make_torchvision_importable()
     from open_clip.model import CLIP
 
-    assert isinstance(model.backbone.clip, CLIP)
+    vision = {"layers": 1, "width": 8, "head_width": 8, "image_size": 8, "patch_size": 8}
+    text = {"context_length": context_length, "vocab_size": spec.vocab_size, "width": spec.text_width}
+    clip = CLIP(spec.embed_dim, vision, {**text, "heads": spec.text_heads, "layers": spec.text_layers})
+    clip.visual = SmallClip(spec, context_length).visual
+    return clip.eval()
 
 
-def test_folding_batch_norms_changes_nothing(model, tokenizer):
+def test_the_small_clip_computes_what_open_clip_does_from_the_same_weights(tokenizer):
+    spec = ConvClipSpec(vocab_size=tokenizer.vocab_size, **SIZES)
+    theirs = open_clip_of(spec, tokenizer.context_length)
+    ours = SmallClip(spec, tokenizer.context_length).eval()
+    ours.load_state_dict(theirs.state_dict())
+    ids, pixels = torch.from_numpy(tokenizer.encode([*TEXTS, ""])), torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            if "norm.running" in name:
-                tensor.copy_(torch.rand_like(tensor) + 0.5)
-    folded = Backbone(model.config, PlainClip(model.config))
-    folded.load_state_dict(model.backbone.state_dict())
-    folded.fold()
-    pixels, ids = torch.randn(4, 3, 32, 32), torch.from_numpy(tokenizer.encode(TEXTS))
+        torch.testing.assert_close(ours.encode_text(ids), theirs.encode_text(ids), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(ours.visual(pixels), theirs.encode_image(pixels))
+
+
+def test_its_first_weights_are_spread_as_open_clip_s(tokenizer):
+    spec = ConvClipSpec(vocab_size=tokenizer.vocab_size, text_layers=2, **SIZES)
+    theirs = open_clip_of(spec, tokenizer.context_length).state_dict()
+    for name, tensor in SmallClip(spec, tokenizer.context_length).state_dict().items():
+        if tensor.numel() > 1000 and not name.startswith("visual."):
+            torch.testing.assert_close(tensor.std(), theirs[name].std(), rtol=0.1, atol=0, msg=name)
+
+
+def test_folding_batch_norms_changes_nothing(beginning):
+    import copy
+
+    plain = copy.deepcopy(beginning.members.parts[0]).eval()
+    folded = copy.deepcopy(plain)
+    folded.ready()
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    images = torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8)
+    tokens = beginning.members.facts[0].reader.read(TEXTS)
     with torch.no_grad():
-        expected = model.backbone.features(pixels, *model.backbone.language(ids))
-        torch.testing.assert_close(folded.features(pixels, *folded.language(ids)), expected, atol=1e-5, rtol=1e-4)
-        assert expected.abs().max() > 0.1
+        (expected,), (found,) = (part(images, part.encode_text(tokens)) for part in (plain, folded))
+        torch.testing.assert_close(found.picture, expected.picture, atol=1e-5, rtol=1e-4)
+        assert expected.picture.abs().max() > 0.1
 
 
-def test_driving_step_by_step_gives_what_training_computes_for_the_whole_episode(model, tokenizer, tmp_path, observe):
+def test_driving_step_by_step_gives_what_training_computes_for_the_whole_episode(begun, tmp_path, observe):
     from vla_sim.training.export import export_policies
 
-    export_policies(model, tokenizer, tmp_path, action_names=("vx", "vy"), action_scale=0.5, facts={})
+    export_policies(begun.members, begun, tmp_path, {})
     steps = [observe(2, seed) for seed in range(4)]
     small = np.stack([shrink(step["image"], 32) for step in steps], axis=1)
     mask = torch.ones(2, 4, dtype=torch.bool)
-    pixels = model.backbone.normalised(torch.from_numpy(small.reshape(8, 32, 32, 3)))
+    tokens = begun.members.facts[0].reader.read(TEXTS[:2])
+    backbone = begun.members.parts[0]
     with torch.no_grad():
-        heads = model(pixels, torch.from_numpy(tokenizer.encode(TEXTS[:2])), mask)[:2]
+        language = picked(backbone.encode_text(tokens), mask.nonzero()[:, 0])
+        heads = begun.members(backbone(torch.from_numpy(small.reshape(8, 32, 32, 3)), language), mask)
     for name, expected in zip(("clip_lstm", "clip_mlp"), heads, strict=True):
         policy = load_policy(str(tmp_path / name))
         policy.reset(np.ones(2, dtype=bool), np.arange(2))
         driven = np.stack([policy.act(step) for step in steps], axis=1)
-        np.testing.assert_allclose(driven, expected.view(2, 4, 2).clamp(-1, 1) * 0.5, atol=1e-5)
+        np.testing.assert_allclose(driven, expected.outputs[:, :, 0].clamp(-1, 1) * 0.5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_folders_of_version_0_1_drive_bit_for_bit(name, untrained_root, legacy_root, observe, start):
+    new, old = (start(load_policy(str(root / name)), 3) for root in (untrained_root, legacy_root))
+    for seed in range(4):
+        assert np.array_equal(new.act(observe(3, seed)), old.act(observe(3, seed)))
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -138,7 +174,7 @@ def test_actions_are_float32_of_the_spec_s_shape_within_the_scale(name, load, ob
 
 def test_a_lane_that_once_held_nan_is_clean_after_reset(load, observe, start):
     policy, fresh = start(load("clip_lstm"), 1), start(load("clip_lstm"), 1)
-    policy.decide([torch.full((1, 32), float("nan"))])
+    policy._state = tuple(torch.full_like(part, float("nan")) for part in policy._state)
     policy.reset(np.array([True]), np.array([0]))
     assert np.array_equal(policy.act(observe(1)), fresh.act(observe(1)))
 
@@ -151,17 +187,28 @@ def test_act_for_other_lanes_than_reset_is_refused(load, observe, start):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"vocab_size": 300, "width": 3}, "unknown key model.width"),
+        ({"vocab_size": 300, "width": 3}, "unknown key conv_clip.width"),
         ({}, "vocab_size is missing"),
         ({"vocab_size": 300, "image_px": 100}, "multiple of 16"),
         ({"vocab_size": 300, "channels": [8, 8]}, "three numbers"),
         ({"vocab_size": 300, "text_heads": 3}, "text_heads"),
         ({"vocab_size": "many"}, "vocab_size"),
+        ({"vocab_size": 300, "text_layers": 10**10}, "text_layers must be at most 1000"),
+        ({"vocab_size": 300, "feature_dim": 10**10}, "feature_dim must be at most"),
     ],
 )
-def test_sizes_that_make_no_network_are_refused(table, message):
+def test_sizes_that_make_no_network_are_refused(table, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        ClipConfig.from_table(table)
+        VlaConfig(backbone="conv_clip", conv_clip=table)
+    (tmp_path / "config.json").write_text(json.dumps({"format": 1, "type": "clip_backbone", "model": table}))
+    with pytest.raises(PolicyError, match=message.replace("conv_clip", "model")):
+        legacy.backbone_config(PolicyFolder.read(tmp_path))
+
+
+@pytest.mark.parametrize("key", ["fusion", "resampler"])
+def test_what_it_does_by_itself_cannot_be_asked_for(key):
+    with pytest.raises(ValueError, match="it fuses itself"):
+        VlaConfig(backbone="conv_clip", conv_clip={"vocab_size": 300}, **{key: {}})
 
 
 def test_shrinking_keeps_flat_colours_and_is_the_same_for_each_picture():
@@ -172,8 +219,3 @@ def test_shrinking_keeps_flat_colours_and_is_the_same_for_each_picture():
     assert small.shape == (3, 96, 96, 3)
     assert np.array_equal(shrink(images[1:2], 96)[0], small[1])
     assert shrink(small, 96) is small
-
-
-def test_open_clip_model_has_no_image_tower_but_ours():
-    clip = open_clip_model(ClipConfig(vocab_size=300, **SIZES))
-    assert type(clip.visual).__name__ == "ConvTower"

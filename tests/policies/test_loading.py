@@ -23,9 +23,9 @@ class NoPolicy:
 
 
 @pytest.fixture
-def folders(untrained_root, tmp_path):
+def folders(legacy_root, tmp_path):
     """A copy that a test may break."""
-    return shutil.copytree(untrained_root, tmp_path / "policies")
+    return shutil.copytree(legacy_root, tmp_path / "policies")
 
 
 def change_config(folder, **changes):
@@ -56,14 +56,14 @@ def test_hashing_and_baselines_load_no_torch():
     assert python(f"{code}; print('torch' in sys.modules)") == ["False"]
 
 
-def test_driving_needs_neither_open_clip_nor_torchvision(untrained_root):
+def test_driving_the_small_backbone_needs_neither_open_clip_nor_transformers(untrained_root):
     code = f"""
 import sys, numpy as np
 from vla_sim.policies.registry import load_policy
 policy = load_policy({str(untrained_root / "ensemble")!r})
 policy.reset(np.ones(1, bool), np.zeros(1, int))
 policy.act({{"image": np.zeros((1, 224, 224, 3), np.uint8), "instruction": ["go"]}})
-print([name for name in ("open_clip", "torchvision", "timm") if name in sys.modules])
+print([name for name in ("open_clip", "torchvision", "timm", "transformers") if name in sys.modules])
 """
     assert python(code) == ["[]"]
 
@@ -155,7 +155,7 @@ def test_a_head_refuses_another_backbone_than_its_own(folders):
         ({"hidden": True}, "hidden must be a whole number"),
         ({"action": {"names": ["vx", "vy"], "scale": -1}}, "action.scale must be a positive number, got -1"),
         ({"action": {"names": "vx", "scale": 1}}, "action.names must be a list"),
-        ({"action": {"names": ["vy", "vx"], "scale": 1}}, "action_names must be some of"),
+        ({"action": {"names": ["vy", "vx"], "scale": 1}}, "action.names must be some of"),
         ({"image_px": [224]}, "image_px must be"),
         ({"backbone": "hold"}, "must be of type clip_backbone, got 'hold'"),
         ({"backbone": "clip_smal"}, "unknown policy 'clip_smal'"),

@@ -8,9 +8,10 @@ import numpy as np
 
 from vla_sim.policies.tokenizer import InstructionTokenizer
 from vla_sim.training.batches import Sequences
-from vla_sim.training.behaviour_cloning import Trainer, fresh_model
+from vla_sim.training.behaviour_cloning import Trainer
 from vla_sim.training.closed_loop import Exam
 from vla_sim.training.config import TrainConfig
+from vla_sim.training.warm_start import fresh
 
 SIDE_PX = 32
 TEXTS = ["go left of the red box", "왼쪽으로 가", "go right of the red box", "오른쪽으로 가"]
@@ -30,7 +31,7 @@ def toy(episodes=8, steps=4, seed=0, group="") -> Sequences:
 
 
 def tiny_trainer(folder: Path, seed: int = 1) -> Trainer:
-    made = Trainer(fresh_model(TOKENIZER, seed=seed, **SIZES), TOKENIZER, CONFIG, folder)
+    made = Trainer(fresh(TOKENIZER, seed=seed, **SIZES), CONFIG, folder)
     made.add(toy())
     return made
 

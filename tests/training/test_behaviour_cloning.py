@@ -10,9 +10,10 @@ from vla_sim.core.errors import UserError
 from vla_sim.policies.registry import load_policy
 from vla_sim.policies.tokenizer import InstructionTokenizer
 from vla_sim.training.batches import Sampler, Sequences
-from vla_sim.training.behaviour_cloning import Trainer, fresh_model
+from vla_sim.training.behaviour_cloning import Trainer
 from vla_sim.training.config import TrainConfig
 from vla_sim.training.trainer import LOG
+from vla_sim.training.warm_start import fresh
 
 SIDE_PX = 32
 TEXTS = {+1: ["go left of the red box", "왼쪽으로 가"], -1: ["go right of the red box", "오른쪽으로 가"]}
@@ -42,7 +43,7 @@ def toy(episodes=64, steps=4, seed=0) -> Sequences:
 
 
 def trainer(folder, config=CONFIG, seed=1):
-    made = Trainer(fresh_model(TOKENIZER, seed=seed, **SIZES), TOKENIZER, config, folder)
+    made = Trainer(fresh(TOKENIZER, seed=seed, **SIZES), config, folder)
     made.add(toy())
     return made
 
@@ -57,8 +58,8 @@ def test_both_heads_learn_to_go_where_picture_and_language_say(tmp_path):
     before = made.validate(held_out)
     made.run("clone", steps=120, decay=True)
     after = made.validate(held_out)
-    assert after["loss_lstm"] < 0.15 * before["loss_lstm"]
-    assert after["loss_mlp"] < 0.15 * before["loss_mlp"]
+    assert after["loss_clip_lstm"] < 0.15 * before["loss_clip_lstm"]
+    assert after["loss_clip_mlp"] < 0.15 * before["loss_clip_mlp"]
     assert after["loss_where"] < 0.6 * before["loss_where"]
     sides = {+1: 1, -1: -1}
     made.export(tmp_path / "policies")
@@ -175,7 +176,7 @@ def test_padding_is_never_learned_from(tmp_path):
     other.actions[~other.mask] = np.nan
     runs = []
     for data in (sequences, other):
-        made = Trainer(fresh_model(TOKENIZER, seed=1, **SIZES), TOKENIZER, CONFIG, tmp_path)
+        made = Trainer(fresh(TOKENIZER, seed=1, **SIZES), CONFIG, tmp_path)
         made.add(data)
         made.run("clone", steps=2)
         runs.append(weights(made))
@@ -197,14 +198,14 @@ def test_the_log_says_loss_speed_and_stage_a_line(tmp_path):
     assert line["stage"] == "clone"
     assert line["step"] == 2
     assert line["images_per_s"] > 0
-    assert line["loss_lstm"] > 0
+    assert line["loss_clip_lstm"] > 0
 
 
 def test_a_checkpoint_of_another_configuration_or_model_is_refused(tmp_path):
     trainer(tmp_path).save()
     with pytest.raises(UserError, match="another configuration"):
         trainer(tmp_path, TrainConfig(batch_episodes=3)).load()
-    other = Trainer(fresh_model(TOKENIZER, **{**SIZES, "feature_dim": 16}), TOKENIZER, CONFIG, tmp_path)
+    other = Trainer(fresh(TOKENIZER, **{**SIZES, "feature_dim": 16}), CONFIG, tmp_path)
     with pytest.raises(UserError, match="another model"):
         other.load()
 
@@ -220,7 +221,7 @@ def test_a_missing_or_truncated_checkpoint_is_refused(tmp_path):
 
 
 def test_training_without_episodes_or_length_is_refused(tmp_path):
-    made = Trainer(fresh_model(TOKENIZER, **SIZES), TOKENIZER, CONFIG, tmp_path)
+    made = Trainer(fresh(TOKENIZER, **SIZES), CONFIG, tmp_path)
     with pytest.raises(ValueError, match="nothing to learn from"):
         made.run("clone", steps=1)
     with pytest.raises(ValueError, match="minutes or steps"):

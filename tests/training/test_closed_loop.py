@@ -45,7 +45,7 @@ def test_the_state_that_drives_best_is_kept_and_not_the_last(pretend, tmp_path):
     best = json.loads((tmp_path / "best.json").read_text())
     assert best["best_step"] == 6
     assert [look["successes"] for look in best["looks"]] == [1, 6, 2, 3]
-    assert all(look["losses"]["loss_lstm"] > 0 for look in best["looks"])
+    assert all(look["losses"]["loss_clip_lstm"] > 0 for look in best["looks"])
     half = tiny_trainer(tmp_path / "half")
     half.run("fit", steps=12, until=6, decay=True)
     half.export(tmp_path / "expected")
@@ -65,7 +65,7 @@ def test_the_loss_does_not_decide(pretend, tmp_path):
     trainer = tiny_trainer(tmp_path)
     fit(trainer, plan(), validation=[toy()], say=lambda line: None)
     best = json.loads((tmp_path / "best.json").read_text())
-    losses = [look["losses"]["loss_lstm"] for look in best["looks"]]
+    losses = [look["losses"]["loss_clip_lstm"] for look in best["looks"]]
     assert best["best_step"] == 3
     assert losses[0] != min(losses)
 
@@ -185,7 +185,7 @@ def test_a_run_that_goes_on_keeps_its_curves(pretend, tmp_path):
         fit(tiny_trainer(tmp_path), plan(), say=lambda line: None if len(seen) < 2 else 1 // 0)
     fit(tiny_trainer(tmp_path), plan(), say=lambda line: None)
     found = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    assert [event.step for event in found.Scalars("train/loss_lstm")] == [3, 6, 9, 12]
+    assert [event.step for event in found.Scalars("train/loss_clip_lstm")] == [3, 6, 9, 12]
 
 
 def test_curves_can_be_read_back_by_tensorboard(pretend, tmp_path):
@@ -199,7 +199,9 @@ def test_curves_can_be_read_back_by_tensorboard(pretend, tmp_path):
         (9, 2 / 8),
         (12, 3 / 8),
     ]
-    assert {"train/loss_lstm", "validation/loss_lstm", "closed_loop/obstacle_left"} <= set(found.Tags()["scalars"])
+    assert {"train/loss_clip_lstm", "validation/loss_clip_lstm", "closed_loop/obstacle_left"} <= set(
+        found.Tags()["scalars"]
+    )
 
 
 @pytest.mark.slow

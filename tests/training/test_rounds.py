@@ -213,14 +213,16 @@ def test_worlds_of_rounds_never_meet(policy):
     assert max(seeds) < 92_000
 
 
-def test_training_begins_with_exactly_the_policy(policy, tmp_path):
+@pytest.mark.parametrize(("name", "members"), [("clip_lstm", ["clip_lstm"]), ("ensemble", ["clip_lstm", "clip_mlp"])])
+def test_training_begins_with_exactly_the_policy(policy, tmp_path, name, members):
     from vla_sim.training.behaviour_cloning import Trainer
 
-    begun = begin_with(str(policy))
-    assert begun.driver == "clip_lstm"
-    Trainer(begun.model, begun.tokenizer, CONFIG, tmp_path).export(tmp_path / "again")
-    for name in (WEIGHTS, "clip_lstm/model.safetensors", "clip_mlp/model.safetensors"):
-        assert (tmp_path / "again" / name).read_bytes() == (policy.parent / name).read_bytes()
+    begun = begin_with(str(policy.parent / name))
+    assert begun.driver == name
+    Trainer(begun, CONFIG, tmp_path).export(tmp_path / "again")
+    for path in (WEIGHTS, *(f"{member}/model.safetensors" for member in members)):
+        assert (tmp_path / "again" / path).read_bytes() == (policy.parent / path).read_bytes()
+    load_policy(str(tmp_path / "again" / name))
 
 
 def test_an_ensemble_can_be_trained_on_and_other_policies_cannot(policy):

@@ -32,7 +32,8 @@ from vla_sim.envs.vector import NavigateVectorEnv, Observation
 TWIST = STATE_NAMES.index("vx_mps")
 ALL_TRAINING_SEEDS = range(FIRST_EVALUATION_SEED)
 
-# From {"image" uint8 (N, H, W, 3), "instruction" N texts, "state" float32 (N, 6)} to features float32 (N, F).
+# From {"image" uint8 (N, H, W, 3), "instruction" N texts, "state" float32 (N, 6), "env_index" N numbers, "started" N
+# booleans: which of them have begun a new episode} to features float32 (N, F).
 Encode = Callable[[Mapping[str, Any]], np.ndarray]
 
 
@@ -241,7 +242,7 @@ class FeatureVecEnv(NavigateVecEnv):
     """Observes what a frozen encoder makes of picture and instruction, float32 (F,). All lanes are drawn in one frame.
 
     Args:
-        encode: see `Encode`; for the shipped policies, `vla_sim.policies.clip_policy.Encoder.features`.
+        encode: see `Encode`; for learned policies, `vla_sim.training.ppo_heads.HeadStart.encode`.
         feature_dim: F.
         scenarios, num_envs, embodiment, instruction_set, language, seeds: see `NavigateVecEnv`.
         renderer: see `vla_sim.sim.renderers.make_renderer`.
@@ -269,13 +270,21 @@ class FeatureVecEnv(NavigateVecEnv):
             renderer=renderer,
         )
         self._encode = encode
+        self._started: set[int] = set()
+
+    def _drawn(self, index: int) -> Scene:
+        self._started.add(index)
+        return super()._drawn(index)
 
     def _observed(self, seen: Observation, indices: Sequence[int]) -> np.ndarray:
         chosen = {
             "image": seen["image"][list(indices)],
             "instruction": [seen["instruction"][index] for index in indices],
             "state": seen["state"][list(indices)],
+            "env_index": list(indices),
+            "started": [index in self._started for index in indices],
         }
+        self._started.difference_update(indices)
         return np.array(self._encode(chosen), dtype=np.float32)
 
 

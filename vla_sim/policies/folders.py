@@ -8,17 +8,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.policies.identity import file_sha256
 from vla_sim.policies.types import policy_types
+from vla_sim.policies.weights import Sizes, check_finite, check_sizes, read_weights
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 FORMAT = 1
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
@@ -82,7 +85,7 @@ class PolicyFolder:
     @property
     def description(self) -> str:
         """One line for tables; the name where the config says nothing."""
-        return str(self.config.get("description", self.name))
+        return str(self.config.get("description") or self.name)
 
     def error(self, message: str) -> PolicyError:
         """An error that says which config it is about."""
@@ -141,47 +144,39 @@ class PolicyFolder:
         Raises:
             PolicyError: missing, truncated, or a pickle where safetensors belong.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        return self._of_weights(read_weights)
 
-        path = self.path / WEIGHTS
-        if not path.is_file():
-            raise PolicyError(f"weights are missing: {path}{_pickle_note(self.path)}")
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise PolicyError(
-                f"weights cannot be read (truncated?): {error} ({path}, {path.stat().st_size} bytes)"
-            ) from error
-
-    def load_into(self, module: torch.nn.Module) -> None:
-        """Fill a network with the folder's weights.
+    def check_weights(self, wanted: Sizes) -> None:
+        """Hold the weights' file against what a network asks for; only its head is read.
 
         Raises:
-            PolicyError: names, shapes or kinds of the tensors differ from the network's, or a value is not finite.
+            PolicyError: names, shapes or types of the tensors differ, or the file cannot be read.
         """
-        given, wanted = self.weights(), module.state_dict()
-        self._check_names(set(given), set(wanted))
-        for name, tensor in given.items():
-            if tensor.shape != wanted[name].shape:
-                raise PolicyError(
-                    f"weight {name} has shape {tuple(tensor.shape)}, the config asks for "
-                    f"{tuple(wanted[name].shape)} ({self.path / WEIGHTS})"
-                )
-            if tensor.dtype != wanted[name].dtype:
-                raise PolicyError(
-                    f"weight {name} must be {wanted[name].dtype}, got {tensor.dtype} ({self.path / WEIGHTS})"
-                )
-            if not bool(tensor.isfinite().all()):
-                raise PolicyError(f"weight {name} holds values that are not finite ({self.path / WEIGHTS})")
-        module.load_state_dict(given)
+        self._of_weights(lambda path: check_sizes(path, wanted))
 
-    def _check_names(self, given: set[str], wanted: set[str]) -> None:
-        for what, names in (("misses", wanted - given), ("holds unknown", given - wanted)):
-            if names:
-                some = ", ".join(sorted(names)[:3])
-                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-                raise PolicyError(f"the weights' file {what} {some}{more} ({self.path / WEIGHTS})")
+    def load_into(self, module: torch.nn.Module, named: Callable[[str], str] = str) -> None:
+        """Fill a network with the folder's weights.
+
+        Args:
+            module: the network.
+            named: what a weight of the network is called in the file.
+
+        Raises:
+            PolicyError: names, shapes or types of the tensors differ from the network's, or a value is not finite.
+        """
+        wanted = module.state_dict()
+        self.check_weights({named(name): (tuple(tensor.shape), tensor.dtype) for name, tensor in wanted.items()})
+        given = self.weights()
+        self._of_weights(lambda path: check_finite(path, given))
+        module.load_state_dict({name: given[named(name)] for name in wanted})
+
+    def _of_weights(self, action: Callable[[Path], T]) -> T:
+        path = self.path / WEIGHTS
+        try:
+            return action(path)
+        except UserError as error:
+            note = "" if path.is_file() else _pickle_note(self.path)
+            raise PolicyError(f"{error}{note}") from error
 
     def own_hash(self) -> str:
         """sha256 over config, weights and tokenizer of this folder alone, hex. The README does not count."""

@@ -55,7 +55,7 @@ BUILT_IN = {
     "replay": PolicyType("vla_sim.policies.baselines:ReplayPolicy", code=True),
     "expert": PolicyType("vla_sim.policies.expert:ExpertPolicy", code=True),
     "clip": PolicyType(
-        "vla_sim.policies.clip_policy:ClipPolicy", needs=lambda config: [config.get("backbone")], learned=True
+        "vla_sim.policies.models.policy:VlaPolicy", needs=lambda config: [config.get("backbone")], learned=True
     ),
     "vla": PolicyType("vla_sim.policies.models.policy:VlaPolicy", needs=_backbones, learned=True),
     "ensemble": PolicyType(

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vla_sim.augmentation import colour_matrices, mirror_text, shifted, vary_text
 from vla_sim.augmentation.mirroring import mirror_signs
 from vla_sim.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from vla_sim.policies.models.backbones import Features
+    from vla_sim.training.members import Members
 
 
 @dataclass
@@ -82,6 +87,10 @@ class Batch:
     def frames(self) -> int:
         """F."""
         return len(self.images)
+
+    def read(self, members: Members) -> list[Features]:
+        """What the members' backbones read out of it."""
+        return members.read(self)
 
 
 # Frames, normalised actions, places of the goal, text.
@@ -156,7 +165,10 @@ class Sampler:
         """Frames, normalised actions, places of the goal and text of one augmented episode."""
         config = self._config
         span = _span(int(part.mask[episode].sum()), config.max_steps, rng)
-        frames, actions = part.images[episode, span], part.actions[episode, span] / np.float32(config.action_scale)
+        frames, actions = (
+            part.images[episode, span],
+            part.actions[episode, span] / np.asarray(config.scale, dtype=np.float32),
+        )
         assert part.goals is not None
         goals, texts = np.array(part.goals[episode, span]), part.texts[episode]
         text = texts[rng.integers(len(texts))]
@@ -167,6 +179,11 @@ class Sampler:
         goals += np.array([right / frames.shape[2], down / frames.shape[1]], dtype=np.float32)
         frames = shifted(frames, int(down), int(right))
         return frames, actions.astype(np.float32), goals, vary_text(text, rng, share=config.vary_words)
+
+
+def _normalised(actions: np.ndarray, config: TrainConfig) -> np.ndarray:
+    """Of actions (..., A) in m/s and rad/s, float32."""
+    return (actions / np.asarray(config.scale, dtype=np.float32)).astype(np.float32)
 
 
 def _span(length: int, longest: int, rng: np.random.Generator) -> slice:
@@ -184,7 +201,9 @@ def whole_batch(sequences: Sequences, episodes: Sequence[int], config: TrainConf
         images=sequences.images[list(episodes)][mask],
         colour=(np.tile(np.eye(3, dtype=np.float32), (frames, 1, 1)), np.zeros((frames, 3), dtype=np.float32)),
         texts=tuple(sequences.texts[episode][0] for episode in episodes),
-        actions=(sequences.actions[list(episodes)][mask] / config.action_scale).astype(np.float32),
+        actions=(sequences.actions[list(episodes)][mask] / np.asarray(config.scale, dtype=np.float32)).astype(
+            np.float32
+        ),
         goals=sequences.goals[list(episodes)][mask],  # type: ignore[index]
         mask=mask,
     )

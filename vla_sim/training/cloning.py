@@ -45,7 +45,8 @@ def clone(
     from vla_sim.training.warm_start import check_driver
 
     out = out.resolve()
-    check_driver(config.policy)
+    if config.policy and not config.init:
+        check_driver(config.policy)
     parse_sources(config.data)  # what is misspelled is said before anything heavy is loaded
     plan = _fit_plan(config)
     import torch
@@ -55,6 +56,7 @@ def clone(
     torch.set_num_threads(threads)
     with FolderLock(out):
         sources, begun = _sources(config, out)
+        plan = dataclasses.replace(plan, driver=check_driver(config.policy or begun.driver, begun))
         share = config.learning.validation_share
         learned, checked = zip(*(source.split(share, config.seed) for source in sources), strict=True)
         _check_learned(learned, share)
@@ -64,7 +66,7 @@ def clone(
         folder = fit(trainer, plan, validation=validation, workers=workers)
     found = json.loads((out / "best.json").read_text("utf-8"))
     best = next(check for check in found["looks"] if check["step"] == found["best_step"])
-    policy = folder / config.policy
+    policy = folder / plan.driver
     say(f"best after {best['step']} steps: {best['successes']} of {best['episodes']}: {policy}")
     return policy
 
@@ -83,20 +85,24 @@ def _fit_plan(config: CloneConfig) -> FitPlan:
     checks = config.checks
     seeds = seeds_within(CHOOSING, 0, checks.check_episodes, "the worlds of the checks")
     exam = Exam(chosen_names(checks.scenario, checks.suite), seeds, config.embodiment)
-    return FitPlan(config.learning.steps, checks.check_every, checks.patience, exam, config.policy)
+    return FitPlan(config.learning.steps, checks.check_every, checks.patience, exam)
 
 
 def _sources(config: CloneConfig, out: Path) -> tuple[list[Source], Beginning]:
     """The sources, and the network that they are shrunk for."""
     from vla_sim.core.embodiments import load_embodiment
     from vla_sim.training.sources import Shape, open_source, parse_sources
-    from vla_sim.training.warm_start import begin_afresh, begin_with
+    from vla_sim.training.warm_start import begin_afresh, begin_with, for_robot
 
     if config.learning.validation_share == 1:
         raise UserError("--validation-share must lie between 0 and 1 and not be 1: nothing would be left to learn from")
     spec = load_embodiment(config.embodiment)
-    begun = begin_with(config.init, seed=config.seed) if config.init else begin_afresh(spec, seed=config.seed)
-    shape = Shape(begun.model.config.image_px, begun.action_names, spec.control_s, config.learning.keep_still)
+    begun = (
+        for_robot(begin_with(config.init, seed=config.seed), spec)
+        if config.init
+        else begin_afresh(spec, seed=config.seed)
+    )
+    shape = Shape(begun.image_px, begun.action_names, spec.control_s, config.learning.keep_still)
     specs, reading = parse_sources(config.data), config.reading
     return [open_source(s, shape, out / "sources" / s.name, reading=reading) for s in specs], begun
 
@@ -107,8 +113,7 @@ def _trainer(config: CloneConfig, begun: Beginning, sources: Sequence[Source], o
     from vla_sim.training.sources import mixture_weights
 
     learning = _train_config(config, begun)
-    trainer = Trainer(begun.model, begun.tokenizer, learning, out)
-    trainer.source = Sampler(learning, mixture_weights(sources))
+    trainer = Trainer(begun, learning, out, Sampler(learning, mixture_weights(sources)))
     for source in sources:
         for part in source.named():
             trainer.add(part)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import sweep_aside, whole_folder, write_whole
 from vla_sim.policies.registry import policy_hash
@@ -21,7 +22,7 @@ from vla_sim.training.closed_loop import Exam, FitPlan, Successes, fit
 from vla_sim.training.config import TrainConfig
 from vla_sim.training.gate import LEVEL, Verdict, judge
 from vla_sim.training.seeds import CHOOSING, COMPARING, LEARNING, seeds_within
-from vla_sim.training.warm_start import begin_with
+from vla_sim.training.warm_start import Beginning, begin_with, for_robot
 
 START = "round_00"
 POLICY, VERDICT, GATE = "policy", "verdict.json", "gate"
@@ -161,8 +162,8 @@ class Rounds:
 
     def _start(self) -> str:
         """A copy of the policy to start with; which of its policies drives."""
-        begun = begin_with(self.plan.policy, seed=self.plan.seed)
-        self._image_px = begun.model.config.image_px
+        begun = self._begun(self.plan.policy)
+        self._image_px = begun.image_px
         record = self.out / START / "start.json"
         if not record.exists():
             sweep_aside(self.out / START)
@@ -173,15 +174,19 @@ class Rounds:
             raise UserError(f"{self.out}: was begun with another {self.plan.policy}; choose another folder")
         return begun.driver
 
+    def _begun(self, policy: str) -> Beginning:
+        robot = load_embodiment(self.plan.embodiment)
+        return for_robot(begin_with(policy, seed=self.plan.seed), robot)
+
     def _copy_start(self) -> None:
         from vla_sim.training.behaviour_cloning import Trainer
 
-        begun = begin_with(self.plan.policy, seed=self.plan.seed)
-        trainer = Trainer(begun.model, begun.tokenizer, self._config(begun), self.out / START)
+        begun = self._begun(self.plan.policy)
+        trainer = Trainer(begun, self._config(begun), self.out / START)
         with whole_folder(self.policy_of(START)) as aside:
             trainer.export(aside)
 
-    def _config(self, begun: Any, number: int = 0) -> TrainConfig:
+    def _config(self, begun: Beginning, number: int = 0) -> TrainConfig:
         seed = self.plan.seed * 1000 + number
         return replace(self.config, action_names=begun.action_names, action_scale=begun.action_scale, seed=seed)
 
@@ -247,10 +252,9 @@ class Rounds:
         from vla_sim.training.behaviour_cloning import Trainer
 
         plan, folder = self.plan, self.out / f"round_{number:02}"
-        begun = begin_with(str(self.policy_of(accepted) / driver), seed=plan.seed)
+        begun = self._begun(str(self.policy_of(accepted) / driver))
         config = self._config(begun, number)
-        trainer = Trainer(begun.model, begun.tokenizer, config, folder)
-        trainer.source = self._sampler(config, gathered)
+        trainer = Trainer(begun, config, folder, self._sampler(config, gathered))
         fitting = FitPlan(plan.steps, plan.check_every, plan.patience, plan.exam(), driver)
         fit(trainer, fitting, workers=self._workers, say=lambda line: self._say(f"  {line}"))
 

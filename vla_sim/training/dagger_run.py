@@ -85,7 +85,7 @@ def _rounds(config: DaggerConfig, plan: RoundsPlan, out: Path, workers: int) -> 
 
     learning, begun = _train_config(config), begin_with(plan.policy)
     _check_plan(config, plan, learning, out)
-    shape = Shape(begun.model.config.image_px, begun.action_names, load_embodiment(plan.embodiment).control_s)
+    shape = Shape(begun.image_px, begun.action_names, load_embodiment(plan.embodiment).control_s)
     specs, reading = parse_sources(config.data), config.reading
     sources = [open_source(spec, shape, out / "sources" / spec.name, reading=reading) for spec in specs]
     parts = [part for source in sources for part in source.named()]

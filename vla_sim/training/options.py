@@ -67,10 +67,10 @@ class CloneConfig:
 
     data: Data
     """Demonstrations, mixed by weight."""
-    policy: Name = "clip_lstm"
-    """Which of the trained policies the checks judge: clip_lstm, clip_mlp or ensemble."""
+    policy: OptionalName = None
+    """Which of the trained policies the checks judge: of new weights clip_lstm (the default), clip_mlp or ensemble."""
     init: OptionalName = None
-    """Name or folder of a policy to start from (default: at random)."""
+    """Name or folder of any learned policy to start from (default: new weights)."""
     embodiment: Name = "serbot"
     """The robot, a name or a TOML file."""
     seed: Seed = 0

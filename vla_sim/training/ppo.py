@@ -9,165 +9,44 @@ import json
 import math
 import shutil
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
-from vla_sim.core.errors import UserError, suggest
+from vla_sim.core.errors import UserError
 from vla_sim.core.files import sweep_aside, whole_folder, write_whole
 from vla_sim.core.privileged import TRUTH_NAMES
 from vla_sim.envs.sb3 import FeatureVecEnv, LeftHandedVecEnv, PrivilegedVecEnv
-from vla_sim.policies.clip import MlpHead
-from vla_sim.policies.clip_policy import ClipPolicy
-from vla_sim.policies.folders import CONFIG, FORMAT, WEIGHTS, PolicyFolder
-from vla_sim.policies.registry import find_folder, load_policy
+from vla_sim.policies.folders import CONFIG, FORMAT, WEIGHTS
 from vla_sim.policies.state_policy import UNITS, StateHead
+from vla_sim.policies.weights import check_finite, read_weights, write_weights
+from vla_sim.training.export import export_policies
+from vla_sim.training.ppo_heads import HeadStart
+from vla_sim.training.ppo_plan import FEATURES, STATE, PpoPlan
 from vla_sim.training.seeds import LEARNING
-from vla_sim.training.weights import write_weights
 
-STATE, FEATURES = "state", "features"
-KINDS = (STATE, FEATURES)
 CLIP_OBSERVATION = 10.0
+# Of whose returns the mean is told, as in Stable-Baselines3.
+EPISODES_KEPT = 100
 # Lanes draw their worlds from generators of their own; runs of different seeds must not share any.
 SEEDS_APART = 1000
 
 CHECKPOINT, CHECKPOINTS = "checkpoint_{:09}", "checkpoint_*"
-MODEL, STATISTICS, PROGRESS = "model.zip", "statistics.json", "progress.json"
+MODEL, STATISTICS, PROGRESS = "model.safetensors", "statistics.json", "progress.json"
 CURVE, PLAN, POLICY = "curve.json", "plan.json", "policy"
 # A point of the curve; None where no episode has ended yet.
 Point = Mapping[str, float | None]
 
 
-@dataclass(frozen=True)
-class PpoPlan:
-    """Everything that decides what is learned, but for how long.
-
-    Attributes:
-        kind: "state" learns a small network on ground truth, "features" an MLP head on a frozen encoder.
-        scenarios: what is driven, drawn anew for each episode.
-        embodiment: who drives.
-        policy: kind "features": whose encoder and head it starts from.
-        seed: number of the run.
-        lanes: worlds side by side.
-        rollout: steps of each lane between two updates.
-        batch, epochs: of an update.
-        learning_rate: of Adam.
-        discount: of rewards, each control step.
-        deviation: of the actions around the network's, at first; in shares of full speed.
-        entropy: weight of the bonus for spread actions.
-        critic_first: steps in which only the critic learns; a good head is not to be spoiled by a fresh critic.
-        mirror: kind "state": worlds that say right are learned as their mirrored twins.
-        hidden: kind "state": widths of the actor's layers; of both kinds: widths of the critic's.
-    """
-
-    kind: str
-    scenarios: tuple[str, ...]
-    embodiment: str = "serbot"
-    policy: str = ""
-    seed: int = 0
-    lanes: int = 16
-    rollout: int = 64
-    batch: int = 256
-    epochs: int = 10
-    learning_rate: float = 3e-4
-    discount: float = 0.98
-    deviation: float = 0.6
-    entropy: float = 0.0
-    critic_first: int = 0
-    mirror: bool = True
-    hidden: tuple[int, ...] = (64, 64)
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise UserError(f"unknown kind {self.kind!r}; {suggest(self.kind, KINDS)}")
-        for name in ("lanes", "rollout", "batch", "epochs"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("learning_rate", "deviation"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise UserError(f"{name.replace('_', '-')} must be positive, got {value}")
-        for name in ("seed", "critic_first", "entropy"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"{name.replace('_', '-')} must not be negative, got {getattr(self, name)}")
-        if not 0 < self.discount <= 1:
-            raise UserError(f"discount must lie in (0, 1], got {self.discount}")
-        if self.lanes * self.rollout < 2:
-            raise UserError("lanes * rollout must be at least 2: one step teaches nothing")
-
-    @classmethod
-    def usual(cls, kind: str, scenarios: tuple[str, ...], **changes: Any) -> PpoPlan:
-        """The usual values of a kind, but for these changes; None changes nothing."""
-        changes = {name: value for name, value in changes.items() if value is not None}
-        if kind != FEATURES:
-            return cls(kind, scenarios, **changes)
-        usual: dict[str, Any] = {
-            "policy": "clip_mlp",
-            "lanes": 8,
-            "batch": 128,
-            "epochs": 5,
-            "learning_rate": 1e-4,
-            "deviation": 0.2,
-            "critic_first": 4096,
-            "hidden": (256,),
-        }
-        return cls(kind, scenarios, **{**usual, **changes})
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return values
-
-
-@dataclass(frozen=True)
-class Start:
-    """An encoder and the head that learning starts from.
-
-    Attributes:
-        folder: of the policy.
-        policy: loaded; its encoder stays as it is.
-        head: a copy of its head.
-    """
-
-    folder: PolicyFolder
-    policy: ClipPolicy
-    head: MlpHead
-
-    @classmethod
-    def of(cls, name: str) -> Start:
-        """The policy of that name or folder.
-
-        Raises:
-            UserError: unknown, damaged, or one whose head remembers.
-        """
-        folder = PolicyFolder.read(find_folder(name))
-        if folder.kind != "clip" or folder.config.get("head") != "mlp":
-            memory = f" with head {folder.config['head']!r}" if "head" in folder.config else ""
-            raise UserError(
-                f"policy {name!r} is of type {folder.kind!r}{memory}: PPO fine-tunes type 'clip' with head 'mlp', "
-                "which has no memory, such as 'clip_mlp'"
-            )
-        policy = load_policy(name)
-        assert isinstance(policy, ClipPolicy)
-        names = folder.get("action", dict)["names"]
-        head = MlpHead(policy.encoders[0].feature_dim, folder.get("hidden", int), len(names))
-        folder.load_into(head)
-        return cls(folder, policy, head)
-
-    def encode(self, observation: Mapping[str, Any]) -> np.ndarray:
-        """Features float32 (N, F)."""
-        return self.policy.encoders[0].features(observation).numpy()
-
-
-def make_env(plan: PpoPlan, start: Start | None) -> VecEnv:
+def make_env(plan: PpoPlan, start: HeadStart | None) -> VecEnv:
     """The worlds that a plan learns in.
 
     Raises:
@@ -177,25 +56,20 @@ def make_env(plan: PpoPlan, start: Start | None) -> VecEnv:
         plain = PrivilegedVecEnv(plan.scenarios, plan.lanes, plan.embodiment, seeds=LEARNING)
         return LeftHandedVecEnv(plain) if plan.mirror else plain
     made = FeatureVecEnv(
-        *(start.encode, start.policy.encoders[0].feature_dim, plan.scenarios, plan.lanes, plan.embodiment),
-        seeds=LEARNING,
+        *(start.encode, start.feature_dim, plan.scenarios, plan.lanes, plan.embodiment), seeds=LEARNING
     )
-    action, robot = start.folder.get("action", dict), made.embodiment
-    fits = tuple(action["names"]) == robot.action_names and action["scale"] == robot.max_mps
-    if not fits or "wz" in robot.action_names:
+    try:
+        return start.driven_by_outputs(made)
+    except UserError:
         made.close()
-        raise UserError(
-            f"policy {plan.policy!r} gives {action['names']} up to {action['scale']}, {plan.embodiment} takes "
-            f"{list(robot.action_names)} up to {robot.max_mps} m/s"
-        )
-    return made
+        raise
 
 
 class Reinforcement:
     """One run of PPO in a folder: begins or goes on, trains, saves, exports. Use as a context manager.
 
-    The folder gets `plan.json`, the newest `checkpoint_*` (Stable-Baselines3's own file beside JSON), `curve.json` and
-    at the end `policy`. Checkpoints of Stable-Baselines3 are unpickled when a run goes on: only go on with your own.
+    The folder gets `plan.json`, the newest `checkpoint_*`, `curve.json` and at the end `policy`. Checkpoints are
+    safetensors and JSON, so going on in anybody's folder executes nothing.
 
     Args:
         plan: what to learn.
@@ -209,7 +83,7 @@ class Reinforcement:
         self.plan, self.out = plan, out
         self.curve: list[Point] = []
         self.seconds = 0.0
-        self._start = Start.of(plan.policy) if plan.kind == FEATURES else None
+        self._start = HeadStart(plan.policy) if plan.kind == FEATURES else None
         self._check_plan()
         sweep_aside(out)
         self.env = VecNormalize(
@@ -252,9 +126,9 @@ class Reinforcement:
         name = CHECKPOINT.format(self.model.num_timesteps)
         if not (self.out / name).exists():
             with whole_folder(self.out / name) as aside:
-                self.model.save(aside / MODEL)
+                write_weights(aside / MODEL, _learned(self.model))
                 (aside / STATISTICS).write_text(json.dumps(self._statistics()), "utf-8")
-                (aside / PROGRESS).write_text(json.dumps({"seconds": self.seconds, "curve": self.curve}), "utf-8")
+                (aside / PROGRESS).write_text(json.dumps(self._progress()), "utf-8")
         for old in self.out.glob(CHECKPOINTS):
             if old.name != name:
                 shutil.rmtree(old)
@@ -263,11 +137,13 @@ class Reinforcement:
     def export(self) -> Path:
         """Write what was learned as a policy folder; returns it."""
         shutil.rmtree(self.out / POLICY, ignore_errors=True)
-        config, head = self._state_policy() if self._start is None else self._clip_policy(self._start)
-        with whole_folder(self.out / POLICY) as aside:
-            write_policy(aside, {**config, "training": self._facts()}, head)
-        if self._start is not None:
-            _bring_backbone(self._start.folder, self.out)
+        if self._start is None:
+            config, head = self._state_policy()
+            with whole_folder(self.out / POLICY) as aside:
+                write_policy(aside, {**config, "training": self._facts()}, head)
+        else:
+            begun = self._start.exported(*actor_layers(self.model))
+            export_policies(begun.members, begun, self.out, self._facts(), name=POLICY)
         return self.out / POLICY
 
     def _check_plan(self) -> None:
@@ -286,7 +162,8 @@ class Reinforcement:
 
     def _fresh(self) -> PPO:
         plan, start = self.plan, self._start
-        actor = list(plan.hidden) if start is None else [start.head.hidden.out_features]
+        actor = list(plan.hidden) if start is None else [layer.out_features for layer in start.hidden]
+        continuous = isinstance(self.env.action_space, spaces.Box)
         model = PPO(
             "MlpPolicy",
             self.env,
@@ -301,35 +178,55 @@ class Reinforcement:
             policy_kwargs={
                 "net_arch": {"pi": actor, "vf": list(plan.hidden)},
                 "activation_fn": torch.nn.Tanh if start is None else torch.nn.ReLU,
-                "log_std_init": math.log(plan.deviation),
+                **({"log_std_init": math.log(plan.deviation)} if continuous else {}),
             },
             tensorboard_log=_tensorboard_folder(self.out),
         )
         if start is not None:
             hidden, out = actor_layers(model)
-            hidden[0].load_state_dict(start.head.hidden.state_dict())
-            out.load_state_dict(start.head.out.state_dict())
+            with torch.no_grad():
+                for mine, theirs in zip(hidden, start.hidden, strict=True):
+                    mine.load_state_dict(theirs.state_dict())
+                out.weight.copy_(start.head.out.weight[start.rows])
+                out.bias.copy_(start.head.out.bias[start.rows])
         return model
 
     def _resumed(self, checkpoint: Path) -> PPO:
+        model = self._fresh()
         try:
             statistics = json.loads((checkpoint / STATISTICS).read_text("utf-8"))
             progress = json.loads((checkpoint / PROGRESS).read_text("utf-8"))
-            model = PPO.load(checkpoint / MODEL, self.env, device="cpu")
-        except (OSError, ValueError, KeyError) as error:
+            _fill(model, checkpoint / MODEL)
+            for name in self._moments():
+                moments, values = getattr(self.env, name), statistics[name]
+                moments.mean, moments.var = np.array(values["mean"]), np.array(values["var"])
+                moments.count = float(values["count"])
+            self.seconds, self.curve = float(progress["seconds"]), list(progress["curve"])
+            model.num_timesteps, model._n_updates = int(progress["steps"]), int(progress["updates"])
+            model.ep_info_buffer = deque(progress["episodes"], maxlen=EPISODES_KEPT)
+            model.ep_success_buffer = deque(progress["successes"], maxlen=EPISODES_KEPT)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, RecursionError) as error:
             raise UserError(f"{checkpoint} cannot be read: {error}; delete it to begin anew") from error
-        for name, values in statistics.items():
-            moments: RunningMeanStd = getattr(self.env, name)
-            moments.mean, moments.var = np.array(values["mean"]), np.array(values["var"])
-            moments.count = values["count"]
-        self.seconds, self.curve = progress["seconds"], progress["curve"]
         # Else it would draw what it drew before.
         model.set_random_seed(self.plan.seed + model.num_timesteps)
         return model
 
+    def _progress(self) -> dict[str, Any]:
+        model = self.model
+        return {
+            "seconds": self.seconds,
+            "curve": self.curve,
+            "steps": model.num_timesteps,
+            "updates": model._n_updates,
+            "episodes": [{"r": float(e["r"]), "l": int(e["l"])} for e in model.ep_info_buffer or ()],
+            "successes": [float(success) for success in model.ep_success_buffer or ()],
+        }
+
+    def _moments(self) -> list[str]:
+        return ["ret_rms", *(["obs_rms"] if self.plan.kind == STATE else [])]
+
     def _statistics(self) -> dict[str, Any]:
-        names = ["ret_rms", *(["obs_rms"] if self.plan.kind == STATE else [])]
-        moments = {name: getattr(self.env, name) for name in names}
+        moments = {name: getattr(self.env, name) for name in self._moments()}
         return {
             name: {"mean": m.mean.tolist(), "var": m.var.tolist(), "count": float(m.count)}
             for name, m in moments.items()
@@ -351,6 +248,7 @@ class Reinforcement:
                 "variance": (statistics.var + self.env.epsilon).tolist(),
                 "clip": CLIP_OBSERVATION,
             },
+            "control_s": embodiment.control_s,
             "left_handed": self.plan.mirror,
             "hidden": list(self.plan.hidden),
             "action": {
@@ -360,11 +258,6 @@ class Reinforcement:
             },
         }
         return config, head
-
-    def _clip_policy(self, start: Start) -> tuple[dict[str, Any], torch.nn.Module]:
-        head = MlpHead(start.head.hidden.in_features, start.head.hidden.out_features, start.head.out.out_features)
-        _copy_layers(self.model, [head.hidden, head.out])
-        return {**start.folder.config, "description": f"{start.folder.name} with its head fine-tuned by PPO"}, head
 
     def _facts(self) -> dict[str, Any]:
         plan = self.plan
@@ -403,7 +296,8 @@ class _Watch(BaseCallback):
         run = self._run
         actor_learns = self.num_timesteps > run.plan.critic_first
         hidden, out = actor_layers(run.model)
-        for parameter in (*(p for layer in (*hidden, out) for p in layer.parameters()), run.model.policy.log_std):
+        spread = [run.model.policy.log_std] if hasattr(run.model.policy, "log_std") else []
+        for parameter in (*(p for layer in (*hidden, out) for p in layer.parameters()), *spread):
             parameter.requires_grad_(actor_learns)
         now = time.perf_counter()
         run.seconds = self._before_s + now - self._began
@@ -416,12 +310,13 @@ class _Watch(BaseCallback):
 
     def _point(self) -> Point:
         episodes, successes = self.model.ep_info_buffer or (), self.model.ep_success_buffer or ()
+        spread = getattr(self.model.policy, "log_std", None)
         return {
             "steps": self.num_timesteps,
             "seconds": round(self._run.seconds, 2),
             "return": round(float(np.mean([e["r"] for e in episodes])), 4) if episodes else None,
             "success": round(float(np.mean(successes)), 4) if successes else None,
-            "deviation": round(float(self._run.model.policy.log_std.detach().exp().mean()), 4),
+            "deviation": round(float(spread.detach().exp().mean()), 4) if spread is not None else None,
         }
 
 
@@ -459,8 +354,6 @@ def _card(config: Mapping[str, Any]) -> str:
     reads = (
         "Ground truth (place of the goal and of the nearest bodies, see `vla_sim.core.privileged.TRUTH_NAMES`): "
         "reports say so beside its score, and no robot can give it that."
-        if config["type"] == "ppo_state"
-        else f"A 224x224 RGB picture and an instruction; the encoder `{config['backbone']}` is frozen."
     )
     facts = "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in config["training"].items())
     text = config["description"]
@@ -470,17 +363,29 @@ def _card(config: Mapping[str, Any]) -> str:
     )
 
 
-def _bring_backbone(folder: PolicyFolder, out: Path) -> None:
-    """Put the encoder beside the policy, unless it is the one that comes with the package."""
-    name = folder.get("backbone", str)
-    used = folder.sibling(name)
-    try:
-        shipped = PolicyFolder.read(find_folder(name)).own_hash()
-    except UserError:
-        shipped = ""
-    if used.own_hash() != shipped and not (out / name).exists():
-        with whole_folder(out / name) as aside:
-            shutil.copytree(used.path, aside, dirs_exist_ok=True)
+def _learned(model: PPO) -> dict[str, torch.Tensor]:
+    """Weights and the optimiser's state."""
+    tensors = {f"policy.{name}": tensor for name, tensor in model.policy.state_dict().items()}
+    for index, state in model.policy.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    return tensors
+
+
+def _fill(model: PPO, path: Path) -> None:
+    """Raises: UserError, ValueError: the file is missing, damaged or of another network."""
+    if not path.is_file() and path.with_suffix(".zip").exists():
+        raise ValueError("an earlier version wrote it as a pickle, which can run any code: it was not opened")
+    tensors = read_weights(path)
+    check_finite(path, tensors)
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        owner, _, rest = name.partition(".")
+        if owner == "optimiser":
+            index, _, key = rest.partition(".")
+            state.setdefault(int(index), {})[key] = tensor
+    model.policy.load_state_dict({n.removeprefix("policy."): t for n, t in tensors.items() if n.startswith("policy.")})
+    optimiser = model.policy.optimizer
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
 
 
 def _tensorboard_folder(out: Path) -> str | None:

@@ -14,7 +14,7 @@ from vla_sim.core.errors import UserError
 from vla_sim.training.options import PpoConfig
 
 if TYPE_CHECKING:
-    from vla_sim.training.ppo import PpoPlan
+    from vla_sim.training.ppo_plan import PpoPlan
 
 
 def _say(text: str) -> None:
@@ -70,7 +70,7 @@ def run_ppo(
 
 def _plan(config: PpoConfig) -> PpoPlan:
     from vla_sim.scenarios import chosen_scenarios
-    from vla_sim.training.ppo import PpoPlan
+    from vla_sim.training.ppo_plan import PpoPlan
 
     names = tuple(chosen_scenarios(config.scenario, config.suite))
     if not names:

@@ -13,14 +13,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from vla_sim.core.errors import UserError
 from vla_sim.core.memory import keep_freed_memory
+from vla_sim.policies.weights import write_weights
 from vla_sim.training.config import TrainConfig
-from vla_sim.training.weights import write_weights
 
 if TYPE_CHECKING:
     import torch
@@ -50,9 +50,6 @@ class Learner(ABC):
         out_dir: where the checkpoint and the log go.
     """
 
-    # Names of the losses, as in the log.
-    LOSSES: ClassVar[tuple[str, ...]]
-
     model: torch.nn.Module
 
     def __init__(self, model: torch.nn.Module, source: Source, config: TrainConfig, out_dir: Path) -> None:
@@ -70,11 +67,16 @@ class Learner(ABC):
         self._rng = np.random.default_rng(config.seed)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._optimiser = torch.optim.AdamW(_decay_groups(model, config.weight_decay), lr=config.learning_rate)
-        self._average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        self._average = {name: tensor.clone() for name, tensor in _learned_state(model).items()}
+
+    @property
+    @abstractmethod
+    def loss_names(self) -> tuple[str, ...]:
+        """Names of the losses, as in the log."""
 
     @abstractmethod
     def losses(self, model: torch.nn.Module, batch: Any) -> tuple[torch.Tensor, ...]:
-        """The losses of a batch, scalars in the order of `LOSSES`."""
+        """The losses of a batch, scalars in the order of `loss_names`."""
 
     def total(self, losses: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """What is minimised: their sum."""
@@ -166,7 +168,7 @@ class Learner(ABC):
 
         # Young averages follow fast, else the random start would be part of them for long.
         weight = 1 - min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        current = self.model.state_dict()
+        current = _learned_state(self.model)
         floats = [name for name, tensor in current.items() if tensor.is_floating_point()]
         with torch.no_grad():
             torch._foreach_lerp_([self._average[n] for n in floats], [current[n] for n in floats], weight)
@@ -178,7 +180,7 @@ class Learner(ABC):
         import copy
 
         model = copy.deepcopy(self.model)
-        model.load_state_dict(self._average)
+        model.load_state_dict(self._average, strict=False)
         return model.eval()
 
     @property
@@ -188,7 +190,7 @@ class Learner(ABC):
 
     def save(self) -> None:
         """Write the checkpoint; a kill at any time leaves the old or the new one."""
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors = {f"model.{name}": tensor for name, tensor in _learned_state(self.model).items()}
         tensors |= {f"average.{name}": tensor for name, tensor in self._average.items()}
         for index, state in self._optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
@@ -212,10 +214,11 @@ class Learner(ABC):
         made_with = progress["config"]
         if json.loads(json.dumps(dataclasses.asdict(self.config))) != made_with:
             raise UserError(f"{self.checkpoint} was made with another configuration: {made_with}")
-        try:
-            self.model.load_state_dict(_under(tensors, "model."))
-        except RuntimeError as error:
-            raise UserError(f"{self.checkpoint} belongs to another model: {error}") from error
+        given, wanted = _under(tensors, "model."), _learned_state(self.model)
+        for name in sorted(given.keys() | wanted.keys()):
+            if name not in given or name not in wanted or given[name].shape != wanted[name].shape:
+                raise UserError(f"{self.checkpoint} belongs to another model: {name} differs")
+        self.model.load_state_dict(given, strict=False)
         for name, tensor in _under(tensors, "average.").items():
             self._average[name].copy_(tensor)
         state: dict[int, dict[str, torch.Tensor]] = {}
@@ -226,6 +229,16 @@ class Learner(ABC):
         self._rng.bit_generator.state = progress["rng"]
         self.step, self.images_seen, self.seconds = progress["step"], progress["images_seen"], progress["seconds"]
         self.stages = progress["stages"]
+
+
+def _learned_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """All tensors that learning may change, each under one name: frozen weights are those of their own folders."""
+    frozen = {id(parameter) for parameter in model.parameters() if not parameter.requires_grad}
+    found: dict[int, tuple[str, torch.Tensor]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in frozen:
+            found.setdefault(id(tensor), (name, tensor.detach()))
+    return dict(found.values())
 
 
 def _in_bfloat16(precision: str) -> bool:
@@ -263,7 +276,7 @@ class _Report:
             "stage": self._stage,
             "step": self._learner.step,
             "seconds": round(self._learner.seconds, 1),
-            **{f"loss_{name}": round(float(m), 5) for name, m in zip(self._learner.LOSSES, means, strict=True)},
+            **{f"loss_{name}": round(float(m), 5) for name, m in zip(self._learner.loss_names, means, strict=True)},
             "learning_rate": self._rate,
             "images_per_s": round(self._images / self._seconds, 1),
             "episodes": self._learner.source.episodes,

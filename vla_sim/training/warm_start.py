@@ -1,22 +1,48 @@
-"""A network to train that begins as an existing policy. Used by `clone` and `dagger`."""
+"""Where a training begins: existing policies of the family, or new weights. Used by `clone` and `dagger`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vla_sim.core.errors import UserError, suggest
-from vla_sim.policies.folders import TOKENIZER, PolicyError, PolicyFolder
-from vla_sim.policies.registry import find_folder, folder_hash
+from vla_sim.policies.folders import CLIP_TOKENIZER, TOKENIZER, PolicyFolder
+from vla_sim.policies.registry import folder_hash, policy_folder
+from vla_sim.policies.types import policy_types
 
 if TYPE_CHECKING:
     from vla_sim.core.specs import Embodiment
-    from vla_sim.policies.clip import DrivingModel
+    from vla_sim.policies.models.backbones import Backbone
+    from vla_sim.policies.models.model import VlaModel
     from vla_sim.policies.tokenizer import InstructionTokenizer
+    from vla_sim.training.members import Members, Part
 
 VOCABULARY = 800
-# Policies that one training makes, and the heads that each drives with.
-DRIVERS = {"clip_lstm": ("lstm",), "clip_mlp": ("mlp",), "ensemble": ("lstm", "mlp")}
+# What a training from new weights makes: two heads on one backbone, and their ensemble.
+SMALL = "clip_small"
+FRESH_HEADS = {
+    "clip_lstm": ("lstm", "small CLIP with an LSTM head that remembers its episode", 0.6),
+    "clip_mlp": ("mlp", "small CLIP with an MLP head that sees one picture", 0.4),
+}
+ENSEMBLE = "ensemble"
+DRIVERS = (*FRESH_HEADS, ENSEMBLE)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """How members drive together; it is written as it is, only they learn.
+
+    Attributes:
+        name: of its folder.
+        config: the folder's.
+        weights: file of its gate, None where it has none.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    weights: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -24,108 +50,226 @@ class Beginning:
     """Where a training begins.
 
     Attributes:
-        model: both heads on a backbone.
-        tokenizer: the model's.
-        action_names, action_scale: components of an action, and the m/s or rad/s that become 1.
+        members: what learns.
         driver: which of the policies that the training writes continues the given one.
-        policy_hash: of the given policy; "" for random weights.
+        action_names: components that the robot is sent.
+        action_scale: the m/s or rad/s that become 1, for each.
+        control_s: seconds from one action to the next; None: not said yet.
+        ensemble: of the members; None where there is none.
+        policy_hash: of the given policy; "" for new weights.
+        tokenizer: of new weights; None where the members' folders have theirs.
     """
 
-    model: DrivingModel
-    tokenizer: InstructionTokenizer
-    action_names: tuple[str, ...]
-    action_scale: float
+    members: Members
     driver: str
+    action_names: tuple[str, ...]
+    action_scale: tuple[float, ...]
+    control_s: float | None = None
+    ensemble: Ensemble | None = None
     policy_hash: str = ""
+    tokenizer: InstructionTokenizer | None = field(default=None, compare=False)
+
+    @property
+    def image_px(self) -> int:
+        """Side of the pictures that the members read."""
+        return self.members.image_px
 
 
 def begin_with(policy: str, *, seed: int = 0) -> Beginning:
-    """The network of a policy, as it is; a head that the policy lacks begins at random.
+    """The network of a learned policy as it is; of an ensemble, all its members side by side.
 
     Args:
-        policy: name or folder of a policy of the type "clip", or of an ensemble of two heads on one backbone.
-        seed: of what begins at random.
+        policy: name or folder.
+        seed: of what no folder holds, and only training needs.
 
     Raises:
-        UserError: no such policy, or one of another type.
+        UserError: no such policy, or one that has no network of the family.
     """
-    folder = PolicyFolder.read(find_folder(policy))
-    heads = _heads(folder)
-    backbone = next(iter(heads.values())).sibling(next(iter(heads.values())).get("backbone", str))
-    return _filled(folder, heads, backbone, seed)
+    import torch
+
+    folder = policy_folder(policy)
+    owners = _members_of(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        members = _joined(owners)
+    specs = {model.config.action_spec.driven_names: model.config.action_spec for model in members.by_name().values()}
+    if len(specs) != 1:
+        raise folder.error(f"members must drive the same components, got {sorted(specs)}")
+    ((driven, spec),) = specs.items()
+    scale = tuple(float(spec.scale[spec.names.index(name)]) for name in driven)
+    weights = folder.path / "model.safetensors"
+    ensemble = Ensemble(folder.name, folder.config, weights if weights.is_file() else None)
+    return Beginning(
+        members,
+        *(folder.name, driven, scale),
+        control_s=next((rate for rate in (f.control_s() for f in (folder, *owners)) if rate is not None), None),
+        ensemble=ensemble if folder.kind == ENSEMBLE else None,
+        policy_hash=folder_hash(folder),
+    )
 
 
-def begin_afresh(robot: Embodiment, *, seed: int = 0, **sizes: Any) -> Beginning:
-    """Random weights, and a tokenizer that knows the training phrasings of all scenarios.
+def for_robot(begun: Beginning, robot: Embodiment) -> Beginning:
+    """The same for a robot, whose control rate it has from now on.
+
+    Raises:
+        UserError: it gives other actions, or was made for another control rate.
+    """
+    from vla_sim.policies.base import PolicySpec
+
+    reason = PolicySpec(begun.action_names, (), control_s=begun.control_s).misfit(robot)
+    if reason:
+        raise UserError(f"{begun.driver} {reason}")
+    return replace(begun, control_s=robot.control_s)
+
+
+def _members_of(folder: PolicyFolder) -> list[PolicyFolder]:
+    """The folders whose networks learn."""
+    if folder.kind in ("vla", "clip"):
+        return [folder]
+    if folder.kind == ENSEMBLE:
+        members = [folder.sibling(name) for name in folder.needs()]
+        wrong = [member for member in members if member.kind not in ("vla", "clip")]
+        if members and not wrong:
+            return members
+        which = f"; its member {wrong[0].name} is of type {wrong[0].kind!r}" if wrong else ""
+        raise folder.error(f"{folder.name} cannot be trained on: all members must be networks of ours{which}")
+    trained = [name for name, kind in policy_types().items() if kind.learned and not kind.part]
+    hint = f": train its predictor {folder.needs()[0]!r}" if folder.kind == "chunked" and folder.needs() else ""
+    raise folder.error(
+        f"{folder.name} cannot be trained on: it is of type {folder.kind!r}, not {' or '.join(trained)}{hint}"
+    )
+
+
+def _joined(folders: Sequence[PolicyFolder]) -> Members:
+    from vla_sim.policies.models.loading import load_model
+    from vla_sim.training.members import Members
+
+    models: dict[str, VlaModel] = {}
+    parts: dict[str, tuple[Part, Backbone]] = {}
+    uses: list[list[int]] = []
+    for folder in folders:
+        if folder.name in models:
+            raise folder.error(f"two members are called {folder.name!r}")
+        models[folder.name] = model = load_model(folder)
+        for key, part in _parts_of(folder, model).items():
+            parts.setdefault(key, part)
+        uses.append([list(parts).index(key) for key in _parts_of(folder, model)])
+    return Members(models, list(parts.values()), uses)
+
+
+def _parts_of(folder: PolicyFolder, model: VlaModel) -> dict[str, tuple[Part, Backbone]]:
+    """The single backbones of a policy by what identifies them."""
+    from vla_sim.policies.models.loading import backbone_folders, text_reader
+    from vla_sim.training.members import Part
+
+    config, shared = model.config, backbone_folders(folder, model.config)
+    reader = text_reader(next(iter(shared.values()), folder), config)
+    found = {}
+    for widths, backbone in zip(model.backbone.widths, model.backbone.parts, strict=True):
+        owner = shared.get(widths.name, folder)
+        files = {name: owner.path / name for name in (TOKENIZER, CLIP_TOKENIZER) if (owner.path / name).is_file()}
+        part = Part(widths.name, owner.name, reader.only(widths.name), files, owner.path, inside=not shared)
+        found[f"{owner.path}:{widths.name}"] = (part, backbone)
+    return found
+
+
+def begin_afresh(
+    robot: Embodiment, *, seed: int = 0, texts: Sequence[str] | None = None, hidden: int = 256, **sizes: Any
+) -> Beginning:
+    """New weights: an LSTM and an MLP head on the small convolutional CLIP.
 
     Args:
         robot: whose actions it gives.
         seed: of the weights.
-        sizes: fields of `ClipConfig`.
+        texts: what its tokenizer is made for; None: the training phrasings of all scenarios.
+        hidden: width of the heads.
+        sizes: fields of `ConvClipSpec`.
     """
     from vla_sim.policies.tokenizer import InstructionTokenizer
     from vla_sim.scenarios import load_scenario, scenario_names
-    from vla_sim.training.behaviour_cloning import fresh_model
 
-    texts = sorted({text for name in scenario_names() for text in load_scenario(name).instructions("train")})
+    if texts is None:
+        texts = sorted({text for name in scenario_names() for text in load_scenario(name).instructions("train")})
     tokenizer = InstructionTokenizer.trained(texts, vocab_size=VOCABULARY)
-    model = fresh_model(tokenizer, seed=seed, actions=len(robot.action_names), **sizes)
-    return Beginning(model, tokenizer, robot.action_names, robot.max_mps, "clip_lstm")
+    scale = tuple(robot.max_radps if name == "wz" else robot.max_mps for name in robot.action_names)
+    return for_robot(fresh(tokenizer, robot.action_names, scale, seed=seed, hidden=hidden, **sizes), robot)
 
 
-def check_driver(name: str) -> str:
-    """The name of a policy that a training can make.
+def fresh(
+    tokenizer: InstructionTokenizer,
+    action_names: Sequence[str] = ("vx", "vy"),
+    action_scale: Sequence[float] = (0.5, 0.5),
+    *,
+    seed: int = 0,
+    hidden: int = 256,
+    **sizes: Any,
+) -> Beginning:
+    """As `begin_afresh`, for a tokenizer and an action.
+
+    Args:
+        tokenizer: gives vocabulary and context length.
+        action_names: components of an action.
+        action_scale: the m/s or rad/s of 1, for each.
+        seed: of the weights.
+        hidden: width of the heads.
+        sizes: other fields of `ConvClipSpec`.
+    """
+    import torch
+
+    from vla_sim.policies.models.config import VlaConfig
+    from vla_sim.policies.models.model import VlaModel
+    from vla_sim.policies.models.texts import TextReader
+    from vla_sim.training.members import Members, Part
+
+    action = {"names": list(action_names), "scale": list(action_scale)}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        models = {
+            name: VlaModel(
+                VlaConfig(
+                    backbone="conv_clip",
+                    description=description,
+                    conv_clip={"vocab_size": tokenizer.vocab_size, **sizes},
+                    context_length=tokenizer.context_length,
+                    backbone_folders={"conv_clip": SMALL},
+                    backbone_sha256={"conv_clip": ""},
+                    head={"kind": kind, "hidden": hidden, "single_cell": kind == "lstm"},
+                    action=action,
+                )
+            )
+            for name, (kind, description, _) in FRESH_HEADS.items()
+        }
+    part = Part("conv_clip", SMALL, TextReader.small(tokenizer, ["conv_clip"]), {})
+    members = Members(models, [(part, models["clip_lstm"].backbone)], [[0], [0]])
+    names, scale = tuple(action_names), tuple(map(float, action_scale))
+    return Beginning(members, "clip_lstm", names, scale, ensemble=_fresh_ensemble(), tokenizer=tokenizer)
+
+
+def _fresh_ensemble() -> Ensemble:
+    shares = {name: share for name, (_, _, share) in FRESH_HEADS.items()}
+    config = {
+        "format": 1,
+        "type": ENSEMBLE,
+        "description": "60/40 of the LSTM and the MLP on one CLIP",
+        "members": list(shares),
+        "weights": list(shares.values()),
+        "fusion": "weighted",
+    }
+    return Ensemble(ENSEMBLE, config)
+
+
+def check_driver(name: str, beginning: Beginning | None = None) -> str:
+    """The name of a policy that a training makes.
+
+    Args:
+        name: as asked for.
+        beginning: what the training begins with; None: new weights.
 
     Raises:
         UserError: it is none.
     """
-    if name not in DRIVERS:
-        raise UserError(f"a training makes {', '.join(DRIVERS)}, not {name!r}; {suggest(name, DRIVERS)}")
+    ensemble = beginning.ensemble if beginning else None
+    made = DRIVERS if beginning is None else (*beginning.members.names, *([ensemble.name] if ensemble else []))
+    if name not in made:
+        raise UserError(f"a training makes {', '.join(made)}, not {name!r}; {suggest(name, made)}")
     return name
-
-
-def _heads(folder: PolicyFolder) -> dict[str, PolicyFolder]:
-    """The folders of the policy's heads by kind, the one that it drives with first."""
-    if folder.kind == "clip":
-        found = {folder.get("head", str): folder}
-        for name in ("clip_lstm", "clip_mlp"):
-            beside = folder.path.parent / name
-            other = PolicyFolder.read(beside) if (beside / "config.json").is_file() else folder
-            if other.config.get("backbone_sha256") == folder.config.get("backbone_sha256"):
-                found.setdefault(str(other.config.get("head")), other)
-        return found
-    members = [folder.sibling(name) for name in folder.needs()] if folder.kind == "ensemble" else []
-    heads = {str(member.config.get("head")): member for member in members if member.kind == "clip"}
-    same = {member.config.get("backbone_sha256") for member in heads.values()}
-    if len(heads) != 2 or len(members) != 2 or len(same) != 1:
-        raise folder.error(
-            f"{folder.name} cannot be trained on: it must be of type clip, or an ensemble of an LSTM and an MLP head "
-            "on one backbone"
-        )
-    return heads
-
-
-def _filled(folder: PolicyFolder, heads: dict[str, PolicyFolder], backbone: PolicyFolder, seed: int) -> Beginning:
-    import dataclasses
-
-    from vla_sim.policies.clip import ClipConfig
-    from vla_sim.policies.tokenizer import InstructionTokenizer
-    from vla_sim.training.behaviour_cloning import fresh_model
-
-    first = next(iter(heads.values()))
-    action = first.get("action", dict)
-    names = tuple(map(str, action.get("names", ())))
-    tokenizer = InstructionTokenizer.load(backbone.path / TOKENIZER)
-    try:
-        sizes = dataclasses.asdict(ClipConfig.from_table(backbone.get("model", dict)))
-    except (ValueError, TypeError) as error:
-        raise backbone.error(str(error)) from error
-    own = {key: value for key, value in sizes.items() if key not in ("vocab_size", "context_length")}
-    model = fresh_model(tokenizer, seed=seed, actions=len(names), hidden=first.get("hidden", int), **own)
-    backbone.load_into(model.backbone)
-    for kind, head in heads.items():
-        if head.get("hidden", int) != model.hidden:
-            raise PolicyError(f"{head.path}: its head is {head.get('hidden', int)} wide, that of {first.name} differs")
-        head.load_into(getattr(model, kind))
-    driver = "ensemble" if folder.kind == "ensemble" else f"clip_{first.get('head', str)}"
-    return Beginning(model, tokenizer, names, float(action["scale"]), check_driver(driver), folder_hash(folder))

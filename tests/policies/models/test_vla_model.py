@@ -3,8 +3,10 @@ import torch
 from policy_fakes import TEXTS
 
 from vla_sim.core.errors import UserError
+from vla_sim.policies.folders import PolicyFolder
 from vla_sim.policies.models.config import VlaConfig
 from vla_sim.policies.models.hub import CLIPModel, Kosmos2Config, Kosmos2Model
+from vla_sim.policies.models.loading import load_model, save_policy
 from vla_sim.policies.models.model import VlaModel
 from vla_sim.policies.models.presets import PRESETS, preset, with_pretrained
 from vla_sim.policies.models.text_batch import picked
@@ -36,9 +38,8 @@ def actions(model, images, tokens):
 @pytest.mark.parametrize(("name", "changes"), [*((n, {}) for n in SMALL), *(("clip-small", v) for v in VARIANTS)])
 def test_saving_and_loading_gives_equal_outputs(name, changes, build, read, tmp_path):
     model = build(name, **changes)
-    model.save_pretrained(tmp_path)
-    again, report = VlaModel.from_pretrained(tmp_path, output_loading_info=True)
-    assert not any(report.values())
+    save_policy(model, {}, tmp_path)
+    again = load_model(PolicyFolder.read(tmp_path)).eval()
     images, tokens = pictures(2), read(model, TEXTS[:2])
     assert torch.equal(actions(again, images, tokens), actions(model, images, tokens))
     for part in ("action_spec", "head_spec", "fusion_spec", "resampler_spec", "ids_around_pictures", "normalisation"):
@@ -46,10 +47,10 @@ def test_saving_and_loading_gives_equal_outputs(name, changes, build, read, tmp_
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_half_precision_is_loaded_when_asked_for_and_drives_alike(name, build, read, tmp_path):
+def test_half_precision_is_kept_and_drives_alike(name, build, read, tmp_path):
     model = build(name)
-    model.save_pretrained(tmp_path)
-    half = VlaModel.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    save_policy(build(name).to(torch.bfloat16), {}, tmp_path)
+    half = load_model(PolicyFolder.read(tmp_path)).eval()
     assert {weight.dtype for weight in half.parameters()} == {torch.bfloat16}
     images, tokens = pictures(2), read(model, TEXTS[:2])
     torch.testing.assert_close(

@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from vla_sim.policies.chunking import ChunkedPolicy, TemporalEnsemble
 from vla_sim.policies.folders import PolicyError, PolicyFolder
-from vla_sim.policies.models.policy import VlaPolicy, save_policy
+from vla_sim.policies.models.loading import save_policy
+from vla_sim.policies.models.policy import VlaPolicy
 from vla_sim.policies.registry import load_policy, policy_hash
 
 HEADS = [{"kind": kind, "hidden": 16, "window": 3} for kind in ("lstm", "mlp", "gpt2", "discrete")]

@@ -25,9 +25,9 @@ class Adapter(nn.Module):
         patches, vision = (widths.patches, widths.vision) if spec is None else (spec.queries, spec.width)
         self.resampler = nn.Identity() if spec is None else build_resampler(spec, widths.vision)
         self.norm_patches = build_normalisation(kind, vision)
-        self.norm_picture = build_normalisation(kind, widths.vision)
+        self.norm_picture = build_normalisation(kind, widths.picture)
         self.norm_text = build_normalisation(kind, widths.text)
-        self.widths = StreamWidths(patches, vision, widths.vision, widths.text)
+        self.widths = StreamWidths(patches, vision, widths.picture, widths.text)
 
     def forward(self, features: Features) -> Stream:
         """From features to the fusion's input."""

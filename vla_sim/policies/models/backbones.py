@@ -1,4 +1,4 @@
-"""Vision-language backbones: transformers' own Kosmos-2 and CLIP, read out token by token. Loads torch, transformers.
+"""What all backbones share, and transformers' own Kosmos-2 and CLIP, read out token by token. Loads torch.
 
 CLIP is transformers' `CLIPModel` and not open_clip's: the weights of `openai/clip-vit-base-patch32` load into it under
 their own names, it gives patch tokens without a hook, and the config of both backbones is one kind of object, saved in
@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from vla_sim.policies.models.config import VlaConfig
-from vla_sim.policies.models.hub import CLIPModel, Kosmos2Model
 from vla_sim.policies.models.stem import ConvStem, prepared, stem_patch_px
 from vla_sim.policies.models.text_batch import Rows
 
@@ -26,7 +25,7 @@ class Features:
 
     Attributes:
         patches: (n, P, V), the patches' tokens in rows from the top left, behind the last norm.
-        picture: (n, V), the picture as one token (the class token).
+        picture: (n, V'), the picture as one token (the class token).
         tokens: (n, L, D), the text's tokens behind the last norm.
         mask: bool (n, L), which of them exist.
         text: (n, D'), the text as one: CLIP's end token; Kosmos-2's mean over tokens and its last token, side by side
@@ -42,18 +41,31 @@ class Features:
 
 @dataclass(frozen=True)
 class Widths:
-    """Sizes of `Features`: name of the backbone, V, D' and P."""
+    """Sizes of `Features`: name of the backbone, V, D', P and V'."""
 
     name: str
     vision: int
     text: int
     patches: int
+    picture: int
 
 
 class Backbone(nn.Module, ABC):
-    """Pictures and instructions to `Features`, one for each pretrained model inside."""
+    """Pictures and instructions to `Features`, one for each model inside.
+
+    Attributes:
+        widths: of each model inside.
+        image_px: side of the square pictures that it reads.
+        trained_along: whether it is trained together with the heads on it; else it stays as it is.
+    """
 
     widths: tuple[Widths, ...]
+    image_px: int
+    trained_along = False
+
+    def ready(self) -> None:
+        """Get ready to drive: what only training needs is given up, so it cannot be saved any more."""
+        self.eval()
 
     @property
     def parts(self) -> tuple[Backbone, ...]:
@@ -87,11 +99,13 @@ class Kosmos2Backbone(Backbone):
 
     def __init__(self, config: VlaConfig) -> None:
         super().__init__()
+        from vla_sim.policies.models.hub import Kosmos2Model
+
         self.kosmos2 = Kosmos2Model(config.kosmos2)
         vision, text = config.kosmos2.vision_config, config.kosmos2.text_config
         _put_stem(self.kosmos2.vision_model.model.embeddings, config)
         self.image_px = int(vision.image_size)
-        self.widths = (Widths("kosmos2", vision.hidden_size, 2 * text.embed_dim, _patches(vision)),)
+        self.widths = (Widths("kosmos2", vision.hidden_size, 2 * text.embed_dim, _patches(vision), vision.hidden_size),)
         ids, queries = config.ids_around_pictures, config.kosmos2.latent_query_num
         # The ids at the latent queries' places are replaced by the picture; any but the padding's will do.
         self._prefix = [ids.bos, ids.image, *[ids.image] * queries, ids.image_end]
@@ -128,11 +142,13 @@ class ClipBackbone(Backbone):
 
     def __init__(self, config: VlaConfig) -> None:
         super().__init__()
+        from vla_sim.policies.models.hub import CLIPModel
+
         self.clip = CLIPModel(config.clip)
         vision, text = config.clip.vision_config, config.clip.text_config
         _put_stem(self.clip.vision_model.embeddings, config)
         self.image_px = int(vision.image_size)
-        self.widths = (Widths("clip", vision.hidden_size, text.hidden_size, _patches(vision)),)
+        self.widths = (Widths("clip", vision.hidden_size, text.hidden_size, _patches(vision), vision.hidden_size),)
 
     def encode_text(self, tokens: Rows) -> Rows:
         """The text tower's tokens and its end token."""
@@ -158,6 +174,7 @@ class BothBackbones(Backbone):
     def __init__(self, config: VlaConfig) -> None:
         super().__init__()
         self.first, self.second = Kosmos2Backbone(config), ClipBackbone(config)
+        self.image_px = max(self.first.image_px, self.second.image_px)
         self.widths = (*self.first.widths, *self.second.widths)
 
     @property
@@ -174,12 +191,19 @@ class BothBackbones(Backbone):
         return (*self.first(images, language), *self.second(images, language))
 
 
-BACKBONES: dict[str, type[Backbone]] = {"kosmos2": Kosmos2Backbone, "clip": ClipBackbone, "both": BothBackbones}
-
-
 def build_backbone(config: VlaConfig) -> Backbone:
     """The backbone of a config, its weights fresh."""
-    return BACKBONES[config.backbone](config)  # type: ignore[call-arg]
+    if config.backbone == "conv_clip":
+        from vla_sim.policies.models.conv_clip import ConvClipBackbone
+
+        return ConvClipBackbone(config)
+    if config.backbone == "open_clip":
+        from vla_sim.policies.models.open_clip import OpenClipBackbone
+
+        return OpenClipBackbone(config)
+    if config.backbone == "both":
+        return BothBackbones(config)
+    return Kosmos2Backbone(config) if config.backbone == "kosmos2" else ClipBackbone(config)
 
 
 def _put_stem(embeddings: Any, config: VlaConfig) -> None:

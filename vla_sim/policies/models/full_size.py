@@ -39,7 +39,7 @@ def random_full_size(
     torch.set_default_dtype(dtype)
     try:
         with init.no_init_weights(), torch.device(device):
-            model = VlaModel(config).eval()  # type: ignore[no-untyped-call]
+            model = VlaModel(config).eval()
     finally:
         torch.set_default_dtype(standard)
     # One block of numbers again and again: to draw 1.8 billion of them takes longer than to drive.

@@ -53,6 +53,19 @@ class Fusion(nn.Module):
         return self.dropout(features), read[0][1]
 
 
+class FinishedFusion(nn.Module):
+    """For a backbone that has fused by itself: its features pass; one layer tells in which cell the goal is."""
+
+    def __init__(self, widths: StreamWidths) -> None:
+        super().__init__()
+        self.where = nn.Linear(widths.vision, 1)
+
+    def forward(self, streams: tuple[Stream, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `Fusion.forward`."""
+        (stream,) = streams
+        return stream.picture, self.where(stream.patches)[..., 0]
+
+
 class SpatialReadout(nn.Module):
     """Language modulates every patch twice (FiLM); then a few numbers of each patch are kept in their place.
 

@@ -8,10 +8,6 @@ from vla_sim.policies.torchvision_shim import make_torchvision_importable
 
 make_torchvision_importable()
 
-from collections.abc import Iterator  # noqa: E402
-from contextlib import contextmanager  # noqa: E402
-
-from huggingface_hub.errors import StrictDataclassError  # noqa: E402
 from transformers import (  # noqa: E402
     CLIPConfig,
     CLIPModel,
@@ -19,12 +15,8 @@ from transformers import (  # noqa: E402
     GPT2Model,
     Kosmos2Config,
     Kosmos2Model,
-    PreTrainedConfig,
-    PreTrainedModel,
 )
 from transformers import initialization as init  # noqa: E402
-from transformers.configuration_utils import SubConfigSpec  # noqa: E402
-from transformers.utils import ModelOutput, logging  # noqa: E402
 
 __all__ = [
     "CLIPConfig",
@@ -33,23 +25,5 @@ __all__ = [
     "GPT2Model",
     "Kosmos2Config",
     "Kosmos2Model",
-    "ModelOutput",
-    "PreTrainedConfig",
-    "PreTrainedModel",
-    "StrictDataclassError",
-    "SubConfigSpec",
     "init",
-    "no_progress",
 ]
-
-
-@contextmanager
-def no_progress() -> Iterator[None]:
-    """Without transformers' progress bars: what takes an instant here needs none."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

@@ -1,8 +1,8 @@
-"""`VlaModel`: backbone, resampler, normalisation, fusion and head as one transformers model, which it loads."""
+"""`VlaModel`: backbone, resampler, normalisation, fusion and head as one network. Loads torch."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,17 +10,15 @@ import torch
 from torch import nn
 
 from vla_sim.policies.models.adapter import Adapter
-from vla_sim.policies.models.backbones import Features, build_backbone
+from vla_sim.policies.models.backbones import Backbone, Features, build_backbone
 from vla_sim.policies.models.config import VlaConfig
-from vla_sim.policies.models.fusion import Fusion
+from vla_sim.policies.models.fusion import FinishedFusion, Fusion
 from vla_sim.policies.models.heads import build_head
-from vla_sim.policies.models.hub import ModelOutput, PreTrainedModel, init
-from vla_sim.policies.models.resampler import QUERY_STD, MobileResampler, PerceiverResampler
 from vla_sim.policies.models.text_batch import Rows, picked
 
 
-@dataclass
-class VlaOutput(ModelOutput):
+@dataclass(frozen=True)
+class VlaOutput:
     """What `VlaModel.forward` gives.
 
     Attributes:
@@ -31,35 +29,48 @@ class VlaOutput(ModelOutput):
         read: what each backbone read.
     """
 
-    outputs: torch.Tensor | None = None
-    features: torch.Tensor | None = None
-    where: torch.Tensor | None = None
-    read: tuple[Features, ...] | None = None
+    outputs: torch.Tensor
+    features: torch.Tensor
+    where: torch.Tensor | None
+    read: tuple[Features, ...]
 
 
-class VlaModel(PreTrainedModel):
+class VlaModel(nn.Module):
     """Pictures and instructions to actions.
 
-    `from_pretrained` and `save_pretrained` are transformers' own, with local folders, `dtype` and safetensors.
     Driving takes `encode_text` once for each text, then `features` and `head.step` at each step; training takes
-    `forward` and `loss`.
+    `forward` and `loss`, or `decided` on what was read before.
     """
 
-    config: VlaConfig
-    config_class = VlaConfig
-    base_model_prefix = "vla"
-    main_input_name = "images"
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-
     def __init__(self, config: VlaConfig) -> None:
-        super().__init__(config)
+        super().__init__()
+        self.config = config
         self.backbone = build_backbone(config)
         self.adapters = nn.ModuleList(Adapter(config, widths) for widths in self.backbone.widths)
         streams = tuple(adapter.widths for adapter in self.adapters)
-        self.fusion = Fusion(config.fusion_spec, streams)  # type: ignore[arg-type]
-        self.head = build_head(config.fusion_spec.feature_dim, config.head_spec, config.action_spec)
-        self.post_init()
+        self.fusion: nn.Module
+        if config.backbone == "conv_clip":
+            self.fusion = FinishedFusion(streams[0])  # type: ignore[arg-type]
+        else:
+            self.fusion = Fusion(config.fusion_spec, streams)  # type: ignore[arg-type]
+        self.head = build_head(config.feature_dim, config.head_spec, config.action_spec)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.head.out.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return self.head.out.weight.dtype
+
+    def share(self, parts: Sequence[Backbone]) -> None:
+        """Take these single backbones, in the order of `backbone.widths`, in place of its own."""
+        if len(self.backbone.parts) == 1:
+            (self.backbone,) = parts
+        else:
+            self.backbone.first, self.backbone.second = parts  # type: ignore[assignment]
 
     def behind_backbone(self) -> nn.Module:
         """All that is not backbone, under its names in this model: what a folder with a shared backbone holds."""
@@ -92,27 +103,24 @@ class VlaModel(PreTrainedModel):
             mask: bool (E, T), which steps exist; each row is True from its start on without a gap, F in all.
         """
         episode = mask.nonzero()[:, 0]
-        read = self.backbone(images, picked(self.encode_text(tokens), episode))
+        return self.behind(self.backbone(images, picked(self.encode_text(tokens), episode)), mask)
+
+    def behind(self, read: tuple[Features, ...], mask: torch.Tensor) -> VlaOutput:
+        """As `forward`, from what the backbones read."""
         features, where = self.fused(read)
-        return VlaOutput(outputs=self.decided(features, mask), features=features, where=where, read=read)
+        return VlaOutput(self.decided(features, mask), features, where, read)
 
     def loss(self, outputs: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """See `ActionHead.loss`."""
         return self.head.loss(outputs, target, mask)
 
     def freeze_backbone(self) -> None:
-        """Train only what comes behind the pretrained models."""
+        """Train only what comes behind the backbones."""
         self.backbone.requires_grad_(False)
 
-    @torch.no_grad()
-    def _init_weights(self, module: Any) -> None:
-        """Layers of ours as torch has them: transformers' normal of 0.02 is too small for narrow layers."""
-        if isinstance(module, (nn.Linear, nn.Conv2d)):
-            bound = 1 / math.sqrt(module.weight[0].numel())
-            init.uniform_(module.weight, -bound, bound)
-            if module.bias is not None:
-                init.uniform_(module.bias, -bound, bound)
-            return
-        super()._init_weights(module)
-        if isinstance(module, (MobileResampler, PerceiverResampler)):
-            init.normal_(module.queries, std=QUERY_STD)
+    def activation_checkpointing_enable(self) -> None:
+        """Compute transformers' layers a second time on the way back instead of keeping what they gave."""
+        for module in self.backbone.modules():
+            enable: Any = getattr(module, "activation_checkpointing_enable", None)
+            if enable is not None:
+                enable()

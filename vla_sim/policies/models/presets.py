@@ -121,7 +121,7 @@ def with_pretrained(
             raise UserError(f"unknown backbone {name!r}; {suggest(name, HUB_IDS)}")
     if config.stem_channels:
         raise UserError(f"pretrained backbones have no stem; leave out stem_channels {list(config.stem_channels)}")
-    model = VlaModel(config).to(dtype=dtype)  # type: ignore[call-arg]
+    model = VlaModel(config).to(dtype=dtype)
     for name, kind in (("kosmos2", Kosmos2Model), ("clip", CLIPModel)):
         for owner in [module for module in model.modules() if isinstance(getattr(module, name, None), kind)]:
             source = str(given.get(name, HUB_IDS[name]))

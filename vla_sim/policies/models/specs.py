@@ -11,12 +11,16 @@ from typing import Any, TypeVar
 from vla_sim.core.errors import suggest
 from vla_sim.core.specs import ACTION_NAMES
 
-BACKBONES = ("kosmos2", "clip", "both")
+BACKBONES = ("kosmos2", "clip", "both", "conv_clip", "open_clip")
+# Names of the single backbones: "both" is Kosmos-2 and CLIP.
+SINGLE = ("kosmos2", "clip", "conv_clip", "open_clip")
 HEADS = ("lstm", "window_lstm", "mlp", "gpt2", "discrete")
 CODECS = ("continuous", "laplace", "headings", "bins")
 RESAMPLERS = ("mobile", "perceiver")
 NORMALISATIONS = ("bottleneck", "l2")
 FUSIONS = ("spatial", "pooled")
+# No network of this kind is larger: such a number is a slip or a lie, and would only fail for want of memory.
+MOST, MOST_LAYERS = 10_000_000, 1000
 
 T = TypeVar("T")
 
@@ -39,15 +43,21 @@ def table(cls: type[T], values: Mapping[str, Any] | None, owner: str) -> T:
         raise ValueError(f"{owner}: {error}") from error
 
 
-def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    """Raises: ValueError: a value that is not among these."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r:.80}")
 
 
-def _whole(owner: str, **values: Any) -> None:
+def whole(owner: str, **values: Any) -> None:
+    """Raises: ValueError: a value that is no positive whole number, or larger than any network has."""
+    owner = f"{owner}." if owner else ""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{owner}.{name} must be a positive whole number, got {value!r}")
+            raise ValueError(f"{owner}{name} must be a positive whole number, got {value!r:.80}")
+        most = MOST_LAYERS if name.endswith(("layers", "depth", "horizon", "window")) else MOST
+        if value > most:
+            raise ValueError(f"{owner}{name} must be at most {most}, got {value!r:.80}")
 
 
 def _share(name: str, value: Any) -> None:
@@ -82,7 +92,7 @@ class ActionSpec:
             raise ValueError(f"action.scale must be one positive number for each of {self.names}, got {self.scale}")
         if [name for name in self.names if name in self.driven] != list(self.driven):
             raise ValueError(f"action.driven must be some of {self.names} in this order, got {self.driven}")
-        _whole("action", horizon=self.horizon)
+        whole("action", horizon=self.horizon)
 
     @property
     def driven_names(self) -> tuple[str, ...]:
@@ -105,6 +115,8 @@ class HeadSpec:
         bins: per component, for codec bins.
         threshold, level: normalised; a component beyond the threshold counts as moving, and is driven at the level.
         class_weights: of the nine headings in the loss; empty: all alike.
+        single_cell: an LSTM of one layer is driven as a single cell, which is faster; its sums differ in the last bits
+            from those of the whole layer, so a policy keeps the way by which it was measured.
     """
 
     kind: str = "lstm"
@@ -118,17 +130,20 @@ class HeadSpec:
     threshold: float = 0.26
     level: float = 1.0
     class_weights: tuple[float, ...] = ()
+    single_cell: bool = False
 
     def __post_init__(self) -> None:
-        _one_of("head.kind", self.kind, HEADS)
+        one_of("head.kind", self.kind, HEADS)
         if not self.codec:
             object.__setattr__(self, "codec", "headings" if self.kind == "discrete" else "continuous")
-        _one_of("head.codec", self.codec, CODECS)
+        one_of("head.codec", self.codec, CODECS)
         if self.kind == "discrete" and self.codec in ("continuous", "laplace"):
             raise ValueError(f"head.codec must be headings or bins for a discrete head, got {self.codec!r}")
-        _whole("head", hidden=self.hidden, layers=self.layers, window=self.window, bins=self.bins)
-        _whole("head", attention_heads=self.attention_heads)
+        whole("head", hidden=self.hidden, layers=self.layers, window=self.window, bins=self.bins)
+        whole("head", attention_heads=self.attention_heads)
         _share("head.dropout", self.dropout)
+        if not isinstance(self.single_cell, bool) or (self.single_cell and (self.kind, self.layers) != ("lstm", 1)):
+            raise ValueError(f"head.single_cell is for an lstm of one layer, got {self.single_cell!r}")
         if self.kind == "gpt2" and self.hidden % self.attention_heads:
             raise ValueError(f"head.attention_heads must divide hidden {self.hidden}, got {self.attention_heads}")
         if not 0 < self.threshold < self.level <= 1:
@@ -159,9 +174,9 @@ class ResamplerSpec:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        _one_of("resampler.kind", self.kind, RESAMPLERS)
+        one_of("resampler.kind", self.kind, RESAMPLERS)
         sizes = {key: value for key, value in vars(self).items() if key not in ("kind", "dropout")}
-        _whole("resampler", **sizes)
+        whole("resampler", **sizes)
         _share("resampler.dropout", self.dropout)
         if self.kind == "mobile" and self.width % self.heads:
             raise ValueError(f"resampler.heads must divide width {self.width}, got {self.heads}")
@@ -186,8 +201,8 @@ class FusionSpec:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        _one_of("fusion.kind", self.kind, FUSIONS)
-        _whole("fusion", channels=self.channels, readout=self.readout, feature_dim=self.feature_dim)
+        one_of("fusion.kind", self.kind, FUSIONS)
+        whole("fusion", channels=self.channels, readout=self.readout, feature_dim=self.feature_dim)
         _share("fusion.dropout", self.dropout)
 
 
@@ -203,3 +218,93 @@ class PromptIds:
     bos: int = 0
     image: int = 64003
     image_end: int = 64004
+
+
+@dataclass(frozen=True)
+class ConvClipSpec:
+    """Sizes of the small convolutional CLIP and its readout.
+
+    Attributes:
+        vocab_size: ids of the tokenizer.
+        image_px: side of the square picture the tower reads.
+        channels: of the tower's three blocks: patches of 8 pixels every 4, half of that, the same again.
+        fused_channels: of the two blocks that language modulates.
+        readout_channels: what is kept of each cell of the grid before it is flattened.
+        embed_dim: of CLIP's joint space.
+        text_width, text_heads, text_layers: of the text transformer.
+        feature_dim: of what the heads read.
+    """
+
+    vocab_size: int = 0
+    image_px: int = 96
+    channels: tuple[int, ...] = (32, 64, 96)
+    fused_channels: int = 128
+    readout_channels: int = 32
+    embed_dim: int = 128
+    text_width: int = 128
+    text_heads: int = 4
+    text_layers: int = 1
+    feature_dim: int = 256
+
+    def __post_init__(self) -> None:
+        if not self.vocab_size:
+            raise ValueError("conv_clip.vocab_size is missing")
+        sizes = {key: value for key, value in vars(self).items() if key != "channels"}
+        whole("conv_clip", **sizes)
+        if not isinstance(self.channels, tuple) or len(self.channels) != 3:
+            raise ValueError(f"conv_clip.channels must be three numbers, got {self.channels!r}")
+        for size in self.channels:
+            whole("conv_clip", channels=size)
+        if self.image_px % 16 or self.image_px > 4096:
+            raise ValueError(f"conv_clip.image_px must be a multiple of 16 up to 4096, got {self.image_px}")
+        if self.text_width % self.text_heads:
+            raise ValueError(
+                f"conv_clip.text_width {self.text_width} must be a multiple of text_heads {self.text_heads}"
+            )
+
+    @property
+    def grid(self) -> int:
+        """Side of the grid of cells that is flattened."""
+        return self.image_px // 16
+
+
+@dataclass(frozen=True)
+class OpenClipSpec:
+    """A model of `open_clip_torch`.
+
+    Attributes:
+        model: one of its names, e.g. "ViT-B-32".
+        sizes: its own config ("embed_dim", "vision_cfg", "text_cfg", ...); None: that of the name.
+    """
+
+    model: str = ""
+    sizes: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, str) or not (self.model or self.sizes):
+            raise ValueError(f"open_clip.model must be a name such as 'ViT-B-32', got {self.model!r}")
+        if self.sizes is not None and not isinstance(self.sizes, Mapping):
+            raise ValueError(f"open_clip.sizes must be an object, got {self.sizes!r}")
+        check_sizes("open_clip.sizes", self.sizes or {})
+
+
+def check_sizes(owner: str, values: Any, depth: int = 0) -> None:
+    """Refuse numbers in another library's config that no model has, before that library allocates them.
+
+    Raises:
+        ValueError: the message names the key.
+    """
+    if depth > 16:
+        raise ValueError(f"{owner} is nested too deeply")
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            check_sizes(f"{owner}.{key}", value, depth + 1)
+    elif isinstance(values, (list, tuple)):
+        if len(values) > MOST_LAYERS:
+            raise ValueError(f"{owner} must have at most {MOST_LAYERS} entries, got {len(values)}")
+        for value in values:
+            check_sizes(owner, value, depth + 1)
+    elif isinstance(values, (int, float)) and not isinstance(values, bool):
+        most = MOST_LAYERS if owner.endswith(("layers", "num_hidden_layers", "depth")) else MOST
+        if not abs(values) <= most:
+            raise ValueError(f"{owner} must be at most {most}, got {values:.3g}")

@@ -26,13 +26,19 @@ def prepared(images: torch.Tensor, side_px: int, dtype: torch.dtype = torch.floa
     Returns:
         (n, 3, side_px, side_px).
     """
-    planes = images.permute(0, 3, 1, 2)
-    if planes.shape[2:] != (side_px, side_px):
-        # Only on the CPU torch can shrink uint8.
-        planes = planes if planes.device.type == "cpu" else planes.float()
-        planes = functional.interpolate(planes, size=(side_px, side_px), mode="bilinear", antialias=True)
+    planes = shrunken(images, side_px)
     mean, std = (planes.new_tensor(v, dtype=torch.float32)[:, None, None] for v in (PIXEL_MEAN, PIXEL_STD))
     return ((planes.float() / 255 - mean) / std).to(dtype)
+
+
+def shrunken(images: torch.Tensor, side_px: int) -> torch.Tensor:
+    """Pictures (n, H, W, 3) as planes (n, 3, side_px, side_px), shrunken with a triangle filter where they must be."""
+    planes = images.permute(0, 3, 1, 2)
+    if planes.shape[2:] == (side_px, side_px):
+        return planes
+    # Only on the CPU torch can shrink uint8.
+    planes = planes if planes.device.type == "cpu" else planes.float()
+    return functional.interpolate(planes, size=(side_px, side_px), mode="bilinear", antialias=True)
 
 
 class ConvStem(nn.Module):

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vla_sim.training.batches import Batch, Sampler, goal_cells
+from vla_sim.training.batches import Batch, Sampler
 from vla_sim.training.config import TrainConfig
+from vla_sim.training.losses import recoloured, trimmed, where_loss
 from vla_sim.training.trainer import Learner
 
 if TYPE_CHECKING:
@@ -37,13 +38,17 @@ class GroundingTrainer(Learner):
         out_dir: where the checkpoint and the log go.
     """
 
-    LOSSES = ("way", "where", "words")
     model: VlaModel
     source: Sampler
 
     def __init__(self, model: VlaModel, reader: TextReader, config: TrainConfig, out_dir: Path) -> None:
         super().__init__(model, Sampler(config), config, out_dir)
         self.reader = reader
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """The expert's way, the goal's cell, words."""
+        return ("way", "where", "words")
 
     def total(self, losses: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """The way, and the two lessons with their weights."""
@@ -77,42 +82,6 @@ class GroundingTrainer(Learner):
             )
         first = torch.from_numpy(np.concatenate([[0], batch.mask.sum(axis=1).cumsum()[:-1]]))
         return contrast_loss(model.backbone.clip, read.picture[first], read.text[first], batch.texts)
-
-
-def recoloured(batch: Batch) -> torch.Tensor:
-    """The batch's pictures in their changed colours, float32 (F, h, w, 3) in 0..255."""
-    import torch
-
-    frames, height, width, _ = batch.images.shape
-    flat = torch.from_numpy(batch.images).view(frames, height * width, 3).to(torch.float32)
-    matrix, offset = map(torch.from_numpy, batch.colour)
-    return torch.baddbmm(offset[:, None], flat, matrix).clamp_(0, 255).view(frames, height, width, 3)
-
-
-def trimmed(tokens: Rows) -> Rows:
-    """Without the columns in which every text is padding; what models make of the rest is the same."""
-    rows = dict(tokens)
-    for name in [key.removesuffix(".mask") for key in tokens if key.endswith(".mask")]:
-        longest = int(tokens[f"{name}.mask"].sum(dim=1).max())
-        for part in ("ids", "mask"):
-            rows[f"{name}.{part}"] = tokens[f"{name}.{part}"][:, :longest]
-    return rows
-
-
-def where_loss(logits: torch.Tensor, goals: np.ndarray) -> torch.Tensor:
-    """Cross-entropy of the cell of the goal, over the pictures that show it.
-
-    Args:
-        logits: (F, P), a square grid of cells.
-        goals: see `Sequences`.
-    """
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    cell, seen = goal_cells(goals, round(logits.shape[1] ** 0.5))
-    if not seen.any():
-        return logits.sum() * 0
-    return cross_entropy(logits[torch.from_numpy(seen)], torch.from_numpy(cell))
 
 
 def caption_loss(tokens: torch.Tensor, embedding: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

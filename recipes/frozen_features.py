@@ -17,10 +17,12 @@ import numpy as np
 
 from vla_sim.training.batches import Batch, Sampler, Sequences
 from vla_sim.training.config import TrainConfig
-from vla_sim.training.grounding import recoloured, trimmed
+from vla_sim.training.losses import recoloured, trimmed
 
 if TYPE_CHECKING:
+    from vla_sim.policies.models.backbones import Features
     from vla_sim.policies.models.encoder import VlaEncoder
+    from vla_sim.training.members import Members
 
 PARTS = ("patches", "picture", "text")
 CHUNK_EPISODES = 64
@@ -124,6 +126,19 @@ class FeatureBatch:
     def frames(self) -> int:
         """F."""
         return len(self.actions)
+
+    def read(self, members: Members) -> list[Features]:
+        """What the members' backbones have read. Tokens are left out: nothing behind a backbone asks for them."""
+        import torch
+
+        from vla_sim.policies.models.backbones import Features
+
+        found = []
+        for part in members.facts:
+            kept = {key: torch.from_numpy(value).float() for key, value in self.features[part.name].items()}
+            nothing = torch.zeros(self.frames, 0)
+            found.append(Features(kept["patches"], kept["picture"], nothing[..., None], nothing.bool(), kept["text"]))
+        return found
 
 
 class FeatureSampler:
