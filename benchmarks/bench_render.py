@@ -13,7 +13,8 @@ from collections.abc import Callable
 from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.types import Pose2
 from vla_sim.scenarios import load_scenario
-from vla_sim.sim.camera import RENDERERS, Renderer, make_renderer
+from vla_sim.sim.camera import Renderer
+from vla_sim.sim.renderers import RENDERERS, make_renderer
 
 SCENARIO = "two_obstacles_left"  # floor, four walls, two boxes and a goal
 SEEDS = list(range(8))  # their cost differs by surfaces and by how much floor lies in shadow

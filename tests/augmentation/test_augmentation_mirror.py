@@ -15,7 +15,7 @@ from vla_sim.core.types import Pose2
 from vla_sim.rollout.steering import ByActions
 from vla_sim.scenarios import load_scenario, scenario_names
 from vla_sim.scenarios.language import opposite
-from vla_sim.sim.camera import make_renderer
+from vla_sim.sim.renderers import make_renderer
 
 WORLDS = [("obstacle_left", "serbot"), ("choose_goal", "serbot"), ("two_obstacles_right", "lekiwi")]
 

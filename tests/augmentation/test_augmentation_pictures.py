@@ -10,7 +10,7 @@ from vla_sim.augmentation.recipe import KINDS, read_recipe
 from vla_sim.augmentation.redriving import origin_of
 from vla_sim.augmentation.viewing import Crop, Tilt, tilted
 from vla_sim.core.errors import UserError
-from vla_sim.sim.camera import make_renderer
+from vla_sim.sim.renderers import make_renderer
 
 PICTURES = [Light, Colour, Blur, Noise, Jpeg, Tilt, Crop]
 

@@ -10,7 +10,7 @@ from vla_sim.augmentation.redriving import Perturb, Rerender, origin_of, redrive
 from vla_sim.core.errors import UserError
 from vla_sim.core.types import Pose2, Role
 from vla_sim.datasets.serbot.actions import padded, with_still_start
-from vla_sim.sim.camera import make_renderer
+from vla_sim.sim.renderers import make_renderer
 
 WORLDS = [("obstacle_left", "serbot"), ("choose_goal", "serbot"), ("two_obstacles_right", "lekiwi")]
 

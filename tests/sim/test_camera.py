@@ -15,7 +15,8 @@ from camera_scenes import body, goal, random_scene, scene_of, typical_scene
 from vla_sim.core.errors import UserError
 from vla_sim.core.specs import CameraSpec
 from vla_sim.core.types import Kind, Look, Pose2, Role
-from vla_sim.sim.camera import FIRST_BODY_LABEL, RENDERERS, make_renderer, place_in_picture
+from vla_sim.sim.camera import FIRST_BODY_LABEL, place_in_picture
+from vla_sim.sim.renderers import RENDERERS, make_renderer
 
 PX = (224, 224)
 SMALL = CameraSpec(image_px=(64, 48))
@@ -85,7 +86,7 @@ def test_picture_is_the_same_in_another_process(renderer):
     code = (
         "import sys, hashlib; sys.path.insert(0, sys.argv[1])\n"
         "from camera_scenes import random_scene\n"
-        "from vla_sim.sim.camera import make_renderer\n"
+        "from vla_sim.sim.renderers import make_renderer\n"
         "from vla_sim.core.specs import CameraSpec\n"
         "r = make_renderer((224, 224), 2)\n"
         "for slot in (0, 1): r.load(slot, random_scene(slot + 3), CameraSpec())\n"

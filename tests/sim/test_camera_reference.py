@@ -10,9 +10,10 @@ from camera_scenes import goal, random_scene, scene_of
 
 from vla_sim.core.specs import CameraSpec
 from vla_sim.core.types import Kind, Look, Pose2
-from vla_sim.sim.camera import camera_pose, make_renderer
+from vla_sim.sim.camera import camera_pose
 from vla_sim.sim.lens import lens_of
 from vla_sim.sim.mesh_scene import Stage
+from vla_sim.sim.renderers import make_renderer
 
 CAMERA = CameraSpec()
 # Least intersection over union of an object's outline with the outline of its collision shape, objects over 400 pixels.

@@ -17,7 +17,7 @@ from vla_sim.envs.sampling import SceneSource
 from vla_sim.envs.simulation import Simulation, checked_action
 from vla_sim.envs.spaces import action_space, observation_space
 from vla_sim.scenarios import Scenario
-from vla_sim.sim.camera import make_renderer
+from vla_sim.sim.renderers import make_renderer
 
 register_conversions()
 

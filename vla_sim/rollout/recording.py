@@ -27,7 +27,7 @@ from vla_sim.policies.base import Policy, fit
 from vla_sim.rollout.observers import Demonstration
 from vla_sim.rollout.rollout import Ended, Scenes, rollout
 from vla_sim.rollout.steering import EXPERT, EightHeadings, Noisy, Steering, Supervised
-from vla_sim.sim.camera import RENDERERS
+from vla_sim.sim.renderers import RENDERERS
 
 # Envs side by side.
 LANES = 8

@@ -20,7 +20,7 @@ from vla_sim.policies.images import shrink
 from vla_sim.rollout.demonstrations import Demonstrations, goal_in_image
 from vla_sim.rollout.recording import LABEL_MARGIN_M
 from vla_sim.scenarios import load_scenario
-from vla_sim.sim.camera import make_renderer
+from vla_sim.sim.renderers import make_renderer
 
 # Stands for the scenario of such a one-step episode.
 LOOK = "look"

@@ -1,4 +1,4 @@
-"""Cameras: what every renderer offers, and the way to get one by name. Used by the envs and the reports.
+"""Cameras: where they look, and what every renderer offers. `vla_sim.sim.renderers` makes one by name.
 
 A renderer holds a number of slots. Each slot shows one scene from one robot's camera; a picture depends on nothing but
 its own scene, camera and poses: not on the slot, on what other slots hold, or on what was drawn before.
@@ -12,14 +12,11 @@ from typing import Protocol
 
 import numpy as np
 
-from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.specs import CameraSpec
 from vla_sim.core.types import Look, Pose2, Scene, Vec3
 
 Quat = tuple[float, float, float, float]
 Moved = Mapping[str, tuple[Vec3, Quat]]
-
-RENDERERS = ("software", "gpu", "tiny")
 
 SKY_LABEL = 0
 FLOOR_LABEL = 1
@@ -58,32 +55,6 @@ class Renderer(Protocol):
 
     def close(self) -> None:
         """Give everything back; the renderer is not used after."""
-
-
-def make_renderer(image_px: tuple[int, int], slots: int = 1, *, name: str = "software") -> Renderer:
-    """A renderer by name.
-
-    Args:
-        image_px: (width, height) of every picture.
-        slots: number of scenes that are shown at a time.
-        name: "software" (Panda3D's own rasteriser, the default: needs nothing and is the same on every machine),
-            "gpu" (Panda3D through EGL: probed in a process of its own first) or "tiny" (PyBullet's TinyRenderer with
-            plain shapes: the slow reference that pictures are checked against).
-
-    Raises:
-        UserError: unknown name, or no working GPU pipe on this machine.
-    """
-    if slots < 1:
-        raise ValueError(f"a renderer needs at least one slot, got {slots}")
-    if name == "tiny":
-        from vla_sim.sim.tiny import TinyRenderer
-
-        return TinyRenderer(image_px, slots)
-    if name not in RENDERERS:
-        raise UserError(f"unknown renderer {name!r}; {suggest(name, RENDERERS)}")
-    from vla_sim.sim.panda import PandaRenderer
-
-    return PandaRenderer(image_px, slots, pipe=name)
 
 
 def camera_pose(camera: CameraSpec, look: Look, robot: Pose2) -> tuple[np.ndarray, np.ndarray]:

@@ -43,10 +43,10 @@ def draw_once() -> str:
     """
     import numpy as np
 
-    from vla_sim.sim.panda import _draw, _target
+    from vla_sim.sim.panda_target import draw, new_target
 
-    target = _target("gpu", (16, 16), background=(1.0, 0.5, 0.0))
-    _draw([target])
+    target = new_target("gpu", (16, 16), background=(1.0, 0.5, 0.0))
+    draw([target])
     if not target.texture.hasRamImage():
         raise RuntimeError("no picture came back")
     if not np.allclose(target.pixels().reshape(-1, 3), (255, 128, 0), atol=2):

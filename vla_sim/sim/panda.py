@@ -1,6 +1,6 @@
-"""Cameras drawn by Panda3D: its software rasteriser, or a GPU through EGL. Used through `vla_sim.sim.camera`.
+"""Cameras drawn by Panda3D: its software rasteriser, or a GPU through EGL. Made by `vla_sim.sim.renderers`.
 
-One GraphicsEngine a process, no window and no ShowBase. Every slot has an off-screen buffer of its own, all are drawn
+Every slot has an off-screen buffer of its own, all are drawn
 in one frame: positions inside a larger buffer would enter the rounding of vertices, and the picture of a scene must
 not depend on its slot.
 """
@@ -16,29 +16,20 @@ import numpy as np
 
 from vla_sim.core.specs import CameraSpec
 from vla_sim.core.types import Pose2, Scene
+from vla_sim.sim import gpu_probe
 from vla_sim.sim.camera import Moved, camera_pose
 from vla_sim.sim.depth import planar_depth
 from vla_sim.sim.lens import lens_of
 from vla_sim.sim.mesh_scene import Layer, Stage
 from vla_sim.sim.overview import overview_pose, walls_between
+from vla_sim.sim.panda_target import BACKGROUND, Target, core_module, draw, new_target
 from vla_sim.sim.robot_model import robot_layers
 from vla_sim.sim.textures import SHADOW, SIZE_PX, texture_pixels
 
-BACKGROUND = (0.72, 0.78, 0.84)
 OVERVIEW_BACKGROUND = (0.86, 0.89, 0.92)
 # Every label is a colour of its own, steps apart from its neighbours so that rounding cannot confuse them.
 LABEL_STEP = 8
 LABELS_PER_CHANNEL = 32
-
-_SETTINGS = """
-notify-level-display error
-notify-level-x11display fatal
-notify-level-tinydisplay error
-notify-level-egldisplay error
-audio-library-name null
-sync-video false
-textures-power-2 down
-"""
 
 
 class PandaRenderer:
@@ -55,7 +46,7 @@ class PandaRenderer:
         width, height = image_px
         self._pictures = np.zeros((slots, height, width, 3), np.uint8)
         self._slots = [_Slot(self.name, image_px) for _ in range(slots)]
-        self._overviews: dict[tuple[int, int], _Target] = {}
+        self._overviews: dict[tuple[int, int], Target] = {}
         self._stale = set(range(slots))
 
     def load(self, slot: int, scene: Scene, camera: CameraSpec) -> None:
@@ -76,7 +67,7 @@ class PandaRenderer:
         Only slots that were loaded or placed since the last call are drawn, all in one frame.
         """
         stale = sorted(self._stale)
-        _draw([self._slots[slot].target for slot in stale])
+        draw([self._slots[slot].target for slot in stale])
         for slot in stale:
             self._slots[slot].read(self._pictures[slot])
         self._stale.clear()
@@ -94,7 +85,7 @@ class PandaRenderer:
         """The scene with the robot in it, seen from behind and above: uint8 RGB (height, width, 3)."""
         size = (width, height)
         if size not in self._overviews:
-            self._overviews[size] = _target(self.name, size, background=OVERVIEW_BACKGROUND)
+            self._overviews[size] = new_target(self.name, size, background=OVERVIEW_BACKGROUND)
         return self._slots[slot].overview(self._overviews[size])
 
     def close(self) -> None:
@@ -110,13 +101,13 @@ class _Slot:
     """One scene, its nodes and the buffer it is drawn into."""
 
     def __init__(self, pipe: str, image_px: tuple[int, int]) -> None:
-        core = _core()
+        core = core_module()
         self._pipe, self._image_px = pipe, image_px
         self._root = core.NodePath("slot")
         self._colored: Any = None
         self._labelled: Any = None
         self._stage: Stage | None = None
-        self.target = _target(pipe, image_px)
+        self.target = new_target(pipe, image_px)
         self._robot_node = self._root.attachNewNode("robot")
         self._eye = self._robot_node.attachNewNode(self.target.camera)
 
@@ -127,7 +118,7 @@ class _Slot:
         if self.target.size_px != lens.draw_px:
             self._eye.removeNode()
             self.target.close()
-            self.target = _target(self._pipe, lens.draw_px)
+            self.target = new_target(self._pipe, lens.draw_px)
             self._eye = self._robot_node.attachNewNode(self.target.camera)
         _aim(self._eye, *camera_pose(camera, scene.look, Pose2(0.0, 0.0)))
         self.target.look(lens.half_tan, camera.near_m, camera.far_m)
@@ -165,7 +156,7 @@ class _Slot:
         )
         return self._lens.apply(depth, self._image_px)
 
-    def overview(self, target: _Target) -> np.ndarray:
+    def overview(self, target: Target) -> np.ndarray:
         assert self._stage is not None, "load a scene first"
         position, turn = overview_pose(self._robot)
         view = self._root.attachNewNode("overview")
@@ -176,7 +167,7 @@ class _Slot:
         try:
             target.look((0.75, 0.75 * target.size_px[1] / target.size_px[0]), 0.05, 40.0)
             _aim(eye, position, turn)
-            _draw([target])
+            draw([target])
             return target.pixels().copy()
         finally:
             self._colored.unstash()
@@ -196,7 +187,7 @@ class _Slot:
         self._colored.stash()
         self.target.background((0.0, 0.0, 0.0))
         try:
-            _draw([self.target])
+            draw([self.target])
             coded = self.target.pixels() // LABEL_STEP
         finally:
             self.target.background(BACKGROUND)
@@ -217,119 +208,27 @@ class _Slot:
         self._stage = None
 
 
-def _target(pipe: str, size_px: tuple[int, int], *, background: tuple[float, ...] = BACKGROUND) -> _Target:
-    """A buffer that was given back, or a new one."""
-    free = _free_targets.get((pipe, size_px))
-    target = free.pop() if free else _Target(pipe, size_px)
-    target.background(background)
-    return target
-
-
-# Panda3D's software pipe never frees the pixels of a removed buffer: those given back wait here for the next renderer.
-_free_targets: dict[tuple[str, tuple[int, int]], list[_Target]] = {}
-
-
-class _Target:
-    """An off-screen buffer with a camera; idle except while `_draw` runs."""
-
-    def __init__(self, pipe: str, size_px: tuple[int, int]) -> None:
-        core = _core()
-        self._pipe, self.size_px = pipe, size_px
-        properties = core.FrameBufferProperties()
-        properties.setRgbaBits(8, 8, 8, 8)
-        properties.setDepthBits(24)
-        window = core.WindowProperties(size=size_px)
-        self.buffer = _engine().makeOutput(
-            _pipe(pipe), "camera", 0, properties, window, core.GraphicsPipe.BFRefuseWindow
-        )
-        if self.buffer is None:
-            raise RuntimeError(f"Panda3D gave no off-screen buffer of {size_px} pixels on its {pipe} pipe")
-        self.texture = core.Texture("picture")
-        self.buffer.addRenderTexture(self.texture, core.GraphicsOutput.RTMCopyRam, core.GraphicsOutput.RTPColor)
-        self.lens = core.PerspectiveLens()
-        self.camera = core.Camera("eye", self.lens)
-        region = self.buffer.makeDisplayRegion()
-        region.setCamera(core.NodePath(self.camera))
-        self.buffer.setActive(False)
-
-    def background(self, color: tuple[float, ...]) -> None:
-        self.buffer.setClearColor((*color, 1.0))
-
-    def look(self, half_tan: tuple[float, float], near_m: float, far_m: float) -> None:
-        self.lens.setFov(*(math.degrees(2 * math.atan(value)) for value in half_tan))
-        self.lens.setNearFar(near_m, far_m)
-
-    def pixels(self) -> np.ndarray:
-        """The drawn picture, uint8 RGB (H, W, 3), top row first; a view."""
-        width, height = self.size_px
-        data = np.frombuffer(self.texture.getRamImageAs("RGB"), np.uint8)
-        return data.reshape(height, width, 3)[::-1]
-
-    def close(self) -> None:
-        """Give the buffer back."""
-        _free_targets.setdefault((self._pipe, self.size_px), []).append(self)
-
-
 def _usable(pipe: str) -> str:
     """The pipe to use: "software" with a warning where "gpu" does not work."""
     if pipe != "gpu":
         return pipe
-    from vla_sim.sim.gpu_probe import probe_gpu
-
-    found = probe_gpu()
+    found = gpu_probe.probe_gpu()
     if found.works:
         return pipe
     warnings.warn(f"no GPU pipe here ({found.message}); drawing in software instead", RuntimeWarning, stacklevel=4)
     return "software"
 
 
-@functools.cache
-def _core() -> Any:
-    """panda3d.core, imported and set up when the first renderer is made."""
-    from panda3d import core
-
-    core.loadPrcFileData("vla_sim", _SETTINGS)
-    return core
-
-
-@functools.cache
-def _engine() -> Any:
-    return _core().GraphicsEngine.getGlobalPtr()
-
-
-@functools.cache
-def _pipe(name: str) -> Any:
-    selection = _core().GraphicsPipeSelection.getGlobalPtr()
-    if name == "gpu":
-        pipe = selection.makeModulePipe("p3headlessgl")
-    else:
-        pipe = selection.makePipe("TinyOffscreenGraphicsPipe", "p3tinydisplay")
-    if pipe is None:
-        raise RuntimeError(f"this build of Panda3D has no {name} pipe")
-    return pipe
-
-
-def _draw(targets: list[_Target]) -> None:
-    """Draw one frame into these targets and no others."""
-    for target in targets:
-        target.buffer.setActive(True)
-    try:
-        _engine().renderFrame()
-    finally:
-        for target in targets:
-            target.buffer.setActive(False)
-
-
 def _aim(node: Any, position: np.ndarray, turn: np.ndarray) -> None:
     """Turn a camera node: Panda's camera looks along its y axis, with x to the right and z up."""
     forward, left, up = turn.T.tolist()
     right = [-value for value in left]
-    node.setMat(_core().LMatrix4(*right, 0, *forward, 0, *up, 0, *position.tolist(), 1))
+    node.setMat(core_module().LMatrix4(*right, 0, *forward, 0, *up, 0, *position.tolist(), 1))
 
 
 def _colored_node(stage: Stage) -> tuple[Any, dict[int, int]]:
     """The scene as one node, and the index of each layer's geometry in it."""
-    core = _core()
+    core = core_module()
     node = core.GeomNode("scene")
     indices: dict[int, int] = {}
     for layer, style in [
@@ -347,7 +246,7 @@ def _colored_node(stage: Stage) -> tuple[Any, dict[int, int]]:
 
 def _overview_node(stage: Stage, hidden: frozenset[int], robot: Pose2) -> Any:
     """The scene without the hidden labels, and the robot."""
-    node = _core().GeomNode("overview")
+    node = core_module().GeomNode("overview")
     layers = [(stage.floor, "floor"), (stage.shadows, "shadow"), *((solid, "solid") for solid in stage.solids)]
     for layer, style in [*layers, *robot_layers(robot, stage)]:
         shown = ~np.isin(layer.labels[layer.triangles[:, 0]], list(hidden))
@@ -359,7 +258,7 @@ def _overview_node(stage: Stage, hidden: frozenset[int], robot: Pose2) -> Any:
 
 def _labelled_node(stage: Stage) -> Any:
     """The same triangles without light or texture, each in the colour of its label."""
-    node = _core().GeomNode("labels")
+    node = core_module().GeomNode("labels")
     for layer, style in [(stage.floor, "floor"), *((solid, "solid") for solid in stage.solids)]:
         vertices = layer.vertices.copy()
         vertices["color"][:, 0] = layer.labels % LABELS_PER_CHANNEL * LABEL_STEP + LABEL_STEP // 2
@@ -372,7 +271,7 @@ def _labelled_node(stage: Stage) -> Any:
 
 def _geom(layer: Layer) -> Any:
     """Panda's copy of a layer's triangles."""
-    core = _core()
+    core = core_module()
     data = core.GeomVertexData("layer", _vertex_format(), core.Geom.UHStatic)
     data.uncleanSetNumRows(len(layer.vertices))
     _write_vertices(data, layer.vertices)
@@ -393,7 +292,7 @@ def _write_vertices(data: Any, vertices: np.ndarray) -> None:
 @functools.cache
 def _vertex_format() -> Any:
     """The layout of `stage.VERTEX`."""
-    core = _core()
+    core = core_module()
     array = core.GeomVertexArrayFormat()
     array.addColumn(core.InternalName.getVertex(), 3, core.Geom.NTFloat32, core.Geom.CPoint)
     array.addColumn(core.InternalName.getColor(), 4, core.Geom.NTUint8, core.Geom.CColor)
@@ -404,7 +303,7 @@ def _vertex_format() -> Any:
 @functools.cache
 def _state(texture: str, variant: int, style: str) -> Any:
     """How a layer is drawn: floor and shadows first and flat (the camera is above them), solids with depth."""
-    core = _core()
+    core = core_module()
     attributes = [core.ColorAttrib.makeVertex()]
     if texture:
         attributes.append(core.TextureAttrib.make(_texture(texture, variant)))
@@ -425,7 +324,7 @@ def _state(texture: str, variant: int, style: str) -> Any:
 @functools.cache
 def _texture(name: str, variant: int) -> Any:
     """Panda's copy of a surface, shared by every scene of the process."""
-    core = _core()
+    core = core_module()
     pixels = texture_pixels(name, variant)[::-1]
     texture = core.Texture(name)
     if name == SHADOW:
