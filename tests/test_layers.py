@@ -1,10 +1,13 @@
 """Who may import whom, and what `--help` may load."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import vla_sim
 from vla_sim.__main__ import commands, main
 
 HEAVY = ("torch", "pybullet", "panda3d", "transformers", "open_clip", "matplotlib", "scipy")
@@ -31,6 +34,27 @@ def test_help_loads_nothing_heavy_and_answers(command):
 def test_an_unknown_command_is_answered_with_the_nearest(capsys):
     assert main(["evel"]) == 2
     assert "did you mean 'eval'" in capsys.readouterr().err
+
+
+def imports_of(path):
+    """Modules of the package that a file imports anywhere, inside functions and for types too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vla_sim"):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("vla_sim"))
+
+
+@pytest.mark.parametrize("room", ["scenarios", "sim", "envs"])
+def test_modules_of_a_room_import_each_other_one_way_even_lazily(room):
+    folder = Path(vla_sim.__file__).parent / room
+    modules = {f"vla_sim.{room}.{path.stem}": path for path in folder.glob("*.py") if path.stem != "__init__"}
+    arrows = {name: {target for target in imports_of(path) if target in modules} for name, path in modules.items()}
+    while leaves := [name for name, targets in arrows.items() if not targets & set(arrows)]:
+        for name in leaves:
+            del arrows[name]
+    assert not arrows, f"these import each other in a circle: {sorted(arrows)}"
 
 
 def test_import_contracts_hold():

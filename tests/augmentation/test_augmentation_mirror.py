@@ -5,9 +5,10 @@ import pytest
 from augmentation_episodes import driven, invented, plain, same
 from hypothesis import given
 from hypothesis import strategies as st
+from mirrored_scenes import mirrored_pose, mirrored_scene
 
 from vla_sim.augmentation.images import Light
-from vla_sim.augmentation.mirroring import Mirror, is_mirrored, mirrored_pose, mirrored_scene
+from vla_sim.augmentation.mirroring import Mirror, is_mirrored
 from vla_sim.augmentation.redriving import Studio, origin_of
 from vla_sim.augmentation.words import mirror_name, mirror_text
 from vla_sim.core.errors import UserError

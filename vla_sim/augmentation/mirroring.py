@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from vla_sim.augmentation.base import trace_of, with_trace
 from vla_sim.augmentation.words import mirror_name, mirror_text
 from vla_sim.core.episode import Episode, Plain
 from vla_sim.core.errors import UserError
-from vla_sim.core.types import Body, Pose2, Scene, wrap_angle
+from vla_sim.scenarios.library import twin_of
 
 # Sign of each component of actions and states in the mirrored world.
 MIRROR_SIGN = {
@@ -26,7 +26,8 @@ MIRROR_SIGN = {
     "wz_radps": -1.0,
 }
 # Facts that may name a side. Others, such as the file that an episode comes from, stay what they were.
-SIDED_FACTS = ("scenario", "simulated_scenario", "side", "phrasing")
+SCENARIO_FACTS = ("scenario", "simulated_scenario")
+SIDED_FACTS = (*SCENARIO_FACTS, "side", "phrasing")
 MIRROR = "mirror"
 
 
@@ -74,34 +75,8 @@ class Mirror:
 
 
 def _mirrored_fact(key: str, value: Plain) -> Plain:
-    return mirror_name(value) if key in SIDED_FACTS and isinstance(value, str) else value
-
-
-def mirrored_scene(scene: Scene) -> Scene:
-    """The world on the other side of the plane y = 0, with its task and words. Surfaces keep their grain."""
-    x_min, x_max, y_min, y_max = scene.bounds_m
-    roll, pitch, yaw = scene.look.camera_tilt_rad
-    look = replace(scene.look, sun_azimuth_rad=-scene.look.sun_azimuth_rad, camera_tilt_rad=(-roll, pitch, -yaw))
-    return replace(
-        scene,
-        scenario=mirror_name(scene.scenario),
-        start=mirrored_pose(scene.start),
-        bodies=tuple(map(_mirrored_body, scene.bodies)),
-        bounds_m=(x_min, x_max, -y_max, -y_min),
-        task=replace(scene.task, side=scene.task.side.opposite if scene.task.side else None),
-        look=look,
-        instruction=replace(
-            scene.instruction,
-            text=mirror_text(scene.instruction.text),
-            phrasing=mirror_name(scene.instruction.phrasing),
-        ),
-    )
-
-
-def mirrored_pose(pose: Pose2) -> Pose2:
-    """The pose on the other side of the plane y = 0."""
-    return Pose2(pose.x_m, -pose.y_m, wrap_angle(-pose.yaw_rad))
-
-
-def _mirrored_body(body: Body) -> Body:
-    return replace(body, y_m=-body.y_m, yaw_rad=wrap_angle(-body.yaw_rad))
+    if key not in SIDED_FACTS or not isinstance(value, str):
+        return value
+    twin = twin_of(value) if key in SCENARIO_FACTS else ""
+    # Of two names for one scenario the twin knows one only: twice must give the first again.
+    return twin if twin and twin_of(twin) == value else mirror_name(value)

@@ -16,6 +16,7 @@ from vla_sim.datasets.serbot.folder import SerbotRecording
 from vla_sim.datasets.serbot.names import DISTANCES
 from vla_sim.rollout.recording import RecordingJob, obstacle_distance
 from vla_sim.scenarios import load_scenario, scenario_names
+from vla_sim.scenarios.library import twin_of
 
 # Seeds that are tried for a world at a certain distance before it counts as impossible.
 TRIES = 60
@@ -121,10 +122,10 @@ def _grid(before: Counter[Cell]) -> list[Cell]:
     scenarios: dict[str, str] = {}
     for cell in known:
         scenarios[cell.scenario] = cell.side
-        twin = _twin(cell.scenario)
+        twin = twin_of(cell.scenario)
         if twin:
             scenarios[twin] = Side(cell.side).opposite.value if cell.side else ""
-    twins = {name: {name, _twin(name)} for name in scenarios}
+    twins = {name: {name, twin_of(name)} for name in scenarios}
     distances = {name: any(cell.distance for cell in known if cell.scenario in names) for name, names in twins.items()}
     cells = [
         Cell(name, side, distance)
@@ -201,14 +202,6 @@ def _base(scenario: str) -> str:
         if shorter != scenario and shorter in scenario_names():
             return shorter
     return _ALIASES.get(scenario, scenario)
-
-
-def _twin(scenario: str) -> str:
-    """The same with the other side; "" where there is none."""
-    words = scenario.split("_")
-    swapped = {"left": "right", "right": "left"}
-    twin = "_".join(swapped.get(word, word) for word in words)
-    return twin if twin != scenario else ""
 
 
 def _order(cell: Cell) -> tuple[str, str, int]:

@@ -179,6 +179,7 @@ class Recorder:
             "index": job.index,
             "simulated": True,
             "scenario": scene.scenario,
+            "family": source.family,
             "suite": source.suite,
             "scenario_hash": source.hash,
             "seed": scene.seed,

@@ -91,6 +91,14 @@ def family_of(name: str) -> str:
         return name
 
 
+def twin_of(name: str) -> str:
+    """The scenario that asks for the other side in the same scenes; "" for none. Opens no other file."""
+    try:
+        return _shipped(content_folder("scenarios"), name).twin
+    except UserError:
+        return ""
+
+
 def chosen_scenarios(names: Iterable[str], suites: Iterable[str]) -> dict[str, str]:
     """What `--scenario` and `--suite` ask for: names or files, each with its suites ("" for none, "a+b" for two).
 

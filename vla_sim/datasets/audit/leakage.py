@@ -12,6 +12,7 @@ from vla_sim.datasets.audit.images import First
 from vla_sim.datasets.audit.recorded import EVALUATION, TRAIN, Recorded
 from vla_sim.datasets.audit.sequences import nearly_equal
 from vla_sim.datasets.audit.table import ActionTable
+from vla_sim.scenarios.library import family_of
 
 # First pictures whose thumbnails differ by less than this on average (0..255) show the same scene.
 SAME_SCENE = 1.5
@@ -70,10 +71,10 @@ def _finding(code: str, shared: Sequence[str], total: int, what: str, fine: str,
 
 
 def _world(recorded: Recorded) -> tuple[str, str] | None:
-    """Scenario and seed; the world of a seed is the same under both sides, so these are left out."""
+    """Family of the scenario and seed: the scene of a seed is the same for all scenarios of a family."""
     seed = recorded.labels.get("seed")
-    words = str(recorded.labels.get("scenario", "")).split("_")
-    return None if seed is None else ("_".join(w for w in words if w not in ("left", "right")), str(seed))
+    family = recorded.labels.get("family") or family_of(str(recorded.labels.get("scenario", "")))
+    return None if seed is None else (str(family), str(seed))
 
 
 def _shared_seeds(table: ActionTable, train: np.ndarray, evaluation: np.ndarray) -> Finding:
