@@ -29,7 +29,7 @@ def test_a_film_that_fails_costs_the_film(fault, tmp_path, monkeypatch, capsys):
     assert command.main([*RUN, str(tmp_path / "run")]) == 0
     said = capsys.readouterr()
     assert "hold" in said.out
-    assert "2 of 2 films could not be made" in said.out
+    assert "2 of 2 films could not be made" in said.err
     assert "Traceback" not in said.err
     report = (tmp_path / "run" / "report.html").read_text("utf-8")
     assert report.count("No film of hold") == 2

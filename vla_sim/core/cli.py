@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from vla_sim.core.errors import FULL_DISK, UserError
-from vla_sim.core.terminal import printable, printable_output, shortened
+from vla_sim.core.terminal import printable, printable_output, shortened, shown_messages
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -91,7 +91,7 @@ def guarded(prog: str, work: Callable[[], int]) -> int:
     SIGTERM ends it as Ctrl-C does, and what it prints is shown as far as the terminal can.
     """
     try:
-        with _sure_interrupts(), printable_output():
+        with _sure_interrupts(), printable_output(), shown_messages():
             code = work()
             sys.stdout.flush()
             return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -43,3 +44,30 @@ def printable_output() -> Iterator[None]:
     """Within, what is printed to stdout is shown as far as it can be, whatever names hold."""
     with contextlib.redirect_stdout(_PrintableStream(sys.stdout)):  # type: ignore[type-var]
         yield
+
+
+class _PlainMessages(logging.Handler):
+    """What our modules log, as plain lines: information on stdout, warnings and errors on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
+            print(printable(record.getMessage(), stream.encoding), file=stream, flush=True)
+        except BrokenPipeError:
+            raise
+        except Exception:
+            self.handleError(record)
+
+
+@contextlib.contextmanager
+def shown_messages() -> Iterator[None]:
+    """Within, the user of a command sees what the modules of `vla_sim` log."""
+    logger, handler = logging.getLogger("vla_sim"), _PlainMessages()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)

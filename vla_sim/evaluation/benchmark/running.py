@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from vla_sim.evaluation.reporting.report import write_report
 from vla_sim.evaluation.runner import REPORT_FILE, Result, evaluate
 from vla_sim.rollout.plan import Plan
 
+log = logging.getLogger(__name__)
+
 CLOSED_LOOP = "closed_loop"
 
 
@@ -24,7 +27,6 @@ def run_benchmark(
     *,
     workers: int = 1,
     left_out: Mapping[str, str] | None = None,
-    say: Callable[[str], None] = print,
 ) -> dict[str, Any] | None:
     """Drive and ask all policies of a plan, write the tables; goes on with what the folder holds already.
 
@@ -33,7 +35,6 @@ def run_benchmark(
         out: folder; `CLOSED_LOOP` in it becomes that of an evaluation.
         workers: processes.
         left_out: by name, why a policy takes no part.
-        say: told each line for the user.
 
     Returns:
         The content of benchmark.json; None if Ctrl-C ended it early.
@@ -51,10 +52,10 @@ def run_benchmark(
     rows = benchmark_rows([contender(name) for name in plan.policies], result.records, drives)
     document = benchmark_document(rows, drives, result.summary["provenance"], left_out=dict(left_out or {}))
     written = write_benchmark(document, out)
-    say(console(document["rows"]))
+    log.info(console(document["rows"]))
     for name, found in document["agreement"].items():
-        say(agreement_line(name, found))
-    say("written: " + ", ".join(map(str, written)))
+        log.info(agreement_line(name, found))
+    log.info("written: " + ", ".join(map(str, written)))
     return document
 
 

@@ -5,6 +5,7 @@ The order is a promise: nothing that goes wrong with films can cost the table, t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from vla_sim.evaluation.tables import console_table
 from vla_sim.rollout.plan import Plan
 from vla_sim.rollout.result import EpisodeResult
 
+log = logging.getLogger(__name__)
+
 FILM_FOLDER = "videos"
 MAX_SCENES = 60
 
@@ -30,40 +33,40 @@ def finish_run(
     out: Path,
     *,
     video: str = "none",
-    say: Callable[[str], None] = print,
     watch: Watch = lambda records: records,
 ) -> None:
-    """Say the table, write the report and film.
+    """Log the table, write the report and film.
 
     Args:
         result: of `evaluate`.
         plan: what was run.
         out: folder of the run.
         video: which episodes to film, as for `wanted_films`.
-        say: told each line for the user.
         watch: wraps the episodes while they are filmed, e.g. in a progress bar.
 
     Raises:
         UserError: `video` means nothing, or the report cannot be written.
     """
     wanted = wanted_films(result.records, video)
-    say(console_table(result.summary))
-    say("SPL: success weighted by path length; ms: median time of a decision; more in the report")
+    log.info(console_table(result.summary))
+    log.info("SPL: success weighted by path length; ms: median time of a decision; more in the report")
     for line in raised(result.records):
-        say(line)
+        log.info(line)
     folder, scenes = out / FILM_FOLDER, _scenes_of_failures(result, plan)
     films = earlier_films(result.records, [], folder)
     _write(result, out, films, scenes, [])
-    say(f"report: {out / REPORT_FILE}")
+    log.info(f"report: {out / REPORT_FILE}")
     if wanted:
         made, failed = make_films(plan, watch(wanted), folder)
         films = [*made, *earlier_films(result.records, wanted, folder)]
         _write(result, out, films, scenes, failed)
         for record, reason in failed[:1]:
             name = "/".join(map(str, record.key))
-            say(f"{len(failed)} of {len(wanted)} films could not be made ({name}: {reason}); more in the report")
+            log.warning(
+                f"{len(failed)} of {len(wanted)} films could not be made ({name}: {reason}); more in the report"
+            )
     if films:
-        say(f"videos: {len(films)} in {folder}")
+        log.info(f"videos: {len(films)} in {folder}")
 
 
 def _write(
