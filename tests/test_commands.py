@@ -1,0 +1,195 @@
+"""Every command: each line that we print or document can be typed, each number has bounds, old spellings are answered."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import re
+import shlex
+import subprocess
+import sys
+import types
+import typing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vla_sim.__main__ import commands, main
+from vla_sim.core.bounds import Range
+from vla_sim.core.cli import BAD_INPUT
+from vla_sim.core.errors import UserError
+from vla_sim.core.options import OLD_SPELLINGS, Command, flag_of, parse
+
+ROOT = Path(__file__).parents[1]
+OPTIONS = {name: importlib.import_module(f"vla_sim.{name}").Options for name in commands()}
+# What a command cannot do without.
+NEEDED = {
+    "audit": ["data"],
+    "augment": ["--data", "data", "--recipe", "mirror"],
+    "clone": ["--data", "data"],
+    "collect": ["--episodes", "1"],
+    "convert": ["--data", "data"],
+    "expand": ["--data", "data", "--target-episodes", "1"],
+    "ppo": ["--kind", "state"],
+    "replay": ["runs", "1"],
+}
+
+
+def parsed(name, words):
+    return parse(OPTIONS[name], words, Command(f"vla_sim.{name}", "Told."))
+
+
+# --- lines that we print or document --------------------------------------------------------------------------------
+
+LINE = re.compile(r"(?:python -m vla_sim\.|\$\(RUN\) -m vla_sim\.|vla-sim )(\w+)((?: [^`\n]*)?)")
+
+
+def documented():
+    """(where, command, words) of every command line in pages, Makefile, help, messages and docstrings."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md"), ROOT / "Makefile"]
+    texts = [(path, path.read_text("utf-8")) for path in pages]
+    sources = [*ROOT.glob("vla_sim/**/*.py"), *ROOT.glob("recipes/*.py")]
+    texts += [(path, text) for path in sources for text in strings(path)]
+    for path, text in texts:
+        for name, rest in LINE.findall(text.replace("\\\n", " ").replace("\t", " ")):
+            if name in OPTIONS and rest.strip(" .,:;") and not rest.startswith((" ...", " COMMAND", " makes", " is ")):
+                yield str(path.relative_to(ROOT)), name, words_of(rest)
+
+
+def strings(path):
+    """All texts in a module, with a word for each value that is filled in."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "filled" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def words_of(text):
+    text = re.split(r"\s&&|\s\|\s|\s->|'\)|\"|;\s", text)[0]
+    words = shlex.split(text.replace("$(WORKERS)", "2"), comments=True)
+    # What follows a command within a sentence is no part of it.
+    return [word.rstrip(",.;:)") for word in words if word not in ("...",)]
+
+
+DOCUMENTED = sorted({(where, name, tuple(words)) for where, name, words in documented()})
+
+
+def test_there_are_documented_lines_of_every_command():
+    assert {name for _, name, _ in DOCUMENTED} == set(OPTIONS)
+    assert len(DOCUMENTED) > 60
+
+
+@pytest.mark.parametrize(("where", "name", "words"), DOCUMENTED, ids=lambda value: str(value)[:60])
+def test_every_line_that_we_print_or_document_can_be_typed(where, name, words):
+    parsed(name, list(words))
+
+
+@pytest.mark.parametrize(
+    "line", ["eval --list", "audit --help", "eval --policy hold --scenario reach_goal --episodes 1 --out OUT"]
+)
+def test_cheap_lines_run(line, tmp_path):
+    words = line.replace("OUT", str(tmp_path / "out")).split()
+    done = subprocess.run([sys.executable, "-m", "vla_sim", *words], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_has_help_and_a_meaning_of_its_own(name):
+    for _, field, _ in fields_of(OPTIONS[name]):
+        assert flag_of(field.name) not in {**OLD_SPELLINGS[""], **OLD_SPELLINGS.get(name, {})}
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"), [(n, old, new) for n in OPTIONS for old, new in {**OLD_SPELLINGS[""], **OLD_SPELLINGS.get(n, {})}.items()]
+)
+def test_an_old_spelling_is_answered_with_the_new_one(name, old, new, capsys):
+    assert main([name, old, "1"]) == BAD_INPUT
+    assert capsys.readouterr().err == f"python -m vla_sim.{name}: {old} is now {new}\n"
+    assert new in {flag_of(field.name) for _, field, _ in fields_of(OPTIONS[name])} or old in OLD_SPELLINGS[""]
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_misspelt_option_is_answered_with_the_nearest(name, capsys):
+    flag = next(flag_of(field.name) for _, field, hint in fields_of(OPTIONS[name]) if hint is not bool)
+    assert main([name, f"{flag}x", "1"]) == BAD_INPUT
+    assert f"unknown option {flag}x; did you mean '{flag}'?" in capsys.readouterr().err or flag == "--folder"
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+
+def fields_of(options):
+    """(options that a field belongs to, field, hint), nested ones included."""
+    hints = typing.get_type_hints(options, include_extras=True)
+    for field in dataclasses.fields(options):
+        if dataclasses.is_dataclass(hints[field.name]):
+            yield from fields_of(hints[field.name])
+        else:
+            yield options, field, hints[field.name]
+
+
+def numbers_in(hint):
+    """(type, bounds or None) of the numbers that a hint allows."""
+    if typing.get_origin(hint) is typing.Annotated:
+        inner, *marks = typing.get_args(hint)
+        bounds = [mark for mark in marks if isinstance(mark, Range)]
+        yield from ((kind, bounds[0] if bounds else found) for kind, found in numbers_in(inner))
+    elif hint in (int, float):
+        yield hint, None
+    elif typing.get_origin(hint) in (typing.Union, types.UnionType, tuple):
+        for part in typing.get_args(hint):
+            yield from numbers_in(part)
+
+
+NUMBERS = [
+    (name, field.name, kind, bounds, len(list(numbers_in(hint))))
+    for name, options in OPTIONS.items()
+    for _, field, hint in fields_of(options)
+    for kind, bounds in list(numbers_in(hint))[:1]
+]
+
+
+def test_every_number_of_every_command_has_bounds():
+    assert [f"{name} {flag_of(field)}" for name, field, _, bounds, _ in NUMBERS if bounds is None] == []
+    assert len(NUMBERS) > 50
+
+
+ODD = st.sampled_from(
+    ["nan", "-nan", "inf", "-inf", "1e400", "-1e400", "1e9", "1e-400", "0", "-0", "-1", "1.5", "0x10", "1_000", "", " ",
+     "９", "one", "None", "True", "9223372036854775808", "18446744073709551616", "-9223372036854775809", "1" * 400]
+)  # fmt: skip
+TEXTS = st.one_of(
+    ODD,
+    st.integers().map(str),
+    st.integers(-(10**25), 10**25).map(str),
+    st.floats().map(str),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=12).filter(lambda text: not text.startswith("-")),
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(number=st.sampled_from(NUMBERS), texts=st.tuples(TEXTS, TEXTS))
+def test_a_number_is_within_its_bounds_or_one_sentence(number, texts):
+    name, field, kind, bounds, count = number
+    try:
+        given_options = parsed(name, [*NEEDED.get(name, []), flag_of(field), *texts[:count]])
+    except UserError as error:
+        assert "\n" not in str(error).replace("\\n", "") or "\n" in "".join(texts)
+        assert flag_of(field) in str(error) or "NUL" in str(error) or "unexpected argument" in str(error)
+        return
+    values = [
+        getattr(holder, field)
+        for holder in (given_options, *(getattr(given_options, f.name) for f in dataclasses.fields(given_options)))
+        if dataclasses.is_dataclass(holder) and hasattr(holder, field)
+    ]
+    (value,) = values
+    for one in value if isinstance(value, tuple) else (value,):
+        assert one in bounds
+        assert kind(one) == one
