@@ -31,6 +31,20 @@ def test_help_loads_nothing_heavy_and_answers(command):
     assert loaded_by(code) == "[]"
 
 
+@pytest.mark.parametrize("command", commands())
+def test_help_begins_with_the_description_that_the_list_of_commands_gives(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main([]) == 0
+    told = commands()[command]
+    assert f"{command:10} {told}\n" in capsys.readouterr().out
+    assert told.endswith(".")
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.startswith(f"usage: python -m vla_sim.{command} ")
+    assert told in shown
+
+
 def test_an_unknown_command_is_answered_with_the_nearest(capsys):
     assert main(["evel"]) == 2
     assert "did you mean 'eval'" in capsys.readouterr().err

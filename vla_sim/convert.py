@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from vla_sim.core.bounds import PositiveInt
+from vla_sim.core.bounds import Pixels
 from vla_sim.core.cli import counted, run_command
 from vla_sim.core.options import Folder, OptionalFolder
 from vla_sim.datasets.base import AS_IT_IS, ReadOptions
@@ -19,7 +19,8 @@ examples:
   python -m vla_sim.convert --data recordings --out data/lerobot --format lerobot
   python -m vla_sim.convert --data recordings --out data/lerobot --format lerobot --columns vx wz gripper
   python -m vla_sim.convert --data data/lerobot --out data/hdf5 --format hdf5 --store-as bgr
-  python -m vla_sim.convert --data data/others --out data/hdf5 --format hdf5 --columns base_x=vx base_y=vy"""
+  python -m vla_sim.convert --data data/others --out data/hdf5 --format hdf5 --columns base_x=vx base_y=vy
+  python -m vla_sim.convert --resume data/lerobot"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class Options:
     """Folder of the new one (default: runs/convert-TIME)."""
     resume: OptionalFolder = None
     """Go on with the interrupted conversion in this folder."""
-    image_px: tuple[PositiveInt, PositiveInt] | None = None
+    image_px: tuple[Pixels, Pixels] | None = None
     """Squeeze images to this width and height."""
     reading: ReadOptions = AS_IT_IS
     writing: WriteOptions = field(default_factory=WriteOptions)
@@ -40,7 +41,7 @@ class Options:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run_command(run, Options, arguments, epilog=EPILOG, remembers=lambda options: True)
+    return run_command(run, Options, arguments, epilog=EPILOG, remembers=lambda options: True, data_set=True)
 
 
 def run(options: Options) -> int:

@@ -15,6 +15,8 @@ SEEN = []
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
+    need: str
+    """Needed to begin, not to go on."""
     name: Names = ()
     """Names."""
     steps: int = 3
@@ -42,7 +44,13 @@ def refused(options):
 
 
 def run(what, text, **more):
-    return run_command(what, Options, text.split(), remembers=lambda options: True, **more)
+    return run_command(
+        what,
+        Options,
+        text.split() if "--resume" in text else ["--need", "x", *text.split()],
+        remembers=lambda options: True,
+        **more,
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from vla_sim.core.errors import UserError
+from vla_sim.core.terminal import shortened
 
 MAX_COUNT = 1_000_000
 # Below 2^53: exact in JSON, and a seed plus a count of episodes stays an int64.
@@ -38,11 +39,11 @@ class Range:
 
     def __contains__(self, value: float) -> bool:
         over = value > self.low if self.above else value >= self.low
-        return math.isfinite(value) and over and value <= self.high
+        return over and value <= self.high
 
     def complaint(self, value: float) -> str:
         """What is wrong with a number outside: 'must be at least 1', 'must lie between 0 and 1', ..."""
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             return "must be a finite number"
         if self.high <= 1:
             return f"must lie between {self.low:g} and {self.high:g}" + (
@@ -95,7 +96,7 @@ def check_bounds(values: Any, name_of: Callable[[str], str] = str) -> None:
     """
     for name, bounds, value in bounded(values):
         if value not in bounds:
-            raise UserError(f"{name_of(name)} {bounds.complaint(value)}, got {value!r}")
+            raise UserError(f"{name_of(name)} {bounds.complaint(value)}, got {shortened(repr(value))}")
 
 
 def bounded(values: Any) -> Iterator[tuple[str, Range, float]]:

@@ -22,7 +22,7 @@ BAD_INPUT, INTERRUPTED = 2, 130
 
 
 def command_line(name: str, *words: object) -> str:
-    """A command line to paste: 'python -m vla_sim.eval --resume 'runs/my run''."""
+    """A command line to paste, names in quotes where the shell needs them."""
     return shlex.join(["python", "-m", f"vla_sim.{name}", *map(str, words)])
 
 

@@ -26,6 +26,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from vla_sim.core.bounds import check_bounds
 from vla_sim.core.errors import UserError, suggest
+from vla_sim.core.terminal import shortened
 
 Options = TypeVar("Options")
 
@@ -171,7 +172,7 @@ def _refuse_unknown(arguments: Sequence[str], command: str, flags: Sequence[str]
         if moved.get(flag):
             raise UserError(f"{flag} is now {moved[flag]}")
         if flag.startswith("--") and flag.replace("_", "-") not in (*flags, "--help"):
-            raise UserError(f"unknown option {flag}; {suggest(flag, flags, most=len(flags))}")
+            raise UserError(f"unknown option {shortened(flag)}; {suggest(flag, flags, most=len(flags))}")
 
 
 def _gathered(arguments: Sequence[str], fields: dict[str, Any]) -> list[str]:
@@ -210,11 +211,13 @@ def _sentences(flags: Sequence[str]) -> Iterator[None]:
 def _sentence(event: Any, flags: Sequence[str]) -> str:
     kind = type(event).__name__
     if kind == "UnrecognizedArgs":
-        return f"unexpected argument {event.tokens[0]!r}; options are {', '.join(flags)}"
+        return f"unexpected argument {shortened(event.tokens[0])!r}; options are {', '.join(flags)}"
     if kind == "MissingArgs":
         return f"{', '.join(_name(found.arg) for found in event.missing_arguments)} must be given"
     if kind == "InvalidChoice":
-        return f"{_name(event.argument)}: unknown choice {event.value!r}; {suggest(event.value, event.choices)}"
+        return (
+            f"{_name(event.argument)}: unknown choice {shortened(event.value)!r}; {suggest(event.value, event.choices)}"
+        )
     if kind == "BadValue":
         return f"{_name(event.argument)} needs {_wanted(event.argument)}"
     if kind == "InstantiationFailure" and event.argument is not None:
@@ -268,7 +271,7 @@ def _registry() -> ConstructorRegistry:
             try:
                 return kind(words[0])
             except ValueError:
-                raise ValueError(f"{words[0]!r} is not {wanted}") from None
+                raise ValueError(f"{shortened(words[0])!r} is not {wanted}") from None
 
         return PrimitiveConstructorSpec(
             nargs=1,

@@ -31,14 +31,22 @@ def resumed(options: type[Options], given: Sequence[str], command: Command) -> O
     Raises:
         UserError: see `parse`; or DIR was not begun by this command.
     """
-    parsed = parse(options, given, command)
-    folder: Path | None = parsed.resume  # type: ignore[attr-defined]
+    folder = _named(given)
     if folder is None:
-        return parsed
-    if parsed.out is not None:  # type: ignore[attr-defined]
+        return parse(options, given, command)
+    if any(argument.partition("=")[0] == "--out" for argument in given):
         raise UserError("--resume names the folder: leave --out away")
     whole = parse(options, [*_remembered(folder, command), *given], command)
     return dataclasses.replace(whole, out=folder, resume=None)  # type: ignore[type-var]
+
+
+def _named(given: Sequence[str]) -> Path | None:
+    """The folder that `--resume` names; what was needed to begin need not be said again."""
+    for argument, following in zip(given, [*given[1:], ""], strict=True):
+        flag, equals, value = argument.partition("=")
+        if flag == "--resume" and (value if equals else following):
+            return Path(value if equals else following)
+    return None
 
 
 @contextlib.contextmanager

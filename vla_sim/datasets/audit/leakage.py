@@ -89,7 +89,7 @@ def _shared_seeds(table: ActionTable, train: np.ndarray, evaluation: np.ndarray)
         len(judged),
         "were simulated from a seed that is in training",
         "no world is in both splits",
-        "Collect both parts with seeds of their own (--first-seed), or judge by vla_sim.eval in worlds that no data holds.",
+        "Collect both parts with a --first-seed of their own, or judge by vla_sim.eval in worlds that no data holds.",
     )
 
 
