@@ -209,3 +209,15 @@ def test_what_is_no_file_of_the_set_is_said_and_nothing_hangs(tmp_path, kind, ca
     assert says in capsys.readouterr().err
     assert convert(["--data", str(folder), "--out", str(tmp_path / "b"), "--format", "hdf5", "--skip-bad"]) == 0
     assert f"left out: {path}" in capsys.readouterr().err
+
+
+@pytest.mark.timeout(30)
+def test_a_damaged_heap_of_texts_does_not_stop_the_program_for_ever(tmp_path):
+    """HDF5 2.0.0 loops at an object of size zero."""
+    path = write_recording(tmp_path / f"{NAME}.h5", instruction="go")
+    content = bytearray(path.read_bytes())
+    at = content.index(b"GCOL") + 16
+    content[at : at + 4000] = bytes(4000)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="a heap of its texts is broken"):
+        SerbotFolder(tmp_path)[0].load()

@@ -237,7 +237,7 @@ def sentence_of(rows: Any, tasks: Mapping[int, str], where: str) -> str:
         before, after = tasks[found[0].item()], tasks[found[step].item()]
         if any(tasks[int(task)] != before for task in np.unique(found)):
             raise UserError(
-                f"{where}: its instruction changes at frame {step}, from {before!r} to {after!r}; an episode has one: "
-                "cut it there into two, or leave it out"
+                f"{where}: its instruction changes at frame {step}, from {shown(before)} to {shown(after)}; "
+                "an episode has one: cut it there into two, or leave it out"
             )
     return tasks[found[0].item()]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from vla_sim.core.errors import UserError
+from vla_sim.datasets.serbot.hdf5_heaps import check_heaps
 from vla_sim.datasets.untrusted import MAX_TEXT, PARSER_ERRORS, check_size, data_file, described, shown, text_of
 
 # Soft links that lead to soft links, at most.
@@ -54,6 +55,7 @@ def opened(path: Path, root: Path | None = None) -> Iterator[Any]:
     h5py = need_h5py()
     data_file(path, root)
     try:
+        check_heaps(path)
         with h5py.File(path, "r") as file:
             yield file
     except PARSER_ERRORS as error:

@@ -15,7 +15,7 @@ from vla_sim.core.specs import ACTION_NAMES
 from vla_sim.core.types import Outcome
 from vla_sim.datasets.channel_order import BGR, RGB
 from vla_sim.datasets.serbot.actions import check_columns
-from vla_sim.datasets.untrusted import list_of, number_of, plain_facts, table_of, text_of
+from vla_sim.datasets.untrusted import list_of, number_of, plain_facts, shown, table_of, text_of
 
 # Version of what this simulator adds to a recording.
 FORMAT = 1
@@ -80,7 +80,7 @@ def own_facts(value: Any, where: str) -> dict[str, Any]:
     if not ours:
         return ours
     if (version := ours.get("format", FORMAT)) != FORMAT:
-        raise UserError(f"{where}: has vla_sim_format {version!r}, this version reads {FORMAT}")
+        raise UserError(f"{where}: has vla_sim_format {shown(version)}, this version reads {FORMAT}")
     checks = {
         "channel_order": lambda v, what: _one_of(v, (RGB, BGR), what),
         "action_columns": lambda v, what: list(check_columns([text_of(n, what) for n in list_of(v, what)])),
@@ -96,7 +96,7 @@ def own_facts(value: Any, where: str) -> dict[str, Any]:
 
 def _one_of(value: Any, allowed: Any, what: str) -> str:
     if not isinstance(value, str) or value not in allowed:
-        raise UserError(f"{what} is {value!r}; {suggest(str(value), allowed)}")
+        raise UserError(f"{what} is {shown(value)}; {suggest(str(value)[:99], allowed)}")
     return value
 
 
@@ -144,7 +144,7 @@ def one_sentence(sentences: tuple[str, ...], where: Path | str) -> str:
     for step, sentence in enumerate(sentences):
         if sentence != sentences[0]:
             raise UserError(
-                f"{where}: its instruction changes at step {step}, from {sentences[0]!r} to {sentence!r}; "
+                f"{where}: its instruction changes at step {step}, from {shown(sentences[0])} to {shown(sentence)}; "
                 "an episode has one: cut it there into two, or leave it out"
             )
     return sentences[0] if sentences else ""
