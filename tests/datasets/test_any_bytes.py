@@ -30,8 +30,8 @@ import pyarrow.parquet as parquet
 from vla_sim.core.errors import UserError
 from vla_sim.datasets.audit.examine import examine
 from vla_sim.datasets.audit.sources import comparable, open_folder
-from vla_sim.datasets.lerobot import LeRobotReader, LeRobotWriter
-from vla_sim.datasets.serbot.folder import read_episodes
+from vla_sim.datasets.dataset import open_dataset
+from vla_sim.datasets.lerobot import LeRobotWriter
 
 TABLE, INDEX, TASKS = (
     "data/chunk-000/file-000.parquet",
@@ -57,7 +57,7 @@ def examples(count):
 
 def episodes_of(root):
     """All episodes as training reads them; one sentence where one cannot be read."""
-    return list(LeRobotReader(root)) if (root / "meta").is_dir() else list(read_episodes(root))
+    return [one.loaded() for one in open_dataset(root).readable(say=lambda text: None)]
 
 
 def check(root):

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -62,6 +64,14 @@ def _png(size, colour=0):
     buffer = io.BytesIO()
     Image.new("RGB", size, colour).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _bomb(width, height):
+    """A small file that declares a large image."""
+    content = bytearray(_png((1, 1)))
+    content[16:24] = struct.pack(">II", width, height)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    return bytes(content)
 
 
 def _overlap(root):
@@ -162,8 +172,12 @@ FAULTS = {
         *(0, "differs in size"),
     ),
     "image of 900 million pixels": (
-        lambda r: change_table(r, _set(CAMERA, 0, {"bytes": _png((30_000, 3_000)), "path": ""})),
+        lambda r: change_table(r, _set(CAMERA, 0, {"bytes": _bomb(30_000, 30_000), "path": ""})),
         *(0, "pixels"),
+    ),
+    "image of 50 million pixels": (
+        lambda r: change_table(r, _set(CAMERA, 0, {"bytes": _bomb(10_000, 5_000), "path": ""})),
+        *(0, "10000 x 5000 pixels"),
     ),
     "image elsewhere": (lambda r: change_table(r, _set(CAMERA, 0, {"bytes": None, "path": "/etc/x.png"})), 0, "not in"),
     "image is text": (lambda r: change_table(r, _set(CAMERA, 0, {"bytes": b"<svg/>", "path": ""})), 0, "is damaged"),

@@ -150,11 +150,10 @@ class LeRobotReader:
     def image_size(self) -> tuple[int, int]:
         """(height, width) of the images as declared, whichever end their channels stand at."""
         shape, names = self.features[self.camera]["shape"], self.features[self.camera].get("names")
-        named = dict(zip(names, shape, strict=False)) if isinstance(names, list) else {}
+        texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        named = dict(zip(names, shape, strict=False)) if texts else {}
         if "height" in named and "width" in named:
             return named["height"], named["width"]
-        if len(shape) != 3:
-            raise UserError(f"{self.root}: images of {self.camera} have shape {shape}, not (height, width, 3)")
         return (shape[1], shape[2]) if shape[0] == 3 and shape[2] != 3 else (shape[0], shape[1])
 
     def path(self, pattern: str, chunk: int, file: int) -> Path:
