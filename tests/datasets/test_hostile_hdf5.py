@@ -1,6 +1,7 @@
 """HDF5 files that point elsewhere or promise too much: none of it is followed or allocated, all of it is said."""
 
 import os
+import resource
 import tracemalloc
 
 import h5py
@@ -221,3 +222,23 @@ def test_a_damaged_heap_of_texts_does_not_stop_the_program_for_ever(tmp_path):
     path.write_bytes(content)
     with pytest.raises(UserError, match="a heap of its texts is broken"):
         SerbotFolder(tmp_path)[0].load()
+
+
+@pytest.mark.parametrize("where", ["dataset", "attribute"])
+def test_a_text_that_claims_to_be_as_long_as_the_memory_takes_none_of_it(tmp_path, where):
+    """A text of variable length is a length, a heap and a number in it; 4 GiB were taken for one letter once."""
+    path = write_recording(tmp_path / f"{NAME}.h5", events=["a" * 77] * 18)
+    with h5py.File(path, "a") as file:
+        file.attrs["note"] = "b" * 78
+    content = bytearray(path.read_bytes())
+    length = 77 if where == "dataset" else 78
+    heaps = [at.to_bytes(8, "little") for at in range(len(content)) if content.startswith(b"GCOL", at)]
+    starts = tuple(length.to_bytes(4, "little") + heap for heap in heaps)
+    places = [at for at in range(len(content)) if content.startswith(starts, at)]
+    assert places
+    for at in places:
+        content[at : at + 4] = (3_000_000_000).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=NAME):
+        SerbotFolder(tmp_path)[0].load()
+    assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY

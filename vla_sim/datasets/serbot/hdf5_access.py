@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ MAX_LINKS = 8
 MAX_RATIO = 1100
 # Values of an attribute that are read, at most.
 MAX_VALUES = 64
+# Memory for texts while they are read.
+TEXT_BYTES = 256 * 2**20
+_LIMIT = threading.Lock()
 
 
 def need_h5py() -> Any:
@@ -188,20 +192,44 @@ def texts(found: Any, where: str, path: Path, most: int) -> tuple[str, ...]:
         raise UserError(f"{path}: {where} must be a text or a list of texts, got {found.dtype} {found.shape}")
     if found.size > most:
         raise UserError(f"{path}: {where} holds {found.size} texts, at most {most} can be meant")
-    # One by one: many entries may point to one long text.
-    values = [found[i] for i in range(found.size)] if found.ndim else [found[()]]
+    with bounded_memory():  # one by one: many entries may point to one long text
+        values = [found[i] for i in range(found.size)] if found.ndim else [found[()]]
     return tuple(text_of(plain(value).rstrip("\0"), f"{path}: {where}") for value in values)
+
+
+@contextlib.contextmanager
+def bounded_memory() -> Iterator[None]:
+    """Around the reading of texts: one may claim to be 4 GiB long, which the library takes before it looks further.
+
+    The process may grow by `TEXT_BYTES` meanwhile (Linux; elsewhere there is no bound).
+    """
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError):  # pragma: no cover
+        yield
+        return
+    with _LIMIT:  # two threads would keep each other's bound
+        before, hard = resource.getrlimit(resource.RLIMIT_AS)
+        bound = pages * resource.getpagesize() + TEXT_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (bound if before < 0 else min(before, bound), hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (before, hard))
 
 
 def attributes(owner: Any) -> dict[str, Any]:
     """The plain attributes of a file, group or dataset; large ones, and kinds without a meaning here, are left out."""
     h5py = need_h5py()
     found = {}
-    for name in owner.attrs:
-        entry = owner.attrs.get_id(name)
-        simple = entry.dtype.kind in "biufS" or h5py.check_string_dtype(entry.dtype) is not None
-        if simple and math.prod(entry.shape or ()) <= MAX_VALUES and entry.shape is not None:
-            found[str(name)] = plain(owner.attrs[name])
+    with bounded_memory():
+        for name in owner.attrs:
+            entry = owner.attrs.get_id(name)
+            simple = entry.dtype.kind in "biufS" or h5py.check_string_dtype(entry.dtype) is not None
+            if simple and math.prod(entry.shape or ()) <= MAX_VALUES and entry.shape is not None:
+                found[str(name)] = plain(owner.attrs[name])
     return found
 
 
