@@ -122,13 +122,13 @@ def test_the_clock_ends_a_run(tmp_path):
 
 def test_a_folder_keeps_to_its_plan(tmp_path):
     trained(plan_of(), tmp_path, steps=16)
-    with pytest.raises(UserError, match=r"begun with learning_rate 0.0003, now it is 0.01"):
+    with pytest.raises(UserError, match=r"belongs to another plan: learning_rate was 0.0003, now 0.01"):
         Reinforcement(plan_of(learning_rate=0.01), tmp_path)
 
 
 def test_a_folder_with_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(UserError, match="holds something else"):
+    with pytest.raises(UserError, match="holds other files"):
         Reinforcement(plan_of(), tmp_path)
 
 

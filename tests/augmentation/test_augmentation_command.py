@@ -95,7 +95,7 @@ def test_another_recipe_is_not_mixed_into_a_folder(folder, tmp_path, capsys):
     _augment(folder, tmp_path / "out", "--recipe", "light")
     before = _contents(tmp_path / "out")
     assert _augment(folder, tmp_path / "out", "--recipe", "blur") == 2
-    assert "begun with another plan: recipes was" in capsys.readouterr().err
+    assert "belongs to another plan: recipes was" in capsys.readouterr().err
     assert _contents(tmp_path / "out") == before
 
 

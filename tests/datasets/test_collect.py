@@ -262,7 +262,7 @@ def test_nothing_to_drive_is_said(tmp_path, capsys):
     ("options", "says"),
     [
         (["--noise", "0.5"], "setup.noise was"),
-        (["--episodes", "6"], "jobs was 5 and is now 6"),
+        (["--episodes", "6"], "jobs was 5, now 6"),
         (["--layout", "nested"], "shape.style.layout was"),
     ],
 )

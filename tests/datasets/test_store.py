@@ -79,7 +79,7 @@ def test_missing_and_changed_files_do_not_count(tmp_path):
 def test_another_plan_is_refused_with_what_differs(tmp_path):
     with EpisodeStore(tmp_path / "set", PLAN) as store:
         put(store, 0)
-    with pytest.raises(UserError, match="begun with another plan: seed was 3 and is now 4"):
+    with pytest.raises(UserError, match="belongs to another plan: seed was 3, now 4"):
         EpisodeStore(tmp_path / "set", {**PLAN, "seed": 4})
     with EpisodeStore(tmp_path / "set", PLAN):
         pass

@@ -121,7 +121,7 @@ def test_parts_of_another_learner_are_not_mixed_in(learner, tmp_path, monkeypatc
 
 def test_a_complete_round_of_another_kind_is_refused(learner, tmp_path):
     gather(gathering(), tmp_path, say=print)
-    with pytest.raises(UserError, match="was gathered with beta"):
+    with pytest.raises(UserError, match=r"belongs to another plan: .*beta"):
         gather(gathering(beta=0.25), tmp_path, say=print)
 
 

@@ -11,7 +11,7 @@ from vla_sim.core.errors import UserError
 from vla_sim.policies.registry import load_policy
 from vla_sim.training import closed_loop
 from vla_sim.training.batches import Sampler
-from vla_sim.training.closed_loop import Exam, FitPlan, by_scenario, fit, keep_plan
+from vla_sim.training.closed_loop import Exam, FitPlan, by_scenario, fit
 
 WEIGHTS = "clip_small/model.safetensors"
 
@@ -165,13 +165,6 @@ def test_a_plan_that_makes_no_sense_is_refused(changes, message):
 def test_the_last_look_is_at_the_end_even_if_the_steps_do_not_divide():
     assert plan(steps=10, check_every=4).checks == [4, 8, 10]
     assert plan(steps=3, check_every=9).checks == [3]
-
-
-def test_a_folder_belongs_to_one_plan(tmp_path):
-    keep_plan(tmp_path, {"steps": 3, "rounds": 2}, free=["rounds"])
-    keep_plan(tmp_path, {"steps": 3, "rounds": 5}, free=["rounds"])
-    with pytest.raises(UserError, match="begun with steps 3, now it is 4"):
-        keep_plan(tmp_path, {"steps": 4, "rounds": 5}, free=["rounds"])
 
 
 def test_success_by_scenario():

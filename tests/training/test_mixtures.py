@@ -235,7 +235,7 @@ def test_parts_of_a_killed_run_are_not_mixed_with_episodes_that_came_later(recor
     for one, other in zip(changed.parts, anew.parts, strict=True):
         assert np.array_equal(one.images, other.images)
     (recordings / first.name).write_bytes(sorted(recordings.glob("*.h5"))[0].read_bytes())
-    with pytest.raises(UserError, match="or that has changed"):
+    with pytest.raises(UserError, match="sha256 was"):
         open_source(spec, SHAPE, cache, say=print)
 
 
@@ -243,7 +243,7 @@ def test_a_cache_of_another_folder_is_refused(recordings, tmp_path):
     open_source(SourceSpec("real", recordings), SHAPE, tmp_path / "cache", say=print)
     index = tmp_path / "cache" / "index.json"
     index.write_text(json.dumps({**json.loads(index.read_text()), "folder": "/elsewhere"}))
-    with pytest.raises(UserError, match="was made from /elsewhere"):
+    with pytest.raises(UserError, match=r"folder was .*/elsewhere"):
         open_source(SourceSpec("real", recordings), SHAPE, tmp_path / "cache", say=print)
 
 

@@ -295,7 +295,7 @@ def test_clone_goes_on_from_a_policy_and_refuses_another_plan_in_its_folder(poli
     lines = (tmp_path / "out" / "training.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["step"] == 4
     assert clone.main([*arguments, "--learning-rate", "1e-4"]) == 2
-    assert "was begun with learning" in capsys.readouterr().err
+    assert "belongs to another plan: learning." in capsys.readouterr().err
 
 
 def test_clone_says_when_nothing_is_left_to_learn_from(policy, drives, tmp_path, capsys):

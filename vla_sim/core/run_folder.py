@@ -33,20 +33,20 @@ def run_folder(
     """
     with FolderLock(folder):
         sweep_aside(folder)
+        if not (folder / file).exists():
+            refuse_strangers(folder)
         bind(folder, plan, file=file, free=free)
         yield
 
 
 def bind(folder: Path, plan: Mapping[str, Any], *, file: str = PLAN_FILE, free: Sequence[str] = ()) -> None:
-    """Mark a folder with its plan, or refuse it; for who holds its lock. See `run_folder`."""
+    """Mark a folder with its plan, or refuse it; for who holds its lock and knows what else lies there."""
     path, now = folder / file, json.loads(json.dumps({"format": 1, **plan}))
     if path.exists():
         was = read_object(path)
         check_same(folder, was, now, free=free)
         if was == now:
             return
-    else:
-        refuse_strangers(folder)
     write_whole(path, (json.dumps(now, indent=1, ensure_ascii=False) + "\n").encode())
 
 
@@ -69,7 +69,7 @@ def check_same(folder: Path, was: Mapping[str, Any], now: Mapping[str, Any], *, 
 
 def differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The first differing keys of two plans in words; "" when they are equal."""
-    one, other = _flat(was), _flat(now)
+    one, other = _flat(json.loads(json.dumps(was))), _flat(json.loads(json.dumps(now)))
     keys = [key for key in dict.fromkeys([*one, *other]) if one.get(key) != other.get(key)]
     # Hashes tell people nothing, unless there is nothing else to tell.
     keys.sort(key=lambda key: "hash" in key or "sha256" in key)

@@ -18,6 +18,7 @@ from typing import IO, Any
 from vla_sim.core.episode import Plain
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import FolderLock, append_line, clear_errors, sweep_aside, write_whole
+from vla_sim.core.run_folder import check_same
 
 FORMAT = 1
 MANIFEST_FILE = "manifest.jsonl"
@@ -179,11 +180,7 @@ class EpisodeStore:
         manifest = read_manifest(self.folder)
         if not strangers and not manifest.entries:
             return {}  # a run that came to nothing binds nobody to its plan
-        changed = differing(manifest.plan, self._plan)
-        if changed:
-            raise UserError(
-                f"{self.folder}: was begun with another plan: {changed}; repeat that plan or choose another folder"
-            )
+        check_same(self.folder, manifest.plan, self._plan)
         return {index: entry for index, entry in manifest.entries.items() if self._is_whole(entry, verify)}
 
     def _is_whole(self, entry: Entry, verify: bool) -> bool:
@@ -196,29 +193,6 @@ class EpisodeStore:
         write_whole(path, "".join(f"{line}\n" for line in lines).encode())
         with clear_errors(path):
             return path.open("ab")
-
-
-def differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The first differing keys of two plans in words; "" when they are equal."""
-    one, other = _flat(was), _flat(now)
-    keys = [key for key in dict.fromkeys([*one, *other]) if one.get(key) != other.get(key)]
-    # Hashes tell people nothing, unless there is nothing else to tell.
-    keys.sort(key=lambda key: "hash" in key or "sha256" in key)
-    parts = [f"{key} was {_shown(one.get(key))} and is now {_shown(other.get(key))}" for key in keys]
-    return "; ".join(parts[:3])
-
-
-def _flat(plan: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Its values by dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in plan.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return found
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _dump(values: Mapping[str, Any]) -> str:

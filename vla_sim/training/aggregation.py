@@ -21,6 +21,7 @@ import numpy as np
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.files import clear_errors, discard_folder, sweep_aside, whole_folder, write_whole
 from vla_sim.core.pool import run_units
+from vla_sim.core.run_folder import check_same, read_object
 from vla_sim.datasets.store import content_hash
 from vla_sim.rollout.demonstrations import Task, collect_shard
 from vla_sim.training.batches import Sequences
@@ -154,7 +155,8 @@ def gather(
     """
     plan = gathering.plan()
     if (folder / MANIFEST).exists():
-        _check_same(json.loads((folder / MANIFEST).read_text("utf-8")), plan, folder)
+        found = read_object(folder / MANIFEST)
+        check_same(folder, {key: found.get(key) for key in plan}, plan)
     else:
         _drive(gathering, folder, workers)
         manifest = {**plan, **_counts(folder, gathering.frames)}
@@ -209,7 +211,7 @@ def _drive(gathering: Gathering, folder: Path, workers: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     sweep_aside(folder)
     begun = folder / "plan.json"
-    if begun.exists() and json.loads(begun.read_text("utf-8")) != gathering.plan():
+    if begun.exists() and read_object(begun) != gathering.plan():
         # Parts of another learner (of a training that was begun anew) are no parts of this round.
         for part in folder.glob("part_*"):
             discard_folder(part)
@@ -282,11 +284,3 @@ def _counts(folder: Path, frames: int) -> dict[str, Any]:
         "parts": hashes,
         "sha256": hashlib.sha256(lines.encode()).hexdigest(),
     }
-
-
-def _check_same(found: dict[str, Any], plan: dict[str, Any], folder: Path) -> None:
-    for key, value in plan.items():
-        if found.get(key) != value:
-            raise UserError(
-                f"{folder}: was gathered with {key} {found.get(key)!r}, now it is {value!r}; choose another folder"
-            )

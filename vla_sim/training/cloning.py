@@ -147,12 +147,12 @@ def _train_config(config: CloneConfig, begun: Beginning) -> TrainConfig:
 
 def _check_plan(config: CloneConfig, plan: FitPlan, trainer: Trainer, sources: Sequence[Source], out: Path) -> None:
     """A folder belongs to one plan."""
-    from vla_sim.training.closed_loop import keep_plan
+    from vla_sim.core.run_folder import bind
     from vla_sim.training.sources import describe
 
     facts = dataclasses.asdict(plan)
     facts["exam"]["seeds"] = [plan.exam.seeds[0], plan.exam.seeds[-1]]
-    keep_plan(
+    bind(
         out,
         {
             **facts,

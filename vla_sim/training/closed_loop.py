@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import sweep_aside, whole_folder, write_whole
@@ -81,30 +81,6 @@ def by_scenario(successes: Successes) -> dict[str, float]:
     for (scenario, _), success in successes.items():
         found.setdefault(scenario, []).append(success)
     return {scenario: sum(values) / len(values) for scenario, values in found.items()}
-
-
-def keep_plan(folder: Path, plan: Mapping[str, Any], *, free: Sequence[str] = ()) -> None:
-    """Mark a folder with its plan, and refuse to go on there with another one.
-
-    Args:
-        folder: of the run.
-        plan: plain values that decide what comes out.
-        free: keys that may change.
-
-    Raises:
-        UserError: the folder was begun with another plan.
-    """
-    path = folder / "plan.json"
-    now = json.loads(json.dumps({"format": 1, **plan}))
-    if path.exists():
-        was = json.loads(path.read_text("utf-8"))
-        for key in now:
-            if key not in free and was.get(key) != now[key]:
-                raise UserError(
-                    f"{folder}: was begun with {key} {was.get(key)!r}, now it is {now[key]!r}; repeat the command as "
-                    "it was or choose another folder"
-                )
-    write_whole(path, (json.dumps(now, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 @dataclass(frozen=True)

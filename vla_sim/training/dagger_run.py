@@ -105,12 +105,12 @@ def _train_config(config: DaggerConfig) -> TrainConfig:
 
 def _check_plan(config: DaggerConfig, plan: RoundsPlan, learning: TrainConfig, out: Path) -> None:
     """A folder belongs to one plan; only the number of rounds may grow."""
-    from vla_sim.training.closed_loop import keep_plan
+    from vla_sim.core.run_folder import bind
 
     # A linear schedule depends on how many rounds there are.
     free = [] if plan.schedule.kind == "linear" else ["rounds"]
     facts = {"sources": list(config.data), "learning": dataclasses.asdict(learning)}
-    keep_plan(out, {**plan.to_json(), **facts}, free=free)
+    bind(out, {**plan.to_json(), **facts}, free=free)
 
 
 def _report(

@@ -24,6 +24,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import sweep_aside, whole_folder, write_whole
 from vla_sim.core.privileged import TRUTH_NAMES
+from vla_sim.core.run_folder import bind, refuse_strangers
 from vla_sim.envs.sb3 import FeatureVecEnv, LeftHandedVecEnv, PrivilegedVecEnv
 from vla_sim.policies.folders import CONFIG, FORMAT, WEIGHTS
 from vla_sim.policies.state_policy import UNITS, StateHead
@@ -84,7 +85,9 @@ class Reinforcement:
         self.curve: list[Point] = []
         self.seconds = 0.0
         self._start = HeadStart(plan.policy) if plan.kind == FEATURES else None
-        self._check_plan()
+        if not (out / PLAN).exists():
+            refuse_strangers(out)
+        bind(out, plan.to_json(), file=PLAN)
         sweep_aside(out)
         self.env = VecNormalize(
             VecMonitor(make_env(plan, self._start)),
@@ -145,20 +148,6 @@ class Reinforcement:
             begun = self._start.exported(*actor_layers(self.model))
             export_policies(begun.members, begun, self.out, self._facts(), name=POLICY)
         return self.out / POLICY
-
-    def _check_plan(self) -> None:
-        path, now = self.out / PLAN, {"format": 1, **self.plan.to_json()}
-        if path.exists():
-            was = json.loads(path.read_text("utf-8"))
-            for key in now:
-                if was.get(key) != now[key]:
-                    raise UserError(
-                        f"{self.out}: was begun with {key} {was.get(key)!r}, now it is {now[key]!r}; repeat the "
-                        "command as it was or choose another folder"
-                    )
-        elif self.out.is_dir() and any(p.name[0] != "." for p in self.out.iterdir()):
-            raise UserError(f"{self.out} holds something else: choose an empty folder")
-        write_whole(path, (json.dumps(now, indent=1) + "\n").encode())
 
     def _fresh(self) -> PPO:
         plan, start = self.plan, self._start

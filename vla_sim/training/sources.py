@@ -20,6 +20,7 @@ from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import sweep_aside, whole_folder, write_whole
 from vla_sim.core.motion import joined
+from vla_sim.core.run_folder import check_same, read_object
 from vla_sim.datasets.base import AS_IT_IS, Joined, ReadOptions
 from vla_sim.datasets.dataset import open_dataset, open_sets
 from vla_sim.datasets.rounds import ROUND_FORMAT
@@ -249,11 +250,8 @@ def _converted(spec: SourceSpec, shape: Shape, cache: Path, reading: ReadOptions
         "reading": json.loads(json.dumps(asdict(reading))),
     }
     if index.exists():
-        known = json.loads(index.read_text("utf-8"))
-        if {name: known.get(name) for name in key} != key:
-            raise UserError(
-                f"{cache}: was made from {known.get('folder')} otherwise, or that has changed; choose another folder"
-            )
+        known = read_object(index)
+        check_same(cache, {name: known.get(name) for name in key}, key)
     else:
         _begin_cache(cache, key)
         left_out = _fill_cache(spec, shape, cache, reading)
@@ -265,7 +263,7 @@ def _converted(spec: SourceSpec, shape: Shape, cache: Path, reading: ReadOptions
 def _begin_cache(cache: Path, key: Mapping[str, Any]) -> None:
     """Keep the parts that a killed run made of the same episodes, and no others."""
     begun = cache / BEGUN
-    if not (begun.exists() and json.loads(begun.read_text("utf-8")) == key):
+    if not (begun.exists() and read_object(begun) == key):
         shutil.rmtree(cache, ignore_errors=True)
         write_whole(begun, json.dumps(key).encode())
 

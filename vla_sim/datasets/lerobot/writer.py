@@ -23,6 +23,7 @@ from vla_sim.core.encoding import CODEC, CRF, PIXELS, PRESET
 from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import FolderLock, clear_errors, discard_folder, sync_folder
+from vla_sim.core.run_folder import check_same, read_object
 from vla_sim.core.types import Outcome
 from vla_sim.datasets.lerobot.format import (
     ACTION,
@@ -51,7 +52,6 @@ from vla_sim.datasets.lerobot.format import (
 from vla_sim.datasets.lerobot.stats import as_lists, image_stats, pooled_stats, vector_stats
 from vla_sim.datasets.lerobot.tables import need_arrow
 from vla_sim.datasets.lerobot.video import GOP, join_films, write_film
-from vla_sim.datasets.store import differing
 
 Features = dict[str, dict[str, Any]]
 EPISODE_FILE, ROWS_FILE, FILM_FILE, SETTINGS_FILE = "episode.json", "rows.parquet", "film.mp4", "settings.json"
@@ -397,15 +397,9 @@ class LeRobotWriter:
         return lock
 
     def _read_part(self, folders: Sequence[Path]) -> None:
-        kept = json.loads((self._part / SETTINGS_FILE).read_text(encoding="utf-8"))
-        for name, value in self._settings.items():
-            if kept[name] != value:
-                raise UserError(f"{self._part} was begun with {name} {kept[name]!r}, it cannot go on with {value!r}")
-        changed = differing(kept.get("plan", {}), self._plan)
-        if changed:
-            raise UserError(
-                f"{self._part} was begun with another plan: {changed}; repeat that plan or delete the folder"
-            )
+        kept = read_object(self._part / SETTINGS_FILE)
+        settings = {name: kept.get(name) for name in self._settings}
+        check_same(self._part, {**settings, **kept.get("plan", {})}, {**self._settings, **self._plan})
         self._features = kept["features"]
         self._states, self._outcomes = STATE in self._features, SUCCESS in self._features
         for folder in folders:
@@ -449,13 +443,7 @@ def is_finished(root: Path, plan: Mapping[str, Any]) -> bool:
     path = root / PLAN_PATH
     if not path.is_file():
         raise UserError(f"{root} holds other files; choose a new or empty folder")
-    try:
-        was = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is damaged: {error}") from error
-    changed = differing(was, json.loads(json.dumps(plan)))
-    if changed:
-        raise UserError(f"{root} was made by another plan: {changed}; repeat that plan or choose another folder")
+    check_same(root, read_object(path), plan)
     return True
 
 
