@@ -52,7 +52,8 @@ def bind(folder: Path, plan: Mapping[str, Any], *, file: str = PLAN_FILE, free: 
 
 def refuse_strangers(folder: Path, allowed: Sequence[str] = ()) -> None:
     """Raise for a folder that holds anything (but hidden files and those allowed): it is somebody else's."""
-    others = sorted(p.name for p in folder.iterdir() if not p.name.startswith(".") and p.name not in allowed)
+    held = folder.iterdir() if folder.exists() else ()
+    others = sorted(p.name for p in held if not p.name.startswith(".") and p.name not in allowed)
     if others:
         raise UserError(f"{folder}: holds other files ({others[0]}); choose a new or empty folder")
 
