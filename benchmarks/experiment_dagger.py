@@ -209,7 +209,7 @@ class Chain:
 
     def _read(self, name: str, folder: Path) -> list[Sequences]:
         shape = Shape(96, self.robot.action_names, self.robot.control_s)
-        source = open_source(SourceSpec(name, folder), shape, self.out / "shrunk" / name, say=_nothing)
+        source = open_source(SourceSpec(name, folder), shape, self.out / "shrunk" / name)
         return source.named()
 
     # --- learning --------------------------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ class Chain:
             trainer.add(part)
         # One look at the end: all arms take all their steps.
         exam = Exam(HOME[:2], CHOOSING[:2])
-        folder = fit(trainer, FitPlan(steps, steps, 0, exam, DRIVER), say=_nothing, curves=False)
+        folder = fit(trainer, FitPlan(steps, steps, 0, exam, DRIVER), curves=False)
         frames = sum(int(part.mask.sum()) for part in parts)
         facts = {"steps": steps, "episodes": trainer.source.episodes, "frames": frames}
         return folder, {**facts, "frames_seen": _frames_seen(folder)}
@@ -275,7 +275,7 @@ class Chain:
         parts = self._expanded()
         weights = {group: 1.0 for part in parts for group in part.groups}
         config = self._config(learning_rate=ROUNDS_RATE)
-        rounds = Rounds(plan, self.out / name, parts, weights, config, say=self._say)
+        rounds = Rounds(plan, self.out / name, parts, weights, config)
         entries = rounds.run()
         accepted = [entry["round"] for entry in entries if entry["accepted"]]
         last = rounds.policy_of(accepted[-1] if accepted else START)
@@ -293,13 +293,6 @@ class Chain:
     def _gathered(self, name: str) -> list[int]:
         manifests = sorted((self.out / name / "data").glob("round_*/manifest.json"))
         return [json.loads(path.read_text("utf-8"))["frames"] for path in manifests]
-
-    def _say(self, line: str) -> None:
-        print(f"seed {self.seed}: {line}", flush=True)
-
-
-def _nothing(line: str) -> None:
-    """Progress that nobody needs."""
 
 
 def _frames_seen(policies: Path) -> int:

@@ -24,7 +24,7 @@ def plan_of(kind="state", scenarios=("reach_goal",), **changes):
 
 def trained(plan, out, steps=64):
     with Reinforcement(plan, out) as run:
-        run.train(steps, math.inf, say=lambda text: None)
+        run.train(steps, math.inf)
         run.export()
         raw = run.env.unwrapped
         raw.seed(1)
@@ -86,10 +86,10 @@ def test_only_the_critic_learns_at_first(tmp_path):
             return [p.detach().clone() for p in (*hidden[0].parameters(), *out.parameters(), run.model.policy.log_std)]
 
         before, critic = weights(), run.model.policy.value_net.weight.detach().clone()
-        run.train(32, math.inf, say=lambda text: None)
+        run.train(32, math.inf)
         assert all(bool((one == two).all()) for one, two in zip(before, weights(), strict=True))
         assert not bool((critic == run.model.policy.value_net.weight).all())
-        run.train(64, math.inf, say=lambda text: None)
+        run.train(64, math.inf)
         assert not all(bool((one == two).all()) for one, two in zip(before, weights(), strict=True))
 
 
@@ -113,10 +113,10 @@ def test_a_run_goes_on_where_it_stopped(tmp_path):
 
 def test_the_clock_ends_a_run(tmp_path):
     with Reinforcement(plan_of(), tmp_path) as run:
-        run.train(10**9, 1e-6, say=lambda text: None)
+        run.train(10**9, 1e-6)
         assert run.model.num_timesteps <= 3 * 16
         done = run.model.num_timesteps
-        run.train(10**9, 1e-6, say=lambda text: None)
+        run.train(10**9, 1e-6)
         assert run.model.num_timesteps == done
 
 
@@ -265,7 +265,7 @@ def test_the_worlds_have_the_lanes_of_the_plan():
 @pytest.mark.slow
 def test_learning_raises_the_return_where_nothing_is_in_the_way(tmp_path):
     with Reinforcement(PpoPlan.usual("state", ("reach_goal",)), tmp_path) as run:
-        run.train(16_000, math.inf, say=lambda text: None)
+        run.train(16_000, math.inf)
         assert run.curve[0]["return"] < 2
         assert run.curve[-1]["return"] > 5
         assert run.curve[-1]["success"] > 0.8

@@ -71,9 +71,9 @@ def contents(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_a_round_says_in_its_manifest_what_it_is(learner, tmp_path):
-    said = []
-    parts = gather(gathering(learner), tmp_path / "round_01", say=said.append)
+def test_a_round_says_in_its_manifest_what_it_is(learner, tmp_path, caplog):
+    caplog.set_level("INFO", "vla_sim")
+    parts = gather(gathering(learner), tmp_path / "round_01")
     manifest = json.loads((tmp_path / "round_01" / "manifest.json").read_text())
     assert manifest["format"] == 1
     assert manifest["beta"] == 0.5
@@ -85,11 +85,11 @@ def test_a_round_says_in_its_manifest_what_it_is(learner, tmp_path):
     assert manifest["frames"] == sum(int(part.mask.sum()) for part in parts)
     assert sorted(manifest["parts"]) == ["part_000", "part_001", "part_002"]
     assert len(manifest["sha256"]) == 64
-    assert "6 episodes" in said[0]
+    assert "6 episodes" in caplog.messages[0]
 
 
 def test_interrupted_anywhere_a_round_ends_with_the_same_files(learner, tmp_path, monkeypatch):
-    gather(gathering(learner), tmp_path / "whole", say=print)
+    gather(gathering(learner), tmp_path / "whole")
     expected = contents(tmp_path / "whole")
     save, left = aggregation.save_round, [0]
 
@@ -104,30 +104,30 @@ def test_interrupted_anywhere_a_round_ends_with_the_same_files(learner, tmp_path
         with monkeypatch.context() as patched:
             patched.setattr(aggregation, "save_round", save_some)
             with pytest.raises(KeyboardInterrupt):
-                gather(gathering(learner), tmp_path / f"cut_{before}", say=print)
+                gather(gathering(learner), tmp_path / f"cut_{before}")
         assert not (tmp_path / f"cut_{before}" / "manifest.json").exists()
-        gather(gathering(learner), tmp_path / f"cut_{before}", say=print)
+        gather(gathering(learner), tmp_path / f"cut_{before}")
         assert contents(tmp_path / f"cut_{before}") == expected
 
 
 def test_parts_of_another_learner_are_not_mixed_in(learner, tmp_path, monkeypatch):
-    gather(gathering(learner), tmp_path / "round", say=print)
+    gather(gathering(learner), tmp_path / "round")
     (tmp_path / "round" / "manifest.json").unlink()
     other = gathering("", beta=1.0)
-    gather(other, tmp_path / "round", say=print)
-    gather(other, tmp_path / "fresh", say=print)
+    gather(other, tmp_path / "round")
+    gather(other, tmp_path / "fresh")
     assert contents(tmp_path / "round") == contents(tmp_path / "fresh")
 
 
 def test_a_complete_round_of_another_kind_is_refused(learner, tmp_path):
-    gather(gathering(), tmp_path, say=print)
+    gather(gathering(), tmp_path)
     with pytest.raises(UserError, match=r"belongs to another plan: .*beta"):
-        gather(gathering(beta=0.25), tmp_path, say=print)
+        gather(gathering(beta=0.25), tmp_path)
 
 
 def test_a_round_with_so_many_pictures_has_exactly_those(tmp_path):
     plenty = gathering(beta=1.0, frames=30, seeds=range(20))
-    one = gather(plenty, tmp_path / "one", say=print)
+    one = gather(plenty, tmp_path / "one")
     assert sum(int(part.mask.sum()) for part in one) == 30
     assert json.loads((tmp_path / "one" / "manifest.json").read_text())["frames"] == 30
     assert len(list((tmp_path / "one").glob("part_*"))) < 10
@@ -136,7 +136,7 @@ def test_a_round_with_so_many_pictures_has_exactly_those(tmp_path):
 
 def test_too_few_drives_for_so_many_pictures_are_refused(tmp_path):
     with pytest.raises(UserError, match="10000 are wanted"):
-        gather(gathering(beta=1.0, frames=10_000, seeds=range(2)), tmp_path, say=print)
+        gather(gathering(beta=1.0, frames=10_000, seeds=range(2)), tmp_path)
 
 
 @pytest.mark.parametrize("frames", [1, 5, 9, 17, 24])
@@ -229,7 +229,7 @@ def test_labels_are_the_experts_in_every_state_that_the_learner_visits(monkeypat
 
 def test_a_part_whose_removal_was_killed_does_not_look_complete(learner, tmp_path, monkeypatch):
     """The parts of a learner that is no longer meant are renamed away before they are removed."""
-    gather(gathering(learner), tmp_path / "round", say=lambda line: None)
+    gather(gathering(learner), tmp_path / "round")
     (tmp_path / "round" / "manifest.json").unlink()
 
     def killed(folder, *_, **__):
@@ -239,7 +239,7 @@ def test_a_part_whose_removal_was_killed_does_not_look_complete(learner, tmp_pat
     with monkeypatch.context() as patched:
         patched.setattr("vla_sim.core.files.shutil.rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
-            gather(other, tmp_path / "round", say=lambda line: None)
-    gather(other, tmp_path / "round", say=lambda line: None)
-    gather(other, tmp_path / "fresh", say=lambda line: None)
+            gather(other, tmp_path / "round")
+    gather(other, tmp_path / "round")
+    gather(other, tmp_path / "fresh")
     assert contents(tmp_path / "round") == contents(tmp_path / "fresh")

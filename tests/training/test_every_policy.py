@@ -94,7 +94,7 @@ def test_it_can_be_improved_by_dagger(name, tmp_path, pretend):
     plan = RoundsPlan(
         policy=name, rounds=1, scenarios=("reach_goal",), episodes=1, steps=1, check_every=1, choosing=1, comparing=20
     )
-    rounds = Rounds(plan, tmp_path, [toy(begin_with(name).image_px)], {"demo": 1.0}, CONFIG, say=lambda line: None)
+    rounds = Rounds(plan, tmp_path, [toy(begin_with(name).image_px)], {"demo": 1.0}, CONFIG)
     (entry,) = rounds.run()
     assert entry["accepted"]
     assert acted(load_policy(str(rounds.policy_of("round_01") / name))).shape == (3, 2, 2)
@@ -115,7 +115,7 @@ def test_its_head_can_be_fine_tuned_by_ppo(name, tmp_path):
     with Reinforcement(plan, tmp_path) as run:
         before = run.export()
         np.testing.assert_allclose(acted(load_policy(str(before))), acted(load_policy(name)), atol=1e-6)
-        run.train(8, math.inf, say=lambda text: None)
+        run.train(8, math.inf)
         run.export()
         observed = run.env.reset()
         predicted = run.env.venv.venv.shares(run.model.predict(observed, deterministic=True)[0])

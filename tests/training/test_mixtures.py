@@ -185,23 +185,24 @@ def recordings(tmp_path):
     return folder
 
 
-def test_recordings_become_sequences_and_are_read_only_once(recordings, tmp_path, monkeypatch):
+def test_recordings_become_sequences_and_are_read_only_once(recordings, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", "vla_sim")
     monkeypatch.setattr(mixtures, "PART_EPISODES", 2)
-    spec, said = SourceSpec("real", recordings), []
-    source = open_source(spec, SHAPE, tmp_path / "cache", say=said.append)
+    spec = SourceSpec("real", recordings)
+    source = open_source(spec, SHAPE, tmp_path / "cache")
     assert (source.episodes, source.frames, len(source.parts)) == (5, 30, 3)
     assert source.parts[0].texts[0] == [SAYS]
     assert np.isnan(source.parts[0].goals).all()
     assert isinstance(source.parts[0].images, np.memmap)
-    assert said == [f"real: 5 episodes, 30 steps from {recordings}"]
+    assert caplog.messages == [f"real: 5 episodes, 30 steps from {recordings}"]
     monkeypatch.setattr(mixtures, "open_dataset", lambda folder, reading: pytest.fail("read again"))
-    again = open_source(spec, SHAPE, tmp_path / "cache", say=said.append)
+    again = open_source(spec, SHAPE, tmp_path / "cache")
     assert np.array_equal(again.parts[2].images, source.parts[2].images)
 
 
 def test_an_interrupted_reading_goes_on(recordings, tmp_path, monkeypatch):
     monkeypatch.setattr(mixtures, "PART_EPISODES", 2)
-    whole = open_source(SourceSpec("real", recordings), SHAPE, tmp_path / "whole", say=print)
+    whole = open_source(SourceSpec("real", recordings), SHAPE, tmp_path / "whole")
     real_save, left = mixtures.save_round, [2]
 
     def save_two(folder, drives):
@@ -213,9 +214,9 @@ def test_an_interrupted_reading_goes_on(recordings, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(mixtures, "save_round", save_two)
         with pytest.raises(KeyboardInterrupt):
-            open_source(SourceSpec("real", recordings), SHAPE, tmp_path / "cache", say=print)
+            open_source(SourceSpec("real", recordings), SHAPE, tmp_path / "cache")
     assert sorted(p.name for p in (tmp_path / "cache").glob("part_*")) == ["part_000", "part_001"]
-    resumed = open_source(SourceSpec("real", recordings), SHAPE, tmp_path / "cache", say=print)
+    resumed = open_source(SourceSpec("real", recordings), SHAPE, tmp_path / "cache")
     for one, other in zip(whole.parts, resumed.parts, strict=True):
         assert np.array_equal(one.actions, other.actions)
         assert one.texts == other.texts
@@ -225,32 +226,32 @@ def test_parts_of_a_killed_run_are_not_mixed_with_episodes_that_came_later(recor
     monkeypatch.setattr(mixtures, "PART_EPISODES", 2)
     cache = tmp_path / "cache"
     spec = SourceSpec("real", recordings)
-    open_source(spec, SHAPE, cache, say=print)
+    open_source(spec, SHAPE, cache)
     (cache / mixtures.INDEX).unlink()  # as a killed run leaves it
     first = sorted(recordings.glob("*.h5"))[0]
     first.unlink()
-    changed = open_source(spec, SHAPE, cache, say=print)
-    anew = open_source(spec, SHAPE, tmp_path / "anew", say=print)
+    changed = open_source(spec, SHAPE, cache)
+    anew = open_source(spec, SHAPE, tmp_path / "anew")
     assert (changed.episodes, anew.episodes) == (4, 4)
     for one, other in zip(changed.parts, anew.parts, strict=True):
         assert np.array_equal(one.images, other.images)
     (recordings / first.name).write_bytes(sorted(recordings.glob("*.h5"))[0].read_bytes())
     with pytest.raises(UserError, match="sha256 was"):
-        open_source(spec, SHAPE, cache, say=print)
+        open_source(spec, SHAPE, cache)
 
 
 def test_a_cache_of_another_folder_is_refused(recordings, tmp_path):
-    open_source(SourceSpec("real", recordings), SHAPE, tmp_path / "cache", say=print)
+    open_source(SourceSpec("real", recordings), SHAPE, tmp_path / "cache")
     index = tmp_path / "cache" / "index.json"
     index.write_text(json.dumps({**json.loads(index.read_text()), "folder": "/elsewhere"}))
     with pytest.raises(UserError, match=r"folder was .*/elsewhere"):
-        open_source(SourceSpec("real", recordings), SHAPE, tmp_path / "cache", say=print)
+        open_source(SourceSpec("real", recordings), SHAPE, tmp_path / "cache")
 
 
 def test_an_empty_folder_is_no_source(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no data set"):
-        open_source(SourceSpec("real", tmp_path / "empty"), SHAPE, tmp_path / "cache", say=print)
+        open_source(SourceSpec("real", tmp_path / "empty"), SHAPE, tmp_path / "cache")
 
 
 def test_a_lerobot_set_is_a_source(tmp_path):
@@ -260,7 +261,7 @@ def test_a_lerobot_set_is_a_source(tmp_path):
     with LeRobotWriter(tmp_path / "set", lowest_fps(0.4), "serbot", False) as writer:
         for steps in (3, 5):
             writer.add(episode(steps=steps, images=np.full((steps + 1, 64, 64, 3), 90, dtype=np.uint8)))
-    source = open_source(SourceSpec("lerobot", tmp_path / "set"), SHAPE, tmp_path / "cache", say=print)
+    source = open_source(SourceSpec("lerobot", tmp_path / "set"), SHAPE, tmp_path / "cache")
     assert (source.episodes, source.frames) == (2, 8)
     assert np.allclose(source.parts[0].actions[1, :5], episode(steps=5).actions, atol=1e-6)
     assert source.parts[0].images.shape == (2, 5, SIDE_PX, SIDE_PX, 3)
@@ -277,6 +278,6 @@ def test_simulated_rounds_are_a_source_if_their_pictures_fit(tmp_path):
     for name in ("clone", "dagger/part_000"):
         save_round(tmp_path / "data" / name, made)
     spec = SourceSpec("rounds", tmp_path / "data")
-    assert open_source(spec, SHAPE, tmp_path / "cache", say=print).episodes == 6
+    assert open_source(spec, SHAPE, tmp_path / "cache").episodes == 6
     with pytest.raises(UserError, match="32 px wide, the network reads 96"):
-        open_source(spec, Shape(96, ("vx", "vy"), 0.4), tmp_path / "cache", say=print)
+        open_source(spec, Shape(96, ("vx", "vy"), 0.4), tmp_path / "cache")

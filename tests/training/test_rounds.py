@@ -61,7 +61,7 @@ def pretend(monkeypatch):
 
 
 def rounds(policy, out, **changes):
-    return Rounds(plan(policy, **changes), out, [toy(group="demo")], {"demo": 1.0}, CONFIG, say=lambda line: None)
+    return Rounds(plan(policy, **changes), out, [toy(group="demo")], {"demo": 1.0}, CONFIG)
 
 
 def manifest(out, number):
@@ -108,7 +108,7 @@ def test_drives_of_a_dropped_round_are_kept_or_not(policy, tmp_path, pretend, ke
 
 def test_without_demonstrations_the_expert_gives_some_first(policy, tmp_path, pretend):
     pretend(10, 10)
-    run = Rounds(plan(policy, rounds=1), tmp_path, [], {}, CONFIG, say=lambda line: None)
+    run = Rounds(plan(policy, rounds=1), tmp_path, [], {}, CONFIG)
     run.run()
     given = json.loads((tmp_path / "data" / "demonstrations" / "manifest.json").read_text())
     assert (given["beta"], given["episodes"], given["seeds"]) == (1.0, 4, [0, 3])
@@ -124,7 +124,7 @@ def test_rounds_of_no_episodes_learn_on_from_the_demonstrations_alone(policy, tm
     assert (config["training"]["episodes"], config["training"]["steps"]) == (8, 4)
     assert not (tmp_path / "data").exists()
     with pytest.raises(UserError, match="nothing to learn from"):
-        Rounds(plan(policy, episodes=0), tmp_path / "none", [], {}, CONFIG, say=lambda line: None).run()
+        Rounds(plan(policy, episodes=0), tmp_path / "none", [], {}, CONFIG).run()
 
 
 def test_a_run_that_is_complete_does_nothing_more(policy, tmp_path, pretend):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +19,8 @@ from vla_sim.core.files import file_name
 from vla_sim.core.options import OptionalName, named
 from vla_sim.core.specs import ACTION_NAMES
 from vla_sim.datasets.channel_order import RGB, check_choice
+
+log = logging.getLogger(__name__)
 
 # Of the scripted collection of serbot's lab, for sets that do not say theirs: one key is 0.4 s of motion.
 STEP_S = 0.4
@@ -178,17 +180,17 @@ class Dataset(ABC, Sequence[Episode]):
             np.asarray(episode.images)
         return episode
 
-    def readable(self, say: Callable[[str], None] | None = None) -> Dataset:
+    def readable(self) -> Dataset:
         """The episodes that can be read.
 
-        With `options.skip_bad` every image is decoded and what cannot be read is left out with a word to `say`
-        (default: stderr). Without, what cannot be read refuses the set; images are not looked at. Of episodes with
+        With `options.skip_bad` every image is decoded and what cannot be read is left out with a warning.
+        Without, what cannot be read refuses the set; images are not looked at. Of episodes with
         one name (in folders of their own, for example) each gets the name of its place.
 
         Raises:
             UserError: some cannot be read and are not to be skipped, or none is left.
         """
-        skip, say = self.options.skip_bad, say or _to_stderr
+        skip = self.options.skip_bad
         names: dict[int, str] = {}
         problems: dict[int, Problem] = {}
         for index in range(len(self)):
@@ -197,10 +199,10 @@ class Dataset(ABC, Sequence[Episode]):
             except UserError as error:
                 problems[index] = Problem(self.place(index), str(error))
         for fault in self.faults:
-            say(f"left out: {fault}")
+            log.warning(f"left out: {fault}")
         for problem in problems.values():
             named = problem.reason if problem.name in problem.reason else f"{problem.name}: {problem.reason}"
-            say(f"left out: {named}" if skip else named)
+            log.warning(f"left out: {named}" if skip else named)
         if problems and not skip:
             raise UserError(f"{len(problems)} of {len(self)} episodes cannot be read; --skip-bad leaves them out")
         if not names:
@@ -351,7 +353,3 @@ def squeezed(images: np.ndarray, size_px: tuple[int, int] | None) -> np.ndarray:
 
     sizes = [Image.fromarray(image).resize(size_px, Image.Resampling.BILINEAR) for image in images]
     return np.stack([np.asarray(image) for image in sizes]) if sizes else images
-
-
-def _to_stderr(text: str) -> None:
-    print(text, file=sys.stderr)

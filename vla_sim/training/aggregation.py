@@ -8,10 +8,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 import math
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from vla_sim.datasets.store import content_hash
 from vla_sim.rollout.demonstrations import Task, collect_shard
 from vla_sim.training.batches import Sequences
 from vla_sim.training.recorded import FACTS, read_round, save_round
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -139,16 +142,13 @@ class Gathering:
         }
 
 
-def gather(
-    gathering: Gathering, folder: Path, *, workers: int = 1, say: Callable[[str], None] = print
-) -> list[Sequences]:
+def gather(gathering: Gathering, folder: Path, *, workers: int = 1) -> list[Sequences]:
     """Drive what is missing of a round; its episodes, pictures on disk.
 
     Args:
         gathering: what to drive.
         folder: of the round.
         workers: processes; they do not change the result.
-        say: told what came of it.
 
     Raises:
         UserError: the folder holds another round, or the disk is full.
@@ -161,7 +161,7 @@ def gather(
         _drive(gathering, folder, workers)
         manifest = {**plan, **_counts(folder, gathering.frames)}
         write_whole(folder / MANIFEST, (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
-        say(
+        log.info(
             f"{gathering.name}: {manifest['episodes']} episodes, {manifest['frames']} pictures, beta "
             f"{gathering.beta:.2f}, {manifest['outcomes'].get('success', 0) / manifest['episodes']:.1%} success"
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
     from vla_sim.training.sources import Source
     from vla_sim.training.warm_start import Beginning
 
+log = logging.getLogger(__name__)
+
 # What `augmentation=False` switches off.
 PLAIN: dict[str, Any] = {"mirror": 0.0, "jitter": 0.0, "shift_px": 0, "vary_words": 0.0}
 
 
-def clone(
-    config: CloneConfig, out: Path, *, workers: int = 2, threads: int = 2, say: Callable[[str], None] = print
-) -> Path:
+def clone(config: CloneConfig, out: Path, *, workers: int = 2, threads: int = 2) -> Path:
     """Train until the closed loop is not better any more; goes on where an earlier call was interrupted.
 
     Args:
@@ -33,7 +34,6 @@ def clone(
         out: folder of the training.
         workers: processes that drive.
         threads: threads that learn.
-        say: told how it ended.
 
     Returns:
         The folder of the judged policy.
@@ -67,7 +67,7 @@ def clone(
     found = json.loads((out / "best.json").read_text("utf-8"))
     best = next(check for check in found["looks"] if check["step"] == found["best_step"])
     policy = folder / plan.driver
-    say(f"best after {best['step']} steps: {best['successes']} of {best['episodes']}: {policy}")
+    log.info(f"best after {best['step']} steps: {best['successes']} of {best['episodes']}: {policy}")
     return policy
 
 

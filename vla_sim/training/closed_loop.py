@@ -6,8 +6,9 @@ Validation loss is recorded beside it, but does not decide: a policy can imitate
 from __future__ import annotations
 
 import json
+import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ from vla_sim.training.tensorboard_log import Board
 if TYPE_CHECKING:
     from vla_sim.training.batches import Sequences
     from vla_sim.training.behaviour_cloning import Trainer
+
+log = logging.getLogger(__name__)
 
 # (scenario, seed) of an episode: whether it succeeded.
 Successes = Mapping[tuple[str, int], bool]
@@ -150,7 +153,6 @@ def fit(
     validation: Sequence[Sequences] = (),
     workers: int = 1,
     curves: bool = True,
-    say: Callable[[str], None] = print,
 ) -> Path:
     """Train, look at the closed loop now and then, keep the best; started again, it goes on where it was.
 
@@ -160,7 +162,6 @@ def fit(
         validation: episodes that are not learned from; their loss is recorded.
         workers: processes that drive.
         curves: whether to write them for TensorBoard.
-        say: told of each look.
 
     Returns:
         The folder of the best policies, complete: `policy` in the trainer's folder.
@@ -175,7 +176,7 @@ def fit(
     # What an interrupted run drew beyond its checkpoint is drawn anew.
     board = Board(out / "tensorboard", first_step=trainer.step + 1) if curves else None
     try:
-        return _fit(trainer, plan, validation, workers, board, say)
+        return _fit(trainer, plan, validation, workers, board)
     finally:
         if board:
             board.close()
@@ -187,7 +188,6 @@ def _fit(
     validation: Sequence[Sequences],
     workers: int,
     board: Board | None,
-    say: Callable[[str], None],
 ) -> Path:
     out = trainer.out_dir
     looks: list[Look] = []
@@ -198,7 +198,7 @@ def _fit(
             trainer.run(STAGE, steps=plan.steps, until=step, decay=True, log=board.curve if board else None)
             look = _look(trainer, plan, step, validation, workers)
             write_whole(record, (json.dumps(vars(look), indent=1) + "\n").encode())
-            say(look.line())
+            log.info(look.line())
             if board:
                 board.look(look)
         looks.append(Look(**json.loads(record.read_text("utf-8"))))
@@ -208,7 +208,7 @@ def _fit(
             _forget_all_but(out / CHECKS, best.step)
         first_best = min(found.step for found in looks if found.successes == best.successes)
         if plan.patience and sum(found.step > first_best for found in looks) >= plan.patience:
-            say(f"no better for {plan.patience} looks: stopped after {step} steps")
+            log.info(f"no better for {plan.patience} looks: stopped after {step} steps")
             break
     return _keep(out, best, looks)
 

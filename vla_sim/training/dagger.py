@@ -7,7 +7,8 @@ started again. Used by `vla_sim.dagger`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from vla_sim.training.config import TrainConfig
 from vla_sim.training.gate import LEVEL, Verdict, judge
 from vla_sim.training.seeds import CHOOSING, COMPARING, LEARNING, seeds_within
 from vla_sim.training.warm_start import Beginning, begin_with, for_robot
+
+log = logging.getLogger(__name__)
 
 START = "round_00"
 POLICY, VERDICT, GATE = "policy", "verdict.json", "gate"
@@ -114,7 +117,6 @@ class Rounds:
         weights: how often each group of the demonstrations is drawn; their names must not be those of rounds.
         config: how to learn.
         workers: processes that drive.
-        say: told what happens.
     """
 
     def __init__(
@@ -126,13 +128,12 @@ class Rounds:
         config: TrainConfig,
         *,
         workers: int = 1,
-        say: Callable[[str], None] = print,
     ) -> None:
         if GATHERED in weights:
             raise UserError(f"no source may be named {GATHERED!r}: that is what rounds gather; write NAME=DIR")
         self.plan, self.out, self.config = plan, out, config
         self._demonstrations, self._weights = list(demonstrations), dict(weights)
-        self._workers, self._say = workers, say
+        self._workers = workers
         self._image_px = 0
         self.driver = ""
 
@@ -192,7 +193,7 @@ class Rounds:
 
     def _demonstrate(self) -> None:
         gathering = self._gathering(0, DEMONSTRATED, 1.0, None)
-        parts = gather(gathering, self.out / "data" / DEMONSTRATED, workers=self._workers, say=self._say)
+        parts = gather(gathering, self.out / "data" / DEMONSTRATED, workers=self._workers)
         self._demonstrations = [replace(part, groups=[DEMONSTRATED] * len(part.mask)) for part in parts]
         self._weights = {DEMONSTRATED: 1.0}
 
@@ -217,14 +218,14 @@ class Rounds:
         folder = self.out / name
         if (folder / VERDICT).exists():
             found: dict[str, Any] = json.loads((folder / VERDICT).read_text("utf-8"))
-            self._say(f"{name}: {'accepted' if found['accepted'] else 'dropped'} already")
+            log.info(f"{name}: {'accepted' if found['accepted'] else 'dropped'} already")
             return found
         teacher = self.policy_of(accepted) / driver
         beta = self.plan.schedule.beta(number, self.plan.rounds)
         fresh: list[Sequences] = []
         if self.plan.episodes:
             gathering = self._gathering(number, name, beta, teacher)
-            fresh = gather(gathering, self.out / "data" / name, workers=self._workers, say=self._say)
+            fresh = gather(gathering, self.out / "data" / name, workers=self._workers)
         self._learn(number, accepted, driver, [*self._gathered_before(entries), *fresh])
         verdict = self._judge(name, accepted, driver)
         entry = {
@@ -237,7 +238,7 @@ class Rounds:
             **verdict.to_json(),
         }
         write_whole(folder / VERDICT, _text(entry))
-        self._say(f"{name} {verdict.text()}")
+        log.info(f"{name} {verdict.text()}")
         return entry
 
     def _gathered_before(self, entries: Sequence[dict[str, Any]]) -> list[Sequences]:
@@ -256,7 +257,7 @@ class Rounds:
         config = self._config(begun, number)
         trainer = Trainer(begun, config, folder, self._sampler(config, gathered))
         fitting = FitPlan(plan.steps, plan.check_every, plan.patience, plan.exam(), driver)
-        fit(trainer, fitting, workers=self._workers, say=lambda line: self._say(f"  {line}"))
+        fit(trainer, fitting, workers=self._workers)
 
     def _sampler(self, config: TrainConfig, gathered: Sequence[Sequences]) -> Sampler:
         share, total = self.plan.gathered_share if gathered else 0.0, sum(self._weights.values())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from vla_sim.training.config import TrainConfig
     from vla_sim.training.dagger import Rounds, RoundsPlan
 
+log = logging.getLogger(__name__)
 
-def run_dagger(
-    config: DaggerConfig, out: Path, *, workers: int = 2, threads: int = 2, say: Callable[[str], None] = print
-) -> Path:
+
+def run_dagger(config: DaggerConfig, out: Path, *, workers: int = 2, threads: int = 2) -> Path:
     """Run all rounds and the report; goes on where an earlier call was interrupted.
 
     Args:
@@ -29,7 +29,6 @@ def run_dagger(
         out: folder of the run.
         workers: processes that drive.
         threads: threads that learn.
-        say: told how it ended.
 
     Returns:
         The policy of the last accepted round, or of the start if there is none.
@@ -48,7 +47,7 @@ def run_dagger(
     with FolderLock(out):
         rounds = _rounds(config, plan, out, workers)
         entries = rounds.run()
-        return _report(config, plan, rounds, entries, out, workers, say)
+        return _report(config, plan, rounds, entries, out, workers)
 
 
 def _plan(config: DaggerConfig) -> RoundsPlan:
@@ -120,7 +119,6 @@ def _report(
     entries: list[dict[str, Any]],
     out: Path,
     workers: int,
-    say: Callable[[str], None],
 ) -> Path:
     """Start and last accepted round in worlds that nothing was chosen by."""
     from vla_sim.training.closed_loop import Exam
@@ -140,11 +138,11 @@ def _report(
         }
         verdict = judge(driven[last], driven[START], level=plan.level)
         document["report"] = {"seeds": [seeds[0], seeds[-1]], **verdict.to_json()}
-        say(f"held-out worlds, {last} against {START}: {verdict.overall.text()}")
+        log.info(f"held-out worlds, {last} against {START}: {verdict.overall.text()}")
     policy = _keep_last(out, rounds.policy_of(last), last) / rounds.driver
     write_whole(out / "report.json", (json.dumps(document, indent=1) + "\n").encode())
     kept = "" if accepted else " (as it began)"
-    say(f"{len(accepted)} of {len(entries)} rounds accepted; the policy is {policy}{kept}")
+    log.info(f"{len(accepted)} of {len(entries)} rounds accepted; the policy is {policy}{kept}")
     return policy
 
 

@@ -6,11 +6,12 @@ Used by `vla_sim.ppo`. Importing this module loads Stable-Baselines3 and torch.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from vla_sim.training.export import export_policies
 from vla_sim.training.ppo_heads import HeadStart
 from vla_sim.training.ppo_plan import FEATURES, STATE, PpoPlan
 from vla_sim.training.seeds import LEARNING
+
+log = logging.getLogger(__name__)
 
 CLIP_OBSERVATION = 10.0
 # Of whose returns the mean is told, as in Stable-Baselines3.
@@ -105,7 +108,7 @@ class Reinforcement:
     def __exit__(self, *_: object) -> None:
         self.env.close()
 
-    def train(self, steps: int, minutes: float, say: Callable[[str], None] = print, *, save_s: float = 60.0) -> None:
+    def train(self, steps: int, minutes: float, *, save_s: float = 60.0) -> None:
         """Learn until so many steps are done in all, or so many minutes of wall clock have been spent in all.
 
         Args:
@@ -117,7 +120,7 @@ class Reinforcement:
         left = steps - self.model.num_timesteps
         if left > 0 and self.seconds < 60 * minutes:
             try:
-                self.model.learn(left, _Watch(self, 60 * minutes, say, save_s), reset_num_timesteps=False)
+                self.model.learn(left, _Watch(self, 60 * minutes, save_s), reset_num_timesteps=False)
             except KeyboardInterrupt:
                 self.save()
                 raise
@@ -263,9 +266,9 @@ class Reinforcement:
 class _Watch(BaseCallback):
     """Looks at the clock, says how far it is, saves, and holds the actor still at first."""
 
-    def __init__(self, run: Reinforcement, most_s: float, say: Callable[[str], None], save_s: float) -> None:
+    def __init__(self, run: Reinforcement, most_s: float, save_s: float) -> None:
         super().__init__()
-        self._run, self._most_s, self._say, self._save_s = run, most_s, say, save_s
+        self._run, self._most_s, self._save_s = run, most_s, save_s
         self._before_s = run.seconds
         self._began = self._saved = self._said = time.perf_counter()
         self._began_at = run.model.num_timesteps
@@ -295,7 +298,7 @@ class _Watch(BaseCallback):
         if now - self._said > 10:
             self._said = now
             speed = (self.num_timesteps - self._began_at) / (now - self._began)
-            self._say(f"{line(point)}, {speed:.0f} steps/s")
+            log.info(f"{line(point)}, {speed:.0f} steps/s")
 
     def _point(self) -> Point:
         episodes, successes = self.model.ep_info_buffer or (), self.model.ep_success_buffer or ()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import logging
 import math
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,7 @@ from vla_sim.training.options import PpoConfig
 if TYPE_CHECKING:
     from vla_sim.training.ppo_plan import PpoPlan
 
-
-def _say(text: str) -> None:
-    print(text, flush=True)
+log = logging.getLogger(__name__)
 
 
 def run_ppo(
@@ -27,7 +25,6 @@ def run_ppo(
     *,
     threads: int = 1,
     publish: Path | None = None,
-    say: Callable[[str], None] = _say,
 ) -> Path:
     """Train until the steps are done or the minutes are over; goes on where an earlier call ended.
 
@@ -36,7 +33,6 @@ def run_ppo(
         out: folder of the run.
         threads: threads that learn.
         publish: folder to copy the policy into, as ppo_KIND.
-        say: told of progress.
 
     Returns:
         The folder of the policy.
@@ -56,15 +52,15 @@ def run_ppo(
     torch.set_num_threads(threads)
     plan, out = _plan(config), out.resolve()
     with FolderLock(out), Reinforcement(plan, out) as run:
-        run.train(config.control_steps, math.inf if config.minutes is None else config.minutes, say)
+        run.train(config.control_steps, math.inf if config.minutes is None else config.minutes)
         folder = run.export()
         if run.curve:
-            say(line(run.curve[-1]))
-        say(f"{run.model.num_timesteps:,} steps in {run.seconds / 60:.1f} min; the policy is {folder}")
+            log.info(line(run.curve[-1]))
+        log.info(f"{run.model.num_timesteps:,} steps in {run.seconds / 60:.1f} min; the policy is {folder}")
         if publish:
             target = publish / f"ppo_{plan.kind}"
             _publish(out, folder, target)
-            say(f"published as {target}")
+            log.info(f"published as {target}")
     return folder
 
 

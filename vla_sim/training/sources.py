@@ -7,9 +7,10 @@ Its pictures are shrunk once to the network's size and kept on disk, so a traini
 from __future__ import annotations
 
 import json
+import logging
 import math
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from vla_sim.datasets.rounds import ROUND_FORMAT
 from vla_sim.rollout.demonstrations import Demonstrations
 from vla_sim.training.batches import Sequences
 from vla_sim.training.recorded import FACTS, read_round, save_round
+
+log = logging.getLogger(__name__)
 
 PART_EPISODES = 64
 # What cameras give; the network's own size is shrunk from that, as it is when it drives.
@@ -202,7 +205,6 @@ def open_source(
     cache: Path,
     *,
     reading: ReadOptions = AS_IT_IS,
-    say: Callable[[str], None] = print,
 ) -> Source:
     """The episodes of a source.
 
@@ -211,7 +213,6 @@ def open_source(
         shape: what the network needs.
         cache: folder for its shrunk pictures.
         reading: how data sets are read.
-        say: told what it holds.
 
     Raises:
         UserError: it holds nothing readable, or nothing that fits the network.
@@ -223,7 +224,7 @@ def open_source(
     else:
         source = _converted(spec, shape, cache, reading)
     note = f", {source.left_out} still first frames left out" if source.left_out else ""
-    say(f"{spec.name}: {source.episodes} episodes, {source.frames} steps from {spec.folder}{note}")
+    log.info(f"{spec.name}: {source.episodes} episodes, {source.frames} steps from {spec.folder}{note}")
     return source
 
 

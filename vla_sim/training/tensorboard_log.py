@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vla_sim.training.closed_loop import Look
+
+log = logging.getLogger(__name__)
 
 NUMBERS = ("learning_rate", "images_per_s")
 
@@ -25,7 +28,7 @@ class Board:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            print("no TensorBoard logs: pip install 'vla-sim[learn]'")
+            log.info("no TensorBoard logs: pip install 'vla-sim[learn]'")
             return
         self._writer = SummaryWriter(str(folder), purge_step=first_step)
 
