@@ -316,7 +316,7 @@ def test_clone_names_drives_that_are_damaged(policy, drives, tmp_path, capsys, d
     command = f"--data sim={drives} --init {policy} --scenario obstacle_left --workers 1"
     assert clone.main([*command.split(), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
-    assert f"{folder}: its drives cannot be read" in said
+    assert f"{folder}: its episodes cannot be read" in said
     assert said.count("\n") == 1
 
 
