@@ -46,7 +46,9 @@ def read_round(folder: Path) -> Sequences:
         groups = [LOOK if scenario == LOOK else DRIVE for scenario in facts["scenarios"]]
         return Sequences(images, facts["texts"], actions, np.asarray(mask), groups, np.asarray(goals))
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise UserError(f"{folder}: its episodes cannot be read: {error}; collect them again or leave them out") from error
+        raise UserError(
+            f"{folder}: its episodes cannot be read: {error}; collect them again or leave them out"
+        ) from error
 
 
 def read_rounds(folder: Path) -> list[Sequences]:
