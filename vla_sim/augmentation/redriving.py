@@ -117,7 +117,7 @@ def _refuse_changed(episode: Episode, what: str, but: tuple[str, ...] = ()) -> N
 
 def relit(origin: Origin, looks_seed: int) -> Scene:
     """The world with the looks of another seed: see `Rerender` for what stays."""
-    from vla_sim.scenarios.appearance import FLOOR_GAP, WALL_GAP, dress
+    from vla_sim.scenarios.appearance import FLOOR_GAP, WALL_GAP, draw_appearance
     from vla_sim.scenarios.sampling import Stream, draw_layout, stream
 
     scene = origin.scene
@@ -127,7 +127,7 @@ def relit(origin: Origin, looks_seed: int) -> Scene:
     rng = np.random.default_rng([looks_seed, int(Stream.LOOK), RELIT])
     best: tuple[float, Scene] | None = None
     for _ in range(LOOK_TRIES):
-        bodies, look, _ = dress(plan, layout, rng)
+        bodies, look, _ = draw_appearance(plan, layout, rng)
         worn = {body.name: body for body in bodies}
         dressed = tuple(
             replace(

@@ -11,7 +11,6 @@ from typing import Any, cast
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from vla_sim.core.specs import ACTION_NAMES
 from vla_sim.core.types import Outcome
 
 Plain = str | int | float | bool
@@ -131,11 +130,6 @@ class Episode:
     def has_last_image(self) -> bool:
         """Whether the picture after the last action was kept."""
         return len(self.images) == len(self) + 1
-
-    @property
-    def is_twist(self) -> bool:
-        """Whether every component of the actions is part of a body twist."""
-        return all(name in ACTION_NAMES for name in self.action_names)
 
     def loaded(self) -> Episode:
         """The same with its images in memory.

@@ -29,7 +29,7 @@ WALL_GAP = 0.20
 COLOR_JITTER = 0.04
 
 
-def dress(
+def draw_appearance(
     plan: SceneDistribution, layout: Layout, rng: np.random.Generator
 ) -> tuple[tuple[Body, ...], Look, dict[str, str]]:
     """Colours and surfaces of the bodies, the look of the rest, and the colour names of the objects.

@@ -59,7 +59,7 @@ def _why_closed(plan: SceneDistribution, layout: Layout, robot_radius_m: float) 
 
 
 def _obvious_way(plan: SceneDistribution, layout: Layout, robot_radius_m: float, side: Side | None) -> bool:
-    """Whether the simplest way, straight or around all obstacles at once, is free: saves planning in most worlds."""
+    """Whether the simplest way, straight or around all obstacles at once, is free: saves planning in most scenes."""
     goal = next(body for body in layout.bodies if body.role is Role.GOAL)
     obstacles = [body for body in layout.bodies if body.role is Role.OBSTACLE]
     points = [(0.0, 0.0), (goal.x_m, goal.y_m)]

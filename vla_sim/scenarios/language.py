@@ -70,7 +70,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Phrasing:
-    """A template; `when` says which worlds it fits beyond its intent."""
+    """A template; `when` says which scenes it fits beyond its intent."""
 
     id: str
     text: str

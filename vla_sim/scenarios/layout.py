@@ -1,4 +1,4 @@
-"""A layout: bodies in place before they get their looks. Passed between sampling, feasibility and dressing."""
+"""A layout: bodies in place before they get their looks. Passed between sampling, feasibility and appearance."""
 
 from __future__ import annotations
 

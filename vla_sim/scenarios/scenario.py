@@ -1,4 +1,4 @@
-"""Scenario: a named family of worlds with their tasks and sentences, and how one of them is drawn from a seed."""
+"""Scenario: a named distribution of scenes with their tasks and sentences, and how one is drawn from a seed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vla_sim.core.seeds import checked_seed
 from vla_sim.core.types import Body, Kind, Look, Pose2, Role, Scene, Side, SuccessRule, Task
-from vla_sim.scenarios.appearance import dress
+from vla_sim.scenarios.appearance import draw_appearance
 from vla_sim.scenarios.language import REFERENCES, Facts, drawn_language, instruct, phrasings_hash, sentences
 from vla_sim.scenarios.layout import Layout
 from vla_sim.scenarios.reading import InfeasibleScenario
@@ -54,7 +54,7 @@ class Scenario:
 
     @property
     def side(self) -> Side | None:
-        """Side that is asked for, where it is the same in all worlds."""
+        """Side that is asked for, where it is the same in all scenes."""
         sides = {plan.task.side for plan in self.distributions}
         return sides.pop() if len(sides) == 1 else None
 
@@ -113,14 +113,14 @@ class Scenario:
         """Distribution, layout, bodies, look and names of the colours of the scene of a seed."""
         try:
             plan, layout = draw_layout(self.distributions, stream(seed, Stream.LAYOUT), robot_radius_m)
-            return plan, layout, *dress(plan, layout, stream(seed, Stream.LOOK))
+            return plan, layout, *draw_appearance(plan, layout, stream(seed, Stream.LOOK))
         except InfeasibleScenario as error:
             raise InfeasibleScenario(
                 f"{self.name}: no feasible scene for seed {seed}: {error} ({self.source})"
             ) from error
 
     def instructions(self, split: str = "all", language: str | None = None) -> list[str]:
-        """Every sentence that its worlds can come with, without repetition."""
+        """Every sentence that its scenes can come with, without repetition."""
         every = (sentences(facts, split, language) for plan in self.distributions for facts in _all_facts(plan))
         return list(dict.fromkeys(itertools.chain.from_iterable(every)))
 
@@ -143,7 +143,7 @@ def _task(plan: SceneDistribution) -> Task:
 
 
 def _all_facts(plan: SceneDistribution) -> Iterator[Facts]:
-    """All that a blueprint's worlds can give reason to say."""
+    """All facts that the scenes of a distribution can have."""
     obstacles = [item for item in plan.objects if item.role == "obstacle"]
     goals = [item for item in plan.objects if item.role in ("goal", CANDIDATE)]
     several = len(goals) > 1 or any(item.role == "distractor" for item in plan.objects)
