@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.policies.models.backbones import Backbone, Features, Widths
@@ -35,7 +36,8 @@ class OpenClipBackbone(Backbone):
         self.open_clip = _built(sizes)
         visual = self.open_clip.visual
         self.image_px = _square(visual.image_size)
-        self._mean, self._std = visual.image_mean or MEAN, visual.image_std or STD
+        self._places = context_of(sizes)[0]
+        self._mean, self._std = config.open_clip.mean, config.open_clip.std
         # Shapes from a forward pass without numbers: every kind of tower calls its widths otherwise.
         with torch.device("meta"):
             shape = _seen(_built(sizes).visual.eval(), torch.zeros(1, 3, self.image_px, self.image_px))
@@ -44,7 +46,9 @@ class OpenClipBackbone(Backbone):
 
     def encode_text(self, tokens: Rows) -> Rows:
         """The embedding; padding lies behind the end token, which no earlier one sees."""
-        return {"open_clip.text": self.open_clip.encode_text(tokens["open_clip.ids"])}
+        ids = tokens["open_clip.ids"]
+        whole = functional.pad(ids, (0, self._places - ids.shape[1]))  # open_clip reads no shorter ones
+        return {"open_clip.text": self.open_clip.encode_text(whole)}
 
     def forward(self, images: torch.Tensor, language: Rows) -> tuple[Features, ...]:
         """See `Backbone.forward`."""
@@ -55,9 +59,6 @@ class OpenClipBackbone(Backbone):
         text = language["open_clip.text"]
         nothing = text.new_zeros(len(text), 0, 1)
         return (Features(patches, picture, nothing, nothing[..., 0].bool(), text),)
-
-
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 def open_clip_sizes(spec: OpenClipSpec) -> Mapping[str, Any]:

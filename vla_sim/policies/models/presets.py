@@ -108,7 +108,8 @@ def with_pretrained(
 
     Args:
         config: its "kosmos2" and "clip" must be those of the weights.
-        sources: local folder or hub id for "kosmos2" and "clip"; `HUB_IDS` where it says nothing.
+        sources: local folder or hub id for "kosmos2" and "clip", `HUB_IDS` where it says nothing; for "open_clip" one of
+            its checkpoint files.
         dtype: of the weights.
         download: ask the hub; otherwise only folders and what was downloaded before are used.
 
@@ -117,11 +118,17 @@ def with_pretrained(
     """
     given = dict(sources or {})
     for name in given:
-        if name not in HUB_IDS:
-            raise UserError(f"unknown backbone {name!r}; {suggest(name, HUB_IDS)}")
+        if name not in (*HUB_IDS, "open_clip"):
+            raise UserError(f"unknown backbone {name!r}; {suggest(name, [*HUB_IDS, 'open_clip'])}")
     if config.stem_channels:
         raise UserError(f"pretrained backbones have no stem; leave out stem_channels {list(config.stem_channels)}")
     model = VlaModel(config).to(dtype=dtype)
+    if config.open_clip is not None:
+        from vla_sim.policies.models.open_clip import read_open_clip_file
+
+        if "open_clip" not in given:
+            raise UserError("name the checkpoint file of the open_clip model: nothing is fetched")
+        read_open_clip_file(Path(given["open_clip"]), model.backbone.open_clip)
     for name, kind in (("kosmos2", Kosmos2Model), ("clip", CLIPModel)):
         for owner in [module for module in model.modules() if isinstance(getattr(module, name, None), kind)]:
             source = str(given.get(name, HUB_IDS[name]))

@@ -275,10 +275,14 @@ class OpenClipSpec:
     Attributes:
         model: one of its names, e.g. "ViT-B-32".
         sizes: its own config ("embed_dim", "vision_cfg", "text_cfg", ...); None: that of the name.
+        mean, std: by which its checkpoint's training normalised the three colours of pictures in 0..1; OpenAI's, which
+            most have, where it says nothing.
     """
 
     model: str = ""
     sizes: Mapping[str, Any] | None = None
+    mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
+    std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or not (self.model or self.sizes):
@@ -286,6 +290,12 @@ class OpenClipSpec:
         if self.sizes is not None and not isinstance(self.sizes, Mapping):
             raise ValueError(f"open_clip.sizes must be an object, got {self.sizes!r}")
         check_sizes("open_clip.sizes", self.sizes or {})
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            numbers = isinstance(values, tuple) and all(
+                isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 10 for value in values
+            )
+            if not numbers or len(values) != 3:
+                raise ValueError(f"open_clip.{name} must be three positive numbers, got {values!r:.80}")
 
 
 def check_sizes(owner: str, values: Any, depth: int = 0) -> None:
