@@ -57,7 +57,7 @@ class EnsemblePolicy(Policy):
         names = folder.get("members", list)
         if not all(isinstance(name, str) for name in names):
             raise folder.error(f"members must be names of policies, got {names!r}")
-        members = _members(folder, names)
+        members = _members(folder, folder.needs())
         try:
             return cls(members, _weighing(folder, fusion, members), description=folder.description)
         except (ValueError, TypeError) as error:

@@ -28,6 +28,10 @@ CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json
 # Of a policy with two backbones, each with a vocabulary of its own.
 CLIP_TOKENIZER = "tokenizer_clip.json"
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
+# A chunked ensemble of heads on backbones is three folders deep.
+DEEPEST, MOST_PARTS = 5, 32
+# Bytes of a config, and of a folder's name on any file system.
+LARGEST, LONGEST_NAME = 2**24, 255
 # Keys that every config may have.
 COMMON_KEYS = ("format", "type", "description", "control_s")
 
@@ -62,14 +66,19 @@ class PolicyFolder:
             raise PolicyError(f"policies name each other in a circle: {' -> '.join(p.name for p in (*chain, path))}")
         if not (path / CONFIG).is_file():
             raise PolicyError(f"{path} is no policy folder: {CONFIG} is missing{_pickle_note(path)}")
+        if len(chain) > DEEPEST:
+            raise PolicyError(f"policies are nested too deeply: {' -> '.join(p.name for p in (*chain, path))}")
+        size = (path / CONFIG).stat().st_size
+        if size > LARGEST:
+            raise PolicyError(f"{path / CONFIG} has {size} bytes: no config is larger than {LARGEST}")
         try:
             config = json.loads((path / CONFIG).read_text("utf-8"))
-        except ValueError as error:
-            raise PolicyError(f"{path / CONFIG} is no JSON: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise PolicyError(f"{path / CONFIG} is no JSON that can be read: {error}") from error
         if not isinstance(config, dict):
             raise PolicyError(f"{path / CONFIG} must hold one object, got {type(config).__name__}")
         if config.get("format") != FORMAT:
-            raise PolicyError(f"format must be {FORMAT}, got {config.get('format')!r} ({path / CONFIG})")
+            raise PolicyError(f"format must be {FORMAT}, got {config.get('format')!r:.80} ({path / CONFIG})")
         return cls(path, config, chain)
 
     @property
@@ -80,12 +89,12 @@ class PolicyFolder:
     @property
     def kind(self) -> str:
         """The config's "type": what kind of policy it holds."""
-        return str(self.config.get("type"))
+        return str(self.config.get("type"))[:80]
 
     @property
     def description(self) -> str:
         """One line for tables; the name where the config says nothing."""
-        return str(self.config.get("description") or self.name)
+        return str(self.config.get("description") or self.name)[:300]
 
     def error(self, message: str) -> PolicyError:
         """An error that says which config it is about."""
@@ -96,7 +105,7 @@ class PolicyFolder:
         known = [*COMMON_KEYS, *keys]
         for key in self.config:
             if key not in known:
-                raise self.error(f"unknown key {key!r}; {suggest(key, known)}")
+                raise self.error(f"unknown key {key!r:.80}; {suggest(key[:80], known)}")
 
     def get(self, key: str, kind: type, default: Any = None) -> Any:
         """A value of the config, checked for its type; without a default it must be there."""
@@ -105,10 +114,10 @@ class PolicyFolder:
                 raise self.error(f"{key} is missing")
             return default
         value = self.config[key]
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**1000:
             value = float(value)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self.error(f"{key} must be {_words(kind)}, got {value!r}")
+            raise self.error(f"{key} must be {_words(kind)}, got {value!r:.80}")
         return value
 
     def action_names(self, default: Sequence[str] = ("vx", "vy")) -> tuple[str, ...]:
@@ -128,12 +137,20 @@ class PolicyFolder:
         """Names of the folders that this one is made of, besides itself."""
         kind = policy_types().get(self.kind)
         named = kind.needs(self.config) if kind else []
-        return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+        names = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+        if len(names) > MOST_PARTS:
+            raise self.error(f"a policy is made of at most {MOST_PARTS} others, got {len(names)}")
+        return names
 
     def sibling(self, name: str) -> PolicyFolder:
         """A folder that this one names: beside it, else among the policies that come with the package."""
         from vla_sim.policies.registry import find_folder
 
+        plain = Path(name).name == name and name not in ("", ".", "..") and name.isprintable() and name[0] != "~"
+        if not plain or len(name.encode(errors="replace")) > LONGEST_NAME:
+            raise self.error(
+                f"what {self.name} needs must be the name of a policy beside it or of ours, got {name!r:.80}"
+            )
         beside = self.path.parent / name
         path = beside if (beside / CONFIG).is_file() else find_folder(name)
         return PolicyFolder.read(path, (*self.chain, self.path))

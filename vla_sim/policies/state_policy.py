@@ -82,8 +82,13 @@ class StatePolicy(Policy):
         if not all(isinstance(width, int) and not isinstance(width, bool) and 0 < width < 10_000 for width in hidden):
             raise folder.error(f"hidden must be positive whole numbers, got {hidden!r}")
         clip = observation.get("clip")
-        if isinstance(clip, bool) or not isinstance(clip, (int, float)) or not clip > 0:
-            raise folder.error(f"observation.clip must be a positive number, got {clip!r}")
+        if isinstance(clip, bool) or not isinstance(clip, (int, float)) or not 0 < clip < 1e9:
+            raise folder.error(f"observation.clip must be a positive number, got {clip!r:.80}")
+        if not 0 < len(hidden) <= 16:
+            raise folder.error(f"hidden must be between 1 and 16 widths, got {len(hidden)}")
+        with torch.device("meta"):  # sizes are held against the file before anything is allocated
+            wanted = StateHead(len(TRUTH_NAMES), hidden, len(names)).state_dict()
+        folder.check_weights({name: (tuple(tensor.shape), torch.float32) for name, tensor in wanted.items()})
         head = StateHead(len(TRUTH_NAMES), hidden, len(names))
         folder.load_into(head)
         return cls(

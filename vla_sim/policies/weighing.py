@@ -12,6 +12,8 @@ from vla_sim.policies.folders import PolicyError, PolicyFolder
 
 # A member that claims to err by less than this is not believed.
 FLOOR_MPS = 0.02
+# Weights count relative to each other; sums of larger ones would not be numbers any more.
+MOST_WEIGHT = 1e9
 
 
 class Weighing(ABC):
@@ -35,8 +37,8 @@ class Weights(Weighing):
 
     def __init__(self, weights: Sequence[float]) -> None:
         self._given = weights
-        if not all(isinstance(weight, (int, float)) and np.isfinite(weight) and weight > 0 for weight in weights):
-            raise ValueError(f"weights must be positive, got {list(weights)}")
+        if not all(isinstance(w, (int, float)) and not isinstance(w, bool) and 0 < w < MOST_WEIGHT for w in weights):
+            raise ValueError(f"weights must be positive and below {MOST_WEIGHT:g}, got {list(weights)!r:.80}")
         self._weights = np.asarray(weights, dtype=np.float64) / np.sum(weights) if len(weights) else np.zeros(0)
 
     def __call__(self, actions: np.ndarray, members: Sequence[Policy]) -> np.ndarray:
@@ -86,7 +88,7 @@ class Gate(Weighing):
         Raises:
             PolicyError: they are missing or do not fit the members.
         """
-        given = {name: tensor.numpy() for name, tensor in folder.weights().items()}
+        given = {name: tensor.float().numpy() for name, tensor in folder.weights().items()}
         hidden = given["first.bias"].shape[0] if "first.bias" in given and given["first.bias"].ndim == 1 else 0
         wanted = {
             "first.weight": (hidden, members * components),

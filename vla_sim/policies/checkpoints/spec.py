@@ -23,6 +23,8 @@ PICTURES: dict[str, tuple[float, tuple[float, ...], tuple[float, ...]]] = {
     "clip_twice": (1 / 255**2, CLIP_MEAN, CLIP_STD),
 }
 CHANNELS = ("rgb", "bgr")
+# No text, window, chunk or picture is longer; such a number would only fail for want of memory.
+MOST = 16_384
 NORMALISATIONS = ("found", "none")
 KEYS = (
     *("file", "layout", "action", "pictures", "channels", "prompt", "backbones", "download", "context_length"),
@@ -136,10 +138,12 @@ class CheckpointSpec:
                 raise ValueError(f"unknown {name} {value!r}; {suggest(str(value), [a for a in allowed if a])}")
         for name in ("context_length", "attention_heads"):
             if not _whole(getattr(self, name), 1):
-                raise ValueError(f"{name} must be a positive whole number, got {getattr(self, name)!r}")
+                raise ValueError(
+                    f"{name} must be a positive whole number up to {MOST}, got {getattr(self, name)!r:.80}"
+                )
         for name in ("lstm_layers", "window", "chunk"):
             if not _whole(getattr(self, name), 0):
-                raise ValueError(f"{name} must be a whole number, got {getattr(self, name)!r}")
+                raise ValueError(f"{name} must be a whole number up to {MOST}, got {getattr(self, name)!r:.80}")
         for name in ("download", "first_step_zero"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
@@ -186,7 +190,7 @@ def _number(value: Any) -> bool:
 
 
 def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= MOST
 
 
 def _check_texts(name: str, values: Any) -> None:

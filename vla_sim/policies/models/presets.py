@@ -108,8 +108,8 @@ def with_pretrained(
 
     Args:
         config: its "kosmos2" and "clip" must be those of the weights.
-        sources: local folder or hub id for "kosmos2" and "clip", `HUB_IDS` where it says nothing; for "open_clip" one of
-            its checkpoint files.
+        sources: local folder or hub id for "kosmos2" and "clip", `HUB_IDS` where it says nothing; for "open_clip" one
+            of its checkpoint files.
         dtype: of the weights.
         download: ask the hub; otherwise only folders and what was downloaded before are used.
 
