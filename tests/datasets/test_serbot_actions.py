@@ -8,7 +8,6 @@ from vla_sim.datasets.serbot.actions import (
     UNSCALED,
     LabelScale,
     check_columns,
-    event_codes,
     padded,
     pick_columns,
     with_still_start,
@@ -51,10 +50,6 @@ def test_column_names_are_checked():
         check_columns(("vx", "vz"))
     with pytest.raises(UserError, match="must differ"):
         check_columns(("vx", "vx"))
-
-
-def test_events_become_the_loaders_integers():
-    assert event_codes(["episode_start", "start_action", "stop_action", "whatever"]).tolist() == [0, 1, 2, 1]
 
 
 @pytest.mark.parametrize("last", [True, False])

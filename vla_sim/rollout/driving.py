@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from vla_sim.core.bounds import NotNegative, Pixels
 from vla_sim.core.errors import UserError, suggest
@@ -29,11 +29,6 @@ def one_of(choices: Sequence[str]) -> Callable[[str], str]:
         return word
 
     return chosen
-
-
-def add_choice(made: Any, option: str, choices: Sequence[str], *, default: str | None = None, text: str) -> None:
-    """An option whose values are some words, listed in its help."""
-    made.add_argument(option, type=one_of(choices), default=default, metavar="{" + ",".join(choices) + "}", help=text)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -76,47 +76,6 @@ class RecordedSet(Protocol):
 
     def __iter__(self) -> Iterator[Recorded | Broken]:
         """All recordings, and what stands where one should."""
-
-
-@dataclass(frozen=True, eq=False)
-class RecordedEpisode:
-    """An `Episode` in memory as the audit sees it."""
-
-    episode: Episode
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """See `Recorded`."""
-        return self.episode.name
-
-    @property
-    def actions(self) -> np.ndarray:
-        """See `Recorded`."""
-        return self.episode.actions
-
-    @property
-    def action_names(self) -> tuple[str, ...]:
-        """See `Recorded`."""
-        return self.episode.action_names
-
-    @property
-    def events(self) -> tuple[str, ...] | None:
-        """See `Recorded`."""
-        return self.episode.events
-
-    @property
-    def instruction(self) -> str:
-        """See `Recorded`."""
-        return self.episode.instruction
-
-    def image(self, t: int) -> np.ndarray:
-        """See `Recorded`."""
-        return np.asarray(self.episode.images[t])
-
-    def load(self) -> Episode:
-        """See `Recorded`."""
-        return self.episode
 
 
 KNOWN_LABELS = ("scenario", "side", "distance", "seed", "split")

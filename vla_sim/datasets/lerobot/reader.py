@@ -151,7 +151,7 @@ class LeRobotReader:
         """(height, width) of the images as declared, whichever end their channels stand at."""
         shape, names = self.features[self.camera]["shape"], self.features[self.camera].get("names")
         texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
-        named = dict(zip(names, shape, strict=False)) if texts else {}
+        named = dict(zip(names or (), shape, strict=False)) if texts else {}
         if "height" in named and "width" in named:
             return named["height"], named["width"]
         return (shape[1], shape[2]) if shape[0] == 3 and shape[2] != 3 else (shape[0], shape[1])

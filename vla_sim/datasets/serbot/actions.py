@@ -113,11 +113,6 @@ def default_events(actions: np.ndarray) -> tuple[str, ...]:
     return tuple(MOVE if row.any() else STOP for row in actions)
 
 
-def event_codes(events: Sequence[str]) -> np.ndarray:
-    """The loaders' integers, int64 (T,): 0 start, 1 key, 2 stop; unknown words count as keys."""
-    return np.array([EVENTS.index(event) if event in EVENTS else 1 for event in events], dtype=np.int64)
-
-
 def with_still_start(episode: Episode) -> Episode:
     """The episode with the recordings' first frame: the robot stands, the action is zero."""
 
