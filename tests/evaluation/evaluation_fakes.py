@@ -3,57 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from vla_sim.core.types import Body, Instruction, Kind, Look, Outcome, Pose2, Role, Scene, Side, Task
+from vla_sim.core.types import Body, Instruction, Kind, Look, Pose2, Role, Scene, Side, Task
 from vla_sim.rollout.result import EpisodeResult
+from vla_sim.testing.made_up import HASH, make_result
 
-HASH = "0123456789abcdef" * 4
+__all__ = ["HASH", "make_drive", "make_record", "make_scene"]
 
-
-def make_record(**changes: Any) -> EpisodeResult:
-    """A successful two-step episode, with whatever is to be different."""
-    outcome = Outcome(changes.pop("outcome", Outcome.SUCCESS))
-    base = EpisodeResult(
-        policy="ensemble",
-        policy_hash="p1",
-        scenario="obstacle_left",
-        suite="core",
-        scenario_hash="s1",
-        embodiment="serbot",
-        seed=100000,
-        index=0,
-        instruction="Pass the box on the left and stop at the basket",
-        language="en",
-        phrasing="pass_side.en.eval.2",
-        outcome=Outcome.SUCCESS,
-        steps=2,
-        sim_time_s=0.8,
-        path_length_m=0.41,
-        expert_path_length_m=0.4,
-        final_distance_m=0.0,
-        min_clearance_m=0.12,
-        clearance_p5_m=0.13,
-        collision_partner=None,
-        collision_events=0,
-        asked_side=Side.LEFT,
-        realised_side=Side.LEFT,
-        step_s=0.4,
-        path=((0.0, 0.0, 0.0), (0.2, 0.05, 0.0), (0.4, 0.1, 0.0)),
-        actions=((0.5, 0.125), (0.5, 0.125)),
-        picture_hash=HASH[:32],
-        state_hash=HASH,
-        privileged=False,
-        error=None,
-        diagnostics={"disagreement_mps": (0.1,)},
-        inference_ms=1.25,
-    )
-    if outcome is Outcome.ERROR:
-        changes.setdefault("error", "Traceback (most recent call last):\nValueError: action is nan")
-    return replace(base, outcome=outcome, **changes)
+make_record = make_result
 
 
 def make_drive(seed: int, *, side: Side = Side.LEFT, steps: int = 16, **changes: Any) -> EpisodeResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from vla_sim.core.embodiments import load_embodiment
 from vla_sim.policies.registry import check_policy
@@ -40,18 +41,36 @@ def make_plan(
     Raises:
         UserError: an unknown name (with the nearest), or a number that cannot be used.
     """
-    chosen = chosen_scenarios(scenarios, suites)
     for name in policies:
         check_policy(name)
-    load_embodiment(embodiment)
-    return Plan(
-        policies=tuple(policies),
-        scenarios=tuple(chosen),
-        suites=tuple(chosen.values()),
+    return named_plan(
+        policies,
+        scenarios=scenarios,
+        suites=suites,
         episodes=episodes,
-        seed=first_seed,
+        first_seed=first_seed,
         embodiment=embodiment,
         instruction_set=instruction_set,
         language=language,
         renderer=renderer,
+    )
+
+
+def named_plan(
+    policies: Sequence[str],
+    *,
+    scenarios: Sequence[str] = (),
+    suites: Sequence[str] = (),
+    first_seed: int = FIRST_SEED,
+    **settings: Any,
+) -> Plan:
+    """As `make_plan`, for policies that are not looked up: their names are mere labels."""
+    load_embodiment(settings["embodiment"])
+    chosen = chosen_scenarios(scenarios, suites)
+    return Plan(
+        policies=tuple(policies),
+        scenarios=tuple(chosen),
+        suites=tuple(chosen.values()),
+        seed=first_seed,
+        **settings,
     )

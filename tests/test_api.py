@@ -1,0 +1,99 @@
+"""The Python door: what `import vla_sim` offers."""
+
+import doctest
+import typing
+
+import numpy as np
+import pytest
+
+import vla_sim
+from vla_sim.evaluation import api
+from vla_sim.rollout.result import read_results
+
+
+class Forward(vla_sim.Policy):
+    """Drives straight ahead."""
+
+    spec = vla_sim.PolicySpec(description="straight ahead")
+
+    def reset(self, lanes, seeds):
+        self.count = len(lanes)
+
+    def act(self, observation, infos=None):
+        return np.tile(np.float32([0.5, 0.0]), (self.count, 1))
+
+
+class Raising(Forward):
+    def act(self, observation, infos=None):
+        raise RuntimeError("my network exploded")
+
+
+@pytest.mark.parametrize("module", [vla_sim, api], ids=lambda module: module.__name__)
+def test_the_examples_are_true(module):
+    assert doctest.testmod(module).failed == 0
+    assert doctest.testmod(module).attempted > 1
+
+
+def test_all_public_names_exist_are_documented_and_listed():
+    assert set(vla_sim.__all__) == set(vla_sim._HOMES)
+    for name in vla_sim.__all__:
+        assert getattr(vla_sim, name).__doc__
+        assert name in dir(vla_sim)
+    with pytest.raises(AttributeError, match="no_such"):
+        _ = vla_sim.no_such
+
+
+def test_every_parameter_of_evaluate_is_an_option_of_the_command():
+    from vla_sim.eval import Options
+
+    parameters = set(typing.get_type_hints(vla_sim.evaluate)) - {"return"}
+    options = {name.replace("hang_timeout", "hang_timeout_s") for name in Options.__dataclass_fields__}
+    assert parameters <= options
+
+
+def test_objects_classes_and_names_give_the_same_results():
+    settings = {"scenario": "reach_goal", "episodes": 5, "first_seed": 40}
+    by_object = vla_sim.evaluate(Forward(), **settings)
+    by_class = vla_sim.evaluate(Forward, **settings)
+    by_name = vla_sim.evaluate("straight", **settings)
+    hashes = [[result.state_hash for result in found.results] for found in (by_object, by_class, by_name)]
+    assert hashes[0] == hashes[1] == hashes[2]
+    assert by_object.success_rate() == by_class.success_rate("test_api:Forward")
+    assert "Forward" in str(by_object)
+    with pytest.raises(ValueError, match="no episode"):
+        by_object.success_rate("nobody")
+
+
+def test_a_folder_holds_what_the_command_leaves_and_is_gone_on_with(tmp_path):
+    settings = {"scenario": ["reach_goal"], "episodes": 2, "out": tmp_path / "run", "video": "1"}
+    found = vla_sim.evaluate(["hold", "expert"], **settings)
+    assert (found.folder / "report.html").is_file()
+    assert len(list((found.folder / "videos").iterdir())) == 1
+    assert read_results(found.folder / "episodes.jsonl") == list(found.results)
+    again = vla_sim.evaluate(["hold", "expert"], **settings)
+    assert again.results == found.results
+    assert vla_sim.open_dataset is not None
+
+
+@pytest.mark.parametrize(
+    ("policy", "settings", "message"),
+    [
+        ("holt", {"scenario": "reach_goal"}, "did you mean 'hold'"),
+        ("hold", {"scenario": "reach_gaol"}, "did you mean 'reach_goal'"),
+        ("hold", {"suite": "cor"}, "did you mean 'core'"),
+        ("hold", {}, "name a scenario or a suite"),
+        ("hold", {"scenario": "reach_goal", "episodes": 0}, "at least 1, got 0"),
+        ("hold", {"scenario": "reach_goal", "video": "all"}, "video needs a folder"),
+        (Forward(), {"scenario": "reach_goal", "out": "runs"}, "leave no files"),
+        (Forward(), {"scenario": "reach_goal", "embodiment": "lekiwi"}, "lekiwi takes"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(policy, settings, message):
+    with pytest.raises(vla_sim.UserError, match=message) as raised:
+        vla_sim.evaluate(policy, **settings)
+    assert "\n" not in str(raised.value)
+
+
+def test_what_an_object_raises_comes_through():
+    with pytest.raises(RuntimeError, match="exploded"):
+        vla_sim.evaluate(Raising(), scenario="reach_goal", episodes=1)
