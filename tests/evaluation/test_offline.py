@@ -210,9 +210,22 @@ def test_answers_do_not_depend_on_the_number_of_workers(tmp_path):
     assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()
 
 
-def test_a_policy_that_ends_its_process_is_said_in_one_sentence(tmp_path):
-    with pytest.raises(UserError, match="process"):
-        drive_offline(plan(episodes=2), ["bad_policies:Dies"], tmp_path / "offline.jsonl", workers=1)
+@pytest.mark.parametrize(
+    ("policy", "reason"),
+    [
+        ("bad_policies:Dies", "died"),
+        ("wild_policies:CannotStart", "no such weights"),
+        ("wild_policies:PatchesTheJudge", "it changes the simulation"),
+    ],
+)
+def test_what_a_policy_does_to_its_process_is_its_own_failure(tmp_path, policy, reason):
+    alone = drive_offline(plan(episodes=2), ["clip_mlp"], tmp_path / "alone.jsonl")
+    drives = drive_offline(plan(episodes=2), ["clip_mlp", policy], tmp_path / "both.jsonl", workers=2)
+    for one, both in zip(alone, drives, strict=True):
+        assert np.array_equal(one.labels, both.labels)
+        assert np.array_equal(one.actions["clip_mlp"], both.actions["clip_mlp"])
+        assert set(both.failures) == {policy}
+        assert reason in both.failures[policy]
 
 
 def test_every_world_of_the_plan_is_in_exactly_one_unit():

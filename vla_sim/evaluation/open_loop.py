@@ -8,15 +8,11 @@ Answers are kept step by step in `offline.jsonl` (format version 1, one line per
 from __future__ import annotations
 
 import functools
+import itertools
 import json
-import os
-import signal
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,11 +21,13 @@ import numpy as np
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import write_whole
 from vla_sim.core.memory import keep_freed_memory
+from vla_sim.core.pool import Emit, Failed, Pool, Result, Task, Work, heartbeat
 from vla_sim.core.specs import Embodiment
 from vla_sim.envs.vector import NavigateVectorEnv
 from vla_sim.policies.base import Policy, fit
 from vla_sim.policies.expert import ExpertPolicy
-from vla_sim.policies.registry import load_policy, policy_hash
+from vla_sim.policies.registry import is_class, load_policy, policy_folder, policy_hash
+from vla_sim.policies.types import BUILT_IN
 from vla_sim.rollout.observers import Actions
 from vla_sim.rollout.plan import LANES, Job, Plan
 from vla_sim.rollout.rollout import Ended, Scenes, rollout
@@ -40,8 +38,12 @@ FORMAT = 1
 OFFLINE_FILE = "offline.jsonl"
 # Drives of a unit; a unit is of one scenario and is lost as a whole when the run is interrupted.
 UNIT_DRIVES = 5 * LANES
+# All policies of a process are asked in one step.
+HANG_TIMEOUT_S = 600.0
 
 Progress = Callable[[int, int], None]
+# Scenario and seeds.
+OfflineUnit = tuple[str, tuple[int, ...]]
 T = TypeVar("T")
 # Before the names of shadows among the proposals: the expert may be its own shadow.
 SHADOW = "shadow "
@@ -179,7 +181,8 @@ class OfflineBench:
         UserError: a policy cannot be loaded or does not fit the robot.
     """
 
-    def __init__(self, plan: Plan, policies: Sequence[str]) -> None:
+    def __init__(self, plan: Plan, policies: Sequence[str], on_step: Callable[[], None] = lambda: None) -> None:
+        self._on_step = on_step
         self._hashes = _hashes(policies)
         self._env = NavigateVectorEnv(
             LANES, plan.scenarios[0], plan.embodiment, renderer=plan.renderer, autoreset_mode="Disabled"
@@ -190,7 +193,7 @@ class OfflineBench:
     def drive(self, scenario: str, seeds: Iterable[int]) -> list[ExpertDrive]:
         """The expert's drives through one scenario, in the order of the seeds."""
         jobs = [Job(EXPERT, scenario, "", index, seed) for index, seed in enumerate(seeds)]
-        episodes = rollout(self._env, self._shadowed, jobs, self._scenes, Actions)
+        episodes = rollout(self._env, self._shadowed, jobs, self._scenes, Actions, on_step=self._on_step)
         drives = {ended.job.index: self._drive_of(ended) for ended in episodes}
         return [drives[job.index] for job in jobs]
 
@@ -214,7 +217,7 @@ class OfflineBench:
         self._env.close()
 
 
-def units_of(plan: Plan) -> list[tuple[str, tuple[int, ...]]]:
+def units_of(plan: Plan) -> list[OfflineUnit]:
     """The plan's worlds as (scenario, seeds), cut so that a drive's batch never depends on the workers."""
     seeds = tuple(range(plan.seed, plan.seed + plan.episodes))
     cuts = [seeds[start : start + UNIT_DRIVES] for start in range(0, len(seeds), UNIT_DRIVES)]
@@ -239,7 +242,7 @@ def drive_offline(
         on_progress: told (drives done, of how many).
 
     Raises:
-        UserError: a policy cannot be used or ends its process, or the file cannot be written.
+        UserError: a policy of our own types cannot be used, or the file cannot be written.
         KeyboardInterrupt: as it comes; what ran is in the file.
     """
     drives = {drive.key: drive for drive in stored_drives(plan, policies, path)}
@@ -291,37 +294,70 @@ def _lines(drives: Iterable[ExpertDrive]) -> str:
 # --- processes ----------------------------------------------------------------------------------------------------
 
 
-def _driven(
-    plan: Plan, policies: tuple[str, ...], units: Sequence[tuple[str, tuple[int, ...]]], workers: int
-) -> Iterable[ExpertDrive]:
-    """The drives of all units, as they come from worker processes."""
-    if not units:
-        return
-    count = min(workers, len(units))
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_prepare_process) as executor:
-        futures = [executor.submit(_drive_unit, plan, policies, scenario, seeds) for scenario, seeds in units]
-        try:
-            for future in as_completed(futures):
-                yield from future.result()
-        except BrokenProcessPool as error:
-            raise UserError("a process of the offline part died: one of the policies ended it") from error
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
+def groups_of(policies: Iterable[str]) -> list[tuple[str, ...]]:
+    """Policies that are asked in one process: first those of our own types, perhaps none; then each other one alone.
+
+    Code of others may change what is in its process, and with it what the expert and the rest of the policies do.
+    """
+    others = [name for name in policies if is_class(name) or policy_folder(name).kind not in BUILT_IN]
+    return [tuple(name for name in policies if name not in others), *((name,) for name in others)]
 
 
-def _prepare_process() -> None:
-    """As the workers of the closed loop: Ctrl-C is the parent's, and sums take one thread (see `worker`)."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"
-    keep_freed_memory()
+@dataclass(frozen=True)
+class OfflineWorker:
+    """Makes the work of a process: a group of policies is loaded once and asked in the units of the plan."""
+
+    plan: Plan
+
+    def __call__(self, policies: tuple[str, ...]) -> Work:
+        """Load the policies."""
+        keep_freed_memory()
+        bench = OfflineBench(self.plan, policies, on_step=heartbeat)
+
+        def work(unit: OfflineUnit, emit: Emit) -> None:
+            emit(bench.drive(*unit))
+
+        return work
 
 
-def _drive_unit(plan: Plan, policies: tuple[str, ...], scenario: str, seeds: tuple[int, ...]) -> list[ExpertDrive]:
-    return _bench(plan, policies).drive(scenario, seeds)
+def _driven(plan: Plan, policies: tuple[str, ...], units: Sequence[OfflineUnit], workers: int) -> Iterator[ExpertDrive]:
+    """The drives of all units, each as soon as every group of policies has been asked in it."""
+    groups, hashes = groups_of(policies), _hashes(policies)
+    found: dict[OfflineUnit, dict[tuple[str, ...], list[ExpertDrive] | str]] = {unit: {} for unit in units}
+    with Pool(OfflineWorker(plan), workers=workers, hang_timeout_s=HANG_TIMEOUT_S) as pool:
+        for group, unit in itertools.product(groups, units):
+            pool.submit(Task(unit, group))
+        for event in pool.events():
+            group: Any = event.task.group
+            if isinstance(event, Result):
+                found[event.task.payload][group] = event.value
+            elif isinstance(event, Failed):
+                reason = event.reason.strip().splitlines()[-1]
+                if group == groups[0]:
+                    raise UserError(f"the offline part cannot go on: {reason}")
+                for lost in (event.task, *(pool.drop(group) if event.starting else ())):
+                    found[lost.payload][group] = reason
+            for unit in [unit for unit, parts in found.items() if len(parts) == len(groups)]:
+                yield from _joined(groups, found.pop(unit), hashes)
 
 
-@functools.lru_cache(maxsize=1)
-def _bench(plan: Plan, policies: tuple[str, ...]) -> OfflineBench:
-    """One for the life of a worker process."""
-    return OfflineBench(plan, policies)
+def _joined(
+    groups: Sequence[tuple[str, ...]],
+    parts: Mapping[tuple[str, ...], list[ExpertDrive] | str],
+    hashes: dict[str, str],
+) -> Iterator[ExpertDrive]:
+    """The drives of a unit with the answers of all groups; the expert's part is that of the first group."""
+    first = parts[groups[0]]
+    assert not isinstance(first, str)
+    for number, drive in enumerate(first):
+        actions, failures = dict(drive.actions), dict(drive.failures)
+        for group in groups[1:]:
+            part = parts[group]
+            if isinstance(part, str):
+                failures |= dict.fromkeys(group, part)
+            elif not np.array_equal(part[number].labels, drive.labels) or part[number].outcome != drive.outcome:
+                failures |= dict.fromkeys(group, "the expert drove otherwise beside it: it changes the simulation")
+            else:
+                actions |= part[number].actions
+                failures |= part[number].failures
+        yield replace(drive, actions=actions, failures=failures, policy_hashes=hashes)
