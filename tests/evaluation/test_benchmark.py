@@ -185,7 +185,7 @@ def test_running_again_on_the_folder_drives_nothing_and_gives_the_same_rows(fini
 
 def test_other_options_for_the_same_folder_are_refused(finished, capsys):
     assert run(arguments(finished, episodes=4)) == 2
-    assert "another evaluation" in capsys.readouterr().err
+    assert "belongs to another plan: episodes was 3, now 4" in capsys.readouterr().err
     assert read_plan(finished / "closed_loop").episodes == 3
 
 

@@ -17,6 +17,7 @@ from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import FolderLock
 from vla_sim.evaluation import run_results, runner
+from vla_sim.evaluation.reporting.finish import raised
 from vla_sim.evaluation.runner import evaluate
 from vla_sim.rollout.plan import Plan
 from vla_sim.rollout.result import read_results
@@ -64,6 +65,9 @@ def test_an_exception_that_a_second_try_hides_is_recorded(wild):
     assert read_results(wild / "run" / runner.EPISODES_FILE) == result.records
     (row,) = result.summary["results"]
     assert (row["error_count"], row["retried_count"]) == (0, 4)
+    (said,) = raised(result.records)
+    assert "4 of 4 episodes" in said
+    assert "RuntimeError: the first image was odd" in said
 
 
 @pytest.mark.parametrize(

@@ -325,8 +325,8 @@ def _driven(plan: Plan, policies: tuple[str, ...], units: Sequence[OfflineUnit],
     groups, hashes = groups_of(policies), _hashes(policies)
     found: dict[OfflineUnit, dict[tuple[str, ...], list[ExpertDrive] | str]] = {unit: {} for unit in units}
     with Pool(OfflineWorker(plan), workers=workers, hang_timeout_s=HANG_TIMEOUT_S) as pool:
-        for group, unit in itertools.product(groups, units):
-            pool.submit(Task(unit, group))
+        for asked, unit in itertools.product(groups, units):
+            pool.submit(Task(unit, asked))
         for event in pool.events():
             group: Any = event.task.group
             if isinstance(event, Result):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vla_sim.core.files import FolderLock
 from vla_sim.core.progress import progress_bar
 from vla_sim.evaluation.benchmark.entries import contender
 from vla_sim.evaluation.benchmark.files import agreement_line, console, write_benchmark
@@ -40,17 +41,23 @@ def run_benchmark(
         The content of benchmark.json; None if Ctrl-C ended it early.
 
     Raises:
-        UserError: the folder belongs to another plan, or a policy cannot be used.
+        UserError: the folder belongs to another plan or another process is writing there, or a policy cannot be used.
     """
-    try:
-        result = _drive(plan, out / CLOSED_LOOP, workers)
-        drives = _ask(plan, result, out, workers) if result.complete else None
-    except KeyboardInterrupt:
-        return None
-    if drives is None:
-        return None
+    with FolderLock(out):
+        try:
+            result = _drive(plan, out / CLOSED_LOOP, workers)
+            drives = _ask(plan, result, out, workers) if result.complete else None
+        except KeyboardInterrupt:
+            return None
+        return None if drives is None else _tables(plan, result, drives, out, left_out or {})
+
+
+def _tables(
+    plan: Plan, result: Result, drives: Sequence[ExpertDrive], out: Path, left_out: Mapping[str, str]
+) -> dict[str, Any]:
+    """Write and say what came out; the content of benchmark.json."""
     rows = benchmark_rows([contender(name) for name in plan.policies], result.records, drives)
-    document = benchmark_document(rows, drives, result.summary["provenance"], left_out=dict(left_out or {}))
+    document = benchmark_document(rows, drives, result.summary["provenance"], left_out=dict(left_out))
     written = write_benchmark(document, out)
     log.info(console(document["rows"]))
     for name, found in document["agreement"].items():

@@ -83,17 +83,27 @@ def _write(
 
 
 def raised(records: Sequence[EpisodeResult]) -> list[str]:
-    """For each policy with episodes that raised: how many, and what the first of them said."""
+    """For each policy with episodes that raised: how many, what the first of them said, and what a second try hid."""
     lines = []
     for policy in dict.fromkeys(record.policy for record in records):
         own = [record for record in records if record.policy == policy]
-        errors = [record.error for record in own if record.error]
+        errors = [_last_line(record.error) for record in own if record.error]
         if errors:
-            reason = (errors[0].strip().splitlines() or ["no message"])[-1]
             lines.append(
-                f"{len(errors)} of {len(own)} episodes of {policy} raised: {reason} (tracebacks in the report)"
+                f"{len(errors)} of {len(own)} episodes of {policy} raised: {errors[0]} (tracebacks in the report)"
+            )
+        earlier = [_last_line(record.earlier_error) for record in own if record.earlier_error]
+        hidden = [line for line in earlier if line not in errors]
+        if hidden:
+            lines.append(
+                f"{len(hidden)} of {len(own)} episodes of {policy} were driven again alone, for their batch raised: "
+                f"{hidden[0]} (traceback in episodes.jsonl, earlier_error)"
             )
     return lines
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no message"])[-1]
 
 
 def _scenes_of_failures(result: Result, plan: Plan) -> dict[tuple[str, int], Scene]:
