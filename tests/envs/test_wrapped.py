@@ -95,12 +95,12 @@ def test_record_video_takes_the_rate(tmp_path):
     pytest.importorskip("moviepy")
     from gymnasium.wrappers import RecordVideo
 
-    env = RecordVideo(gymnasium.make(ID, render_mode="rgb_array"), str(tmp_path), disable_logger=True)
+    env = RecordVideo(gymnasium.make(ID, render_mode="rgb_array"), str(tmp_path / "films"), disable_logger=True)
     assert env.frames_per_sec == 2.5
     env.reset(seed=1)
     env.step(FORWARD)
     env.close()
-    assert list(tmp_path.glob("*.mp4"))
+    assert list(tmp_path.glob("films/*.mp4"))
 
 
 @pytest.mark.parametrize("vector", [False, True])

@@ -221,6 +221,8 @@ class Scene:
     twin: str = ""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"{self.scenario}: seed must lie between 0 and 2^63 - 1, got {self.seed}")
         names = [b.name for b in self.bodies]
         if len(set(names)) != len(names):
             raise ValueError(f"{self.scenario}: body names must differ, got {names}")
