@@ -98,10 +98,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     import torch
 
+    from vla_sim.core.errors import UserError
     from vla_sim.core.files import FolderLock
-    from vla_sim.rollout.driving import check_counts
 
-    check_counts(options)
+    if options.workers < 1:
+        raise UserError(f"--workers must be at least 1, got {options.workers}")
     torch.set_num_threads(options.workers)
     with FolderLock(options.out):
         _train(options)

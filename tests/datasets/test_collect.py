@@ -80,7 +80,7 @@ def test_a_policy_steers_and_the_expert_labels(tmp_path):
 
 
 def test_padded_drives_with_a_still_start_look_like_recordings(tmp_path):
-    options = ("--still-start", "--frames", "18", "--keys", "--channel-order", "bgr", "--layout", "main")
+    options = ("--still-start", "--frames", "18", "--keys", "--store-as", "bgr", "--layout", "main")
     assert collect(tmp_path / "set", *options, episodes=2) == 0
     for recording in SerbotFolder(tmp_path / "set", SerbotReading()):
         assert len(recording.actions()) >= 18
@@ -193,7 +193,7 @@ def test_a_lerobot_set_is_never_overwritten(tmp_path, capsys):
 
 def test_a_run_killed_after_its_set_appeared_is_tidied_up(tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr("vla_sim.core.files.discard_folder", lambda folder: None)
+        patch.setattr("vla_sim.datasets.writing.discard_folder", lambda folder: None)
         assert collect(tmp_path / "set", "--format", "lerobot", "--images", episodes=2) == 0
     before = contents(tmp_path / "set")
     assert (tmp_path / ".set.episodes").exists()
@@ -226,8 +226,9 @@ def test_a_run_killed_after_its_set_appeared_is_tidied_up(tmp_path, monkeypatch,
         (["--format", "lerobot", "--fps", "3"], "use 5 or 10 fps"),
         (["--format", "lerobot", "--fps", "0"], "--fps must be at least 1, got 0"),
         (["--format", "lerobot", "--image-px", "33", "32"], "H.264 films need even sides"),
-        (["--format", "lerobot", "--still-start"], "--still-start is for --format hdf5 only"),
-        (["--fps", "5"], "--fps is for --format lerobot only"),
+        (["--format", "lerobot", "--store-as", "bgr"], "--store-as is only for --format hdf5"),
+        (["--fps", "5"], "--fps is only for --format lerobot"),
+        (["--channel-order", "bgr"], "--channel-order is now --store-as"),
     ],
 )
 def test_bad_options_are_one_sentence_and_nothing_is_written(tmp_path, capsys, options, says):
@@ -242,7 +243,7 @@ def test_bad_options_are_one_sentence_and_nothing_is_written(tmp_path, capsys, o
     ("options", "says"),
     [
         (["--format", "lerobt"], "did you mean 'lerobot'?"),
-        (["--channel-order", "bgt"], "did you mean 'bgr'?"),
+        (["--store-as", "bgt"], "did you mean 'bgr'?"),
         (["--layout", "nestd"], "did you mean 'nested'?"),
         (["--language", "k"], "did you mean 'ko'?"),
     ],
@@ -263,7 +264,7 @@ def test_nothing_to_drive_is_said(tmp_path, capsys):
     [
         (["--noise", "0.5"], "setup.noise was"),
         (["--episodes", "6"], "jobs was 5, now 6"),
-        (["--layout", "nested"], "shape.style.layout was"),
+        (["--layout", "nested"], "written_as.layout was"),
     ],
 )
 def test_another_plan_in_the_same_folder_is_refused(five, tmp_path, capsys, options, says):

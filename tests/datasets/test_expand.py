@@ -181,7 +181,7 @@ def test_without_a_place_the_set_gets_one_of_its_own(source, tmp_path, capsys, m
 def test_the_source_is_never_written_into(source, capsys, inside):
     before = contents(source)
     assert expand(source, source / inside) == 2
-    assert "must not lie in the folder of the recordings" in one_line(capsys)
+    assert "must not lie in the data set that is read" in one_line(capsys)
     assert contents(source) == before
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from vla_sim.augmentation.base import TRACE
 from vla_sim.augmentation.recipe import read_recipe
 from vla_sim.core.episode import Episode, Plain
 from vla_sim.core.errors import UserError
-from vla_sim.datasets.serbot.folder import SerbotReading, SerbotRecording
-from vla_sim.datasets.serbot.hdf5 import MAIN, SerbotStyle
+from vla_sim.datasets.base import Dataset, ReadOptions, Selection
+from vla_sim.datasets.dataset import open_dataset
+from vla_sim.datasets.serbot.hdf5 import SerbotStyle
 from vla_sim.datasets.store import Entry
-from vla_sim.rollout.filling import write_entry
+from vla_sim.datasets.writing import WriteOptions, write_entry
 
 
 @dataclass(frozen=True)
@@ -25,19 +26,21 @@ class Job:
 
     Attributes:
         index: its place in the plan.
-        recording: the path of the recording.
-        number: of the recording, part of the seed.
+        source: where the recording lies in its set.
+        name: of the recording.
+        place: its number in the whole set.
+        number: its number among those that can be read, part of the seed.
         recipe: number of the recipe.
         copy: of this recording by this recipe.
-        channel_order: of the recording, and so of the copy.
     """
 
     index: int
-    recording: Path
+    source: str
+    name: str
+    place: int
     number: int
     recipe: int
     copy: int
-    channel_order: str
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,9 @@ class Setup:
     """Everything else that decides what the copies contain; it travels to the workers.
 
     Attributes:
-        root: folder of the recordings.
+        data: folder of the data set.
+        reading: how it is read.
+        writing: how the copies are written.
         recipes: as written.
         seed: of all that is drawn.
         embodiment: robot of recordings that do not say theirs.
@@ -53,7 +58,9 @@ class Setup:
         first_name: number of the first copy in its name; more than 0 where copies are copied beside their originals.
     """
 
-    root: Path
+    data: Path
+    reading: ReadOptions
+    writing: WriteOptions
     recipes: tuple[str, ...]
     seed: int
     embodiment: str | None
@@ -74,6 +81,7 @@ class CopyMaker:
 
     def __init__(self, folder: Path, setup: Setup) -> None:
         self._folder, self._setup = folder, setup
+        self._dataset = open_dataset(setup.data, setup.reading)
         self._recipes = [read_recipe(text, setup.embodiment) for text in setup.recipes]
 
     def __call__(self, job: Job) -> Iterator[Entry | Refusal]:
@@ -82,31 +90,22 @@ class CopyMaker:
         Raises:
             UserError: the recording cannot be read, or the disk is full.
         """
-        recording = SerbotRecording(job.recording, SerbotReading(job.channel_order), root=self._setup.root)
-        episode = recording.load()
+        episode = replace(self._dataset[job.place].loaded(), name=job.name)
         rng = np.random.default_rng([self._setup.seed, job.number, job.recipe, job.copy])
         try:
             made = self._recipes[job.recipe](episode, rng)
         except UserError as error:
             yield Refusal(job, str(error))
             return
-        style = SerbotStyle(
-            layout=recording.facts.layout if recording.is_hdf5 else MAIN,
-            channel_order=job.channel_order,
-            scale=recording.scale,
-        )
+        style = self._setup.writing.style(self._dataset.stored_as(job.place))
         yield self._written(made, job, style)
 
     def _written(self, episode: Episode, job: Job, style: SerbotStyle) -> Entry:
         number = self._setup.first_name + job.recipe * self._setup.copies + job.copy
-        source = str(job.recording.relative_to(self._setup.root))
-        facts: dict[str, Plain] = {**episode.provenance, "index": job.index, "augmented_from": source}
+        facts: dict[str, Plain] = {**episode.provenance, "index": job.index, "augmented_from": job.source}
         named = replace(episode, name=f"{episode.name}_aug{number:02d}", provenance=facts)
-        entry = write_entry(self._folder, job.index, named, style)
-        return replace(
-            entry,
-            facts={**entry.facts, "augmented_from": source, TRACE: facts.get(TRACE, "")},
-        )
+        more = {"augmented_from": job.source, TRACE: facts.get(TRACE, "")}
+        return write_entry(self._folder, job.index, named, style, more)
 
 
 def first_name(names: Iterable[str]) -> int:
@@ -115,19 +114,19 @@ def first_name(names: Iterable[str]) -> int:
     return max(map(int, numbers), default=-1) + 1
 
 
-def jobs_of(recordings: Sequence[SerbotRecording], recipes: int, copies: int, *, first: int) -> list[Job]:
+def jobs_of(dataset: Dataset, recipes: int, copies: int, *, first: int) -> list[Job]:
     """All copies in order: by recording, then recipe, then copy.
 
     Args:
-        recordings: of which copies are made.
+        dataset: of whose episodes copies are made; all can be read.
         recipes: number of recipes.
         copies: of each recording by each recipe.
         first: index of the first copy.
     """
     jobs: list[Job] = []
-    for number, recording in enumerate(recordings):
-        order = recording.channel_order.order
+    for number, episode in enumerate(dataset):
+        place = dataset.indices[number] if isinstance(dataset, Selection) else number
         for recipe in range(recipes):
             for copy in range(copies):
-                jobs.append(Job(first + len(jobs), recording.path, number, recipe, copy, order))
+                jobs.append(Job(first + len(jobs), dataset.place(number), episode.name, place, number, recipe, copy))
     return jobs

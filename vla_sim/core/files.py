@@ -100,6 +100,39 @@ def whole_folder(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
 
 
+def link_or_copy(source: Path, target: Path, *, copy: bool) -> None:
+    """Link or copy a file or folder to a place where it appears whole.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    aside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    with clear_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if source.is_dir():
+                shutil.rmtree(target, ignore_errors=True)
+                shutil.copytree(source, aside, copy_function=shutil.copy2 if copy else _linked)
+            elif copy:
+                shutil.copy2(source, aside)
+            else:
+                _linked(source, aside)
+            aside.replace(target)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+            if aside.is_file():
+                aside.unlink()
+
+
+def _linked(source: str | Path, target: str | Path) -> str | Path:
+    """A hard link; across disks a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target
+
+
 def sweep_aside(folder: Path, *, deep: bool = False) -> None:
     """Remove what killed writers left aside; only for who holds the folder's lock.
 

@@ -37,6 +37,7 @@ OLD_SPELLINGS: dict[str, dict[str, str]] = {
     "benchmark": {"--seed": "--first-seed", "--policies": "--policy"},
     "clone": {"--source": "--data", "--start": "--init"},
     "dagger": {"--policy": "--init"},
+    "collect": {"--channel-order": "--store-as"},
     "ppo": {"--policy": "--init", "--steps": "--control-steps"},
 }
 

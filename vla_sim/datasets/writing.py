@@ -12,17 +12,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from vla_sim.core.bounds import PositiveInt
-from vla_sim.core.episode import Episode
+from vla_sim.core.episode import Episode, Plain
 from vla_sim.core.errors import UserError, suggest
-from vla_sim.core.files import discard_folder, file_name, write_whole
+from vla_sim.core.files import discard_folder, file_name, link_or_copy, write_whole
 from vla_sim.core.options import OptionalName
 from vla_sim.datasets.base import Dataset
 from vla_sim.datasets.serbot.actions import UNSCALED
 from vla_sim.datasets.serbot.hdf5 import SerbotStyle, serbot_hdf5_bytes
-from vla_sim.datasets.store import Entry, EpisodeStore
+from vla_sim.datasets.store import Entry, EpisodeStore, content_hash
 
 # Facts of an episode that its manifest line repeats, so that nobody needs to open files to count them.
 FACTS = (
@@ -30,6 +31,7 @@ FACTS = (
     *("language", "phrasing", "embodiment", "policy", "noise"),
 )
 HDF5, LEROBOT = "hdf5", "lerobot"
+NOTHING: Mapping[str, Plain] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +61,13 @@ class WriteOptions:
         self.style({})
 
     def style(self, stored_as: Mapping[str, Any]) -> SerbotStyle:
-        """How HDF5 files are written.
+        """How the HDF5 file of an episode is written; for another format, that in which it waits for its turn.
 
         Args:
             stored_as: how the source stores the episode, see `Dataset.stored_as`.
         """
+        if self.format != HDF5:
+            return SerbotStyle(scale=UNSCALED, compression=0, instruction=False)  # exact, and quickly written
         given = {"layout": self.layout, "channel_order": self.store_as}
         return SerbotStyle(**{**stored_as, **{key: value for key, value in given.items() if value is not None}})
 
@@ -129,21 +133,25 @@ class DatasetWriter(ABC):
     def __len__(self) -> int:
         """The number of complete episodes."""
 
-    @abstractmethod
-    def style(self, stored_as: Mapping[str, Any]) -> SerbotStyle:
-        """How `write_entry` writes the file of an episode that its source stores so."""
-
     def add(self, entry: Entry) -> None:
         """Count an episode whose file lies in `folder`."""
         self._store.add(entry)
 
-    def put(self, index: int, episode: Episode, stored_as: Mapping[str, Any]) -> None:
+    def put(
+        self, index: int, episode: Episode, stored_as: Mapping[str, Any], more: Mapping[str, Plain] = NOTHING
+    ) -> None:
         """Write an episode and count it.
+
+        Args:
+            index: its place in the set.
+            episode: with its images loaded.
+            stored_as: how its source stores it, see `Dataset.stored_as`.
+            more: what the manifest says of it besides.
 
         Raises:
             UserError: the format cannot hold it, or the disk is full.
         """
-        self.add(write_entry(self.folder, index, episode, self.style(stored_as)))
+        self.add(write_entry(self.folder, index, episode, self.options.style(stored_as), more))
 
     def finish(self) -> None:
         """All episodes are there."""
@@ -155,10 +163,6 @@ class Hdf5Writer(DatasetWriter):
 
     def __len__(self) -> int:
         return len(self._store.entries)
-
-    def style(self, stored_as: Mapping[str, Any]) -> SerbotStyle:
-        """See `DatasetWriter`."""
-        return self.options.style(stored_as)
 
     @classmethod
     @contextmanager
@@ -184,22 +188,20 @@ class LeRobotSetWriter(DatasetWriter):
     def __len__(self) -> int:
         return len(self._lerobot) + sum(index >= len(self._lerobot) for index in self.entries)
 
-    def style(self, stored_as: Mapping[str, Any]) -> SerbotStyle:
-        """Exact and quickly written, whatever the source's files look like."""
-        return SerbotStyle(scale=UNSCALED, compression=0, instruction=False)
-
     def add(self, entry: Entry) -> None:
         """See `DatasetWriter`."""
         super().add(entry)
         self._drain()
 
-    def put(self, index: int, episode: Episode, stored_as: Mapping[str, Any]) -> None:
+    def put(
+        self, index: int, episode: Episode, stored_as: Mapping[str, Any], more: Mapping[str, Plain] = NOTHING
+    ) -> None:
         """See `DatasetWriter`; what is in turn takes no way round."""
         if index == len(self._lerobot):
             self._lerobot.add(episode)
             self._drain()
         else:
-            super().put(index, episode, stored_as)
+            super().put(index, episode, stored_as, more)
 
     def _drain(self) -> None:
         from vla_sim.datasets.serbot.folder import SerbotRecording
@@ -277,7 +279,44 @@ def write_dataset(
         yield writer
 
 
-def write_entry(folder: Path, index: int, episode: Episode, style: SerbotStyle) -> Entry:
+def keep(
+    writer: DatasetWriter,
+    index: int,
+    dataset: Dataset,
+    number: int,
+    more: Mapping[str, Plain],
+    *,
+    copy: bool,
+    folders: bool = True,
+) -> None:
+    """Take an episode over as it is: its own file where the new format and the reading options allow it.
+
+    Args:
+        writer: of the new set.
+        index: its place there.
+        dataset: where it is from.
+        number: its place in that.
+        more: what the manifest says of it.
+        copy: copy its file instead of linking it.
+        folders: take folders of images over as they are, too.
+
+    Raises:
+        UserError: it cannot be read, or the disk is full.
+    """
+    file, reading = dataset.file(number), dataset.options
+    altered = any((reading.action, reading.columns, reading.camera, reading.feature, reading.image_px))
+    as_it_is = file is not None and not altered and writer.options.format == HDF5
+    if file is None or not as_it_is or (file.is_dir() and not folders):
+        writer.put(index, dataset[number].loaded(), dataset.stored_as(number), more)
+        return
+    episode, target = dataset[number], dataset.place(number)
+    link_or_copy(file, writer.folder / target, copy=copy)
+    writer.add(Entry(index, episode.name, target, content_hash(file), len(episode), more))
+
+
+def write_entry(
+    folder: Path, index: int, episode: Episode, style: SerbotStyle, more: Mapping[str, Plain] = NOTHING
+) -> Entry:
     """Write the HDF5 file of an episode; what the manifest should say of it.
 
     Raises:
@@ -289,7 +328,8 @@ def write_entry(folder: Path, index: int, episode: Episode, style: SerbotStyle) 
         raise UserError(str(error)) from error
     file = f"{file_name(episode.name)}.h5"
     write_whole(folder / file, content)
-    return Entry(index, episode.name, file, hashlib.sha256(content).hexdigest(), len(episode), manifest_facts(episode))
+    facts = {**manifest_facts(episode), **more}
+    return Entry(index, episode.name, file, hashlib.sha256(content).hexdigest(), len(episode), facts)
 
 
 def manifest_facts(episode: Episode) -> dict[str, Any]:
@@ -297,6 +337,14 @@ def manifest_facts(episode: Episode) -> dict[str, Any]:
     known = episode.provenance
     facts = {key: known[key] for key in FACTS if key in known}
     return facts | {"instruction": episode.instruction, "outcome": episode.outcome.value if episode.outcome else ""}
+
+
+def source_hashes(dataset: Dataset) -> dict[str, str]:
+    """What a set is made of: the content of each episode's file, or of the whole set where they share files."""
+    files = {dataset.place(i): dataset.file(i) for i in range(len(dataset))}
+    if all(files.values()):
+        return {place: content_hash(file) for place, file in files.items() if file}
+    return {".": content_hash(dataset.path), "episodes": str(len(dataset))}
 
 
 def refuse_inside(out: Path, source: Path) -> None:

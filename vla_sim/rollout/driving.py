@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from vla_sim.core.bounds import NotNegative, Pixels
-from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.options import Name
 
 if TYPE_CHECKING:
-    from vla_sim.datasets.serbot.folder import SerbotFolder, SerbotRecording
-    from vla_sim.datasets.store import Entry, EpisodeStore
+    from vla_sim.datasets.store import Entry
+    from vla_sim.datasets.writing import DatasetWriter
     from vla_sim.rollout.recording import RecordingSetup
-
-
-def one_of(choices: Sequence[str]) -> Callable[[str], str]:
-    """An argparse type for one of some words; another word is refused with the nearest of them."""
-
-    def chosen(word: str) -> str:
-        if word not in choices:
-            raise argparse.ArgumentTypeError(f"unknown choice {word!r}; {suggest(word, choices)}")
-        return word
-
-    return chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,42 +46,11 @@ class DriveOptions:
         return RecordingSetup(policy=policy, **asdict(self))
 
 
-def check_counts(options: argparse.Namespace, *names: str) -> None:
-    """Refuse counts below one, and paddings below zero.
-
-    Raises:
-        UserError: names the option.
-    """
-    if getattr(options, "frames", 0) < 0:
-        raise UserError(f"--frames must not be negative, got {options.frames}")
-    for name in (*names, "workers"):
-        if getattr(options, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(options, name)}")
-
-
-def readable(folder: SerbotFolder, *, skip: bool) -> list[SerbotRecording]:
-    """The recordings of a folder that can be read; pictures are not looked at. The others are named on stderr.
-
-    Raises:
-        UserError: there are others and they are not to be skipped, or none is left.
-    """
-    problems = folder.problems()
-    for _, text in problems:
-        print(f"left out: {text}" if skip else text, file=sys.stderr)
-    if problems and not skip:
-        raise UserError(f"{len(problems)} of {len(folder)} recordings cannot be read; --skip-bad leaves them out")
-    bad = {path for path, _ in problems}
-    good = [recording for recording in folder if recording.path not in bad]
-    if not good:
-        raise UserError(f"{folder.path}: no recording can be read")
-    return good
-
-
 class Progress:
     """One line that says how far a collection is."""
 
-    def __init__(self, jobs: Sequence[object], store: EpisodeStore, setup: RecordingSetup) -> None:
-        self._store, self._total, self._first = store, len(jobs), len(store.entries)
+    def __init__(self, jobs: Sequence[object], writer: DatasetWriter, setup: RecordingSetup) -> None:
+        self._writer, self._total, self._first = writer, len(jobs), len(writer)
         self._step_s = setup.robot().control_s
         self._begin = self._shown = time.perf_counter()
         self._steps = 0
@@ -112,14 +68,14 @@ class Progress:
 
     def end(self, out: Path) -> None:
         """Say what there is now."""
-        outcomes = [str(entry.facts.get("outcome", "")) for entry in self._store.entries.values()]
+        outcomes = [str(entry.facts.get("outcome", "")) for entry in self._writer.entries.values()]
         driven = [outcome for outcome in outcomes if outcome]
         shares = ", ".join(f"{driven.count(name)} {name}" for name in dict.fromkeys(sorted(driven)))
         kept = len(outcomes) - len(driven)
         counts = f"{kept} recordings kept, {len(driven)} drives added: " if kept else ""
-        print(f"{self._line()}\n{out}: {len(outcomes)} episodes, {counts}{shares or 'none'}")
+        print(f"{self._line()}\n{out}: {len(self._writer)} episodes, {counts}{shares or 'none'}")
 
     def _line(self) -> str:
         taken_s = time.perf_counter() - self._begin
         speed = f"{self._steps * self._step_s / taken_s:.0f} x real time"
-        return f"{len(self._store.entries)}/{self._total} episodes, {speed}, {taken_s:.1f} s"
+        return f"{len(self._writer)}/{self._total} episodes, {speed}, {taken_s:.1f} s"

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from vla_sim.core.bounds import Count, PositiveInt, Seed
-from vla_sim.core.errors import UserError
+from vla_sim.core.episode import Episode, Plain
 from vla_sim.core.options import named
-from vla_sim.rollout.driving import DriveOptions, Progress, readable
+from vla_sim.datasets.base import AS_IT_IS, Dataset, ReadOptions
+from vla_sim.datasets.channel_order import RGB
+from vla_sim.datasets.dataset import open_dataset
+from vla_sim.datasets.writing import (
+    Contents,
+    WriteOptions,
+    is_complete,
+    keep,
+    refuse_inside,
+    source_hashes,
+    write_dataset,
+)
+from vla_sim.rollout.driving import DriveOptions, Progress
 
 if TYPE_CHECKING:
-    from vla_sim.core.episode import Plain
-    from vla_sim.datasets.serbot.folder import SerbotRecording
-    from vla_sim.datasets.store import Entry
     from vla_sim.rollout.expansion import ExpansionPlan
     from vla_sim.rollout.filling import FileShape
     from vla_sim.rollout.recording import RecordingSetup
@@ -29,20 +36,18 @@ class ExpandConfig:
     """What to expand, and how far."""
 
     data: Annotated[Path, named("DIR")]
-    """Folder of recordings."""
+    """The data set, of any format."""
     target_episodes: PositiveInt
     """How many in the end, recordings included."""
     copy: bool = False
     """Copy the recordings instead of linking them."""
-    skip_bad: bool = False
-    """Leave recordings out that cannot be read."""
-    channel_order: Literal["auto", "rgb", "bgr"] = "auto"
-    """Of the recordings' images; auto: what files say, else by their colours."""
     frames: Count = 0
     """Pad simulated episodes with stops to so many steps, e.g. 18."""
     first_seed: Seed = 0
     """First seed of the simulated worlds."""
     drives: DriveOptions = field(default_factory=DriveOptions)
+    reading: ReadOptions = AS_IT_IS
+    writing: WriteOptions = field(default_factory=WriteOptions)
 
 
 def expand(config: ExpandConfig, out: Path | None, *, workers: int = 2) -> ExpansionPlan:
@@ -59,15 +64,14 @@ def expand(config: ExpandConfig, out: Path | None, *, workers: int = 2) -> Expan
     Raises:
         UserError: recordings that cannot be read, or the folder belongs to another plan.
     """
-    from vla_sim.datasets.serbot.folder import SerbotFolder, SerbotReading
     from vla_sim.rollout.expansion import make_plan
     from vla_sim.rollout.recording import free_clock
 
-    folder = SerbotFolder(config.data, SerbotReading(channel_order=config.channel_order))
-    recordings = readable(folder, skip=config.skip_bad)
+    dataset = open_dataset(config.data, config.reading).readable()
+    episodes = list(dataset)
     setup = config.drives.setup()
     plan = make_plan(
-        recordings,
+        episodes,
         target=config.target_episodes,
         seed0=config.first_seed,
         robot_radius_m=setup.robot().body.radius_m,
@@ -77,109 +81,72 @@ def expand(config: ExpandConfig, out: Path | None, *, workers: int = 2) -> Expan
         print(f"{plan.before.total()} recordings are {config.target_episodes} or more: nothing to add")
     if out is None:
         return plan
+    refuse_inside(out, config.data)
     if setup.image_px is None:
-        setup = replace(setup, image_px=_usual_size(recordings))
-    setup = replace(setup, clock_s=free_clock(recording.path.stem for recording in recordings))
-    _fill(config, out, recordings, plan, setup, _shape_like(recordings, config.frames), workers)
+        setup = replace(setup, image_px=_usual_size(episodes))
+    setup = replace(setup, clock_s=free_clock(episode.name for episode in episodes))
+    _fill(config, out, dataset, plan, setup, _shape_like(dataset, episodes, config.frames), workers)
     return plan
 
 
-def _usual_size(recordings: Sequence[SerbotRecording]) -> tuple[int, int]:
-    return Counter(recording.facts.image_px for recording in recordings).most_common(1)[0][0]
+def _usual_size(episodes: Sequence[Episode]) -> tuple[int, int]:
+    height, width = Counter(episode.images.shape[1:3] for episode in episodes).most_common(1)[0][0]
+    return width, height
 
 
-def _shape_like(recordings: Sequence[SerbotRecording], frames: int) -> FileShape:
+def _shape_like(dataset: Dataset, episodes: Sequence[Episode], frames: int) -> FileShape:
     """Files like those of the recordings: channel order, and a still first frame where most have one."""
-    from vla_sim.datasets.serbot.hdf5 import SerbotStyle
     from vla_sim.rollout.filling import FileShape
 
-    order = recordings[0].channel_order
-    still = sum(not recording.steps.actions[0].any() for recording in recordings)
-    print(
-        f"simulated files: channel order {order}, still first frame: {'yes' if 2 * still > len(recordings) else 'no'}"
-    )
-    return FileShape(SerbotStyle(channel_order=order.order), 2 * still > len(recordings), frames)
+    order = dataset.stored_as(0).get("channel_order", RGB)
+    still = 2 * sum(not episode.actions[0].any() for episode in episodes) > len(episodes)
+    said = episodes[0].provenance.get("source_channel_order", order)
+    print(f"simulated files: channel order {said}, still first frame: {'yes' if still else 'no'}")
+    return FileShape({"channel_order": order}, still, frames)
 
 
 def _fill(
     config: ExpandConfig,
     out: Path,
-    recordings: Sequence[SerbotRecording],
+    dataset: Dataset,
     plan: ExpansionPlan,
     setup: RecordingSetup,
     shape: FileShape,
     workers: int,
 ) -> None:
-    from vla_sim.datasets.store import EpisodeStore, content_hash
     from vla_sim.rollout.filling import fill, plan_of
 
-    if out.resolve() == config.data.resolve() or config.data.resolve() in out.resolve().parents:
-        raise UserError(f"--out {out} must not lie in the folder of the recordings")
-    hashes = {recording.path: content_hash(recording.path) for recording in recordings}
     head = {
         "kind": "expansion",
-        "recordings": {str(path.relative_to(config.data)): found for path, found in hashes.items()},
+        "recordings": source_hashes(dataset),
+        "reading": asdict(replace(config.reading, skip_bad=False)),
         **plan_of(setup, shape, plan.jobs),
     }
-    with EpisodeStore(out, head) as store:
-        progress = Progress(range(len(recordings) + len(plan.jobs)), store, setup)
-        for index, recording in enumerate(recordings):
-            if index not in store.entries:
-                store.add(_keep(recording, index, config, out, hashes[recording.path]))
-        fill(store, plan.jobs, setup, shape, workers=workers, on_entry=progress)
-        store.finish()
+    if is_complete(out, head, config.writing):
+        print(f"{out}: {plan.before.total() + len(plan.jobs)} episodes were complete already")
+        return
+    with write_dataset(out, head, config.writing, Contents.of(dataset)) as writer:
+        progress = Progress(range(len(dataset) + len(plan.jobs)), writer, setup)
+        for index in range(len(dataset)):
+            if index not in writer:
+                keep(writer, index, dataset, index, _facts_of(dataset, index), copy=config.copy)
+        fill(writer, plan.jobs, setup, shape, workers=workers, on_entry=progress)
+        writer.finish()
         progress.end(out)
 
 
-def _keep(recording: SerbotRecording, index: int, config: ExpandConfig, out: Path, sha256: str) -> Entry:
-    """A recording in its new place."""
-    from vla_sim.datasets.store import Entry
+def _facts_of(dataset: Dataset, index: int) -> dict[str, Plain]:
+    """What the manifest says of a recording."""
     from vla_sim.rollout.expansion import cell_of
 
-    relative = recording.path.relative_to(config.data)
-    place(recording.path, out / relative, copy=config.copy)
-    cell = cell_of(recording)
-    facts: dict[str, Plain] = {
-        "simulated": bool(recording.facts.ours),
-        "source": str(relative),
+    episode = dataset[index]
+    cell = cell_of(episode)
+    return {
+        "simulated": bool(episode.provenance.get("simulated")),
+        "source": dataset.place(index),
         "scenario": cell.scenario,
         "side": cell.side,
         "distance": cell.distance,
-        "instruction": recording.instruction,
+        "instruction": episode.instruction,
+        "outcome": "",  # of this run: it drove none
     }
-    return Entry(index, recording.name, str(relative), sha256, len(recording.steps.actions), facts)
-
-
-def place(source: Path, target: Path, *, copy: bool) -> None:
-    """Link or copy a file or folder to a place where it appears whole.
-
-    Raises:
-        UserError: the disk is full.
-    """
-    from vla_sim.core.files import clear_errors
-
-    aside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    with clear_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            if source.is_dir():
-                shutil.rmtree(target, ignore_errors=True)
-                shutil.copytree(source, aside, copy_function=shutil.copy2 if copy else _link_or_copy)
-            elif copy:
-                shutil.copy2(source, aside)
-            else:
-                _link_or_copy(source, aside)
-            aside.replace(target)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-            if aside.is_file():
-                aside.unlink()
-
-
-def _link_or_copy(source: str | Path, target: str | Path) -> str | Path:
-    """A hard link; across disks a copy."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-    return target

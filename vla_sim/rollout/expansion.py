@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
 from vla_sim.core.types import Side
-from vla_sim.datasets.serbot.folder import SerbotRecording
 from vla_sim.datasets.serbot.names import DISTANCES
 from vla_sim.rollout.recording import RecordingJob, obstacle_distance
 from vla_sim.scenarios import load_scenario, scenario_names
@@ -82,17 +82,16 @@ class ExpansionPlan:
         return "\n".join(lines)
 
 
-def cell_of(recording: SerbotRecording) -> Cell:
-    """Where a recording counts."""
-    side = recording.side.value if recording.side else ""
-    labels = recording.labels
-    name = labels.simulated if labels and not recording.facts.ours else recording.scenario
-    return Cell(_base(name), side, recording.distance)
+def cell_of(episode: Episode) -> Cell:
+    """Where a recording counts, by its provenance."""
+    known = episode.provenance
+    real = not known.get("simulated") and "simulated_scenario" in known
+    name = str(known["simulated_scenario"] if real else known.get("scenario", ""))
+    side, distance = str(known.get("side", "")), str(known.get("distance", ""))
+    return Cell(_base(name), side, distance if distance in DISTANCES else "")
 
 
-def make_plan(
-    recordings: Iterable[SerbotRecording], *, target: int, seed0: int, robot_radius_m: float
-) -> ExpansionPlan:
+def make_plan(recordings: Iterable[Episode], *, target: int, seed0: int, robot_radius_m: float) -> ExpansionPlan:
     """Choose what to add until there are `target` episodes.
 
     Args:

@@ -7,28 +7,23 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vla_sim import __version__
 from vla_sim.core.episode import Episode
-from vla_sim.core.files import write_whole
 from vla_sim.core.pool import run_units
 from vla_sim.datasets.serbot.actions import padded, with_still_start
-from vla_sim.datasets.serbot.hdf5 import SerbotStyle, serbot_hdf5_bytes
-from vla_sim.datasets.store import Entry, EpisodeStore
+from vla_sim.datasets.serbot.hdf5 import SerbotStyle
+from vla_sim.datasets.store import Entry
+from vla_sim.datasets.writing import DatasetWriter, write_entry
 from vla_sim.rollout.recording import LANES, Recorder, RecordingJob, RecordingSetup
 from vla_sim.rollout.steering import EXPERT
 
 # Episodes of a unit: enough to keep all lanes busy, few enough to share the work evenly.
 MOST_EPISODES = 6 * LANES
-# Facts of an episode that its manifest line repeats, so that nobody needs to open files to count them.
-FACTS = (
-    *("simulated", "scenario", "suite", "seed", "side", "distance", "target", "obstacle", "obstacles"),
-    *("language", "phrasing", "embodiment", "policy", "noise"),
-)
 
 
 @dataclass(frozen=True)
@@ -36,12 +31,12 @@ class FileShape:
     """How drives become files.
 
     Attributes:
-        style: layout, channel order, scale, compression.
+        stored_as: what they should look like, see `Dataset.stored_as`.
         still_start: begin with the recordings' still frame and its zero action.
         frames: pad shorter drives with stops to so many steps; 0: never.
     """
 
-    style: SerbotStyle = field(default_factory=SerbotStyle)
+    stored_as: Mapping[str, Any] = field(default_factory=dict)
     still_start: bool = False
     frames: int = 0
 
@@ -75,7 +70,7 @@ def plan_of(setup: RecordingSetup, shape: FileShape, jobs: Sequence[RecordingJob
 
 
 def fill(
-    store: EpisodeStore,
+    writer: DatasetWriter,
     jobs: Sequence[RecordingJob],
     setup: RecordingSetup,
     shape: FileShape,
@@ -83,10 +78,10 @@ def fill(
     workers: int,
     on_entry: Callable[[Entry], None] = lambda entry: None,
 ) -> None:
-    """Record the jobs that the store lacks.
+    """Record the jobs that the set lacks.
 
     Args:
-        store: open for writing.
+        writer: of the new set.
         jobs: all of the plan.
         setup: what decides each drive.
         shape: what decides its file.
@@ -96,9 +91,10 @@ def fill(
     Raises:
         UserError: a scenario or policy cannot be used, or the disk is full.
     """
-    factory = functools.partial(_Filler, store.folder, setup, shape)
-    for entry in run_units(_units(jobs, set(store.entries), setup, workers), factory, workers=workers):
-        store.add(entry)
+    factory = functools.partial(_Filler, writer.folder, setup, shape, writer.options.style(shape.stored_as))
+    done = {job.index for job in jobs if job.index in writer}
+    for entry in run_units(_units(jobs, done, setup, workers), factory, workers=workers):
+        writer.add(entry)
         on_entry(entry)
 
 
@@ -125,8 +121,8 @@ def _units(jobs: Sequence[RecordingJob], done: set[int], setup: RecordingSetup, 
 class _Filler:
     """What a worker does with a unit: drive it and write what is wanted."""
 
-    def __init__(self, folder: Path, setup: RecordingSetup, shape: FileShape) -> None:
-        self._folder, self._shape = folder, shape
+    def __init__(self, folder: Path, setup: RecordingSetup, shape: FileShape, style: SerbotStyle) -> None:
+        self._folder, self._shape, self._style = folder, shape, style
         self._recorder = Recorder(setup)
 
     def __call__(self, unit: _Unit) -> Iterator[Entry]:
@@ -134,15 +130,4 @@ class _Filler:
         for episode in self._recorder.record(unit.jobs):
             index = int(episode.provenance["index"])
             if index in unit.wanted:
-                yield write_entry(self._folder, index, self._shape.shaped(episode), self._shape.style)
-
-
-def write_entry(folder: Path, index: int, episode: Episode, style: SerbotStyle) -> Entry:
-    """Write the file of an episode; what the manifest should say of it."""
-    content = serbot_hdf5_bytes(episode, style)
-    file = f"{episode.name}.h5"
-    write_whole(folder / file, content)
-    known = episode.provenance
-    facts = {key: known[key] for key in FACTS if key in known}
-    facts |= {"instruction": episode.instruction, "outcome": episode.outcome.value if episode.outcome else ""}
-    return Entry(index, episode.name, file, hashlib.sha256(content).hexdigest(), len(episode), facts)
+                yield write_entry(self._folder, index, self._shape.shaped(episode), self._style)

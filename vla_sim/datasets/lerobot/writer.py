@@ -279,7 +279,6 @@ class LeRobotWriter:
             _sync(whole)
             (self._part / "finished").touch()
             self.root.parent.mkdir(parents=True, exist_ok=True)
-            _make_way(self.root, whole)
             whole.replace(self.root)
             sync_folder(self.root.parent)
         discard_folder(self._part)
@@ -378,7 +377,7 @@ class LeRobotWriter:
     # --- opening ------------------------------------------------------------------------------------------------------
 
     def _open_part(self, resume: bool) -> FolderLock:
-        if not _is_free(self.root):
+        if self.root.exists() and not (self.root.is_dir() and not any(self.root.iterdir())):
             clear_finished(self.root)
             raise UserError(f"{self.root} exists already; choose another folder")
         unfinished = sorted((self._part / "episodes").glob("[0-9]*")) if self._part.is_dir() else []
@@ -406,23 +405,10 @@ class LeRobotWriter:
             self._remember(json.loads((folder / EPISODE_FILE).read_text(encoding="utf-8")))
 
 
-def _is_free(root: Path) -> bool:
-    """Whether a set may be put there: nothing or an empty folder, hidden files (of the command) aside."""
-    return not root.exists() or (root.is_dir() and all(child.name.startswith(".") for child in root.iterdir()))
-
-
-def _make_way(root: Path, whole: Path) -> None:
-    """Take the hidden files of a folder along, so that another can have its name."""
-    if root.is_dir():
-        for child in root.iterdir():
-            child.replace(whole / child.name)
-        root.rmdir()
-
-
 def clear_finished(root: Path) -> None:
     """Clear away the parts of a data set whose writer died after it had appeared whole under `root`."""
     part = root.resolve().with_name(f".{root.name}.part")
-    if _is_free(root):
+    if not root.exists():
         return
     if (part / "finished").exists():
         with FolderLock(part):
@@ -437,7 +423,7 @@ def is_finished(root: Path, plan: Mapping[str, Any]) -> bool:
     Raises:
         UserError: something else lies there.
     """
-    if _is_free(root):
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     clear_finished(root)
     path = root / PLAN_PATH

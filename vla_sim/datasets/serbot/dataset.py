@@ -46,8 +46,8 @@ class SerbotDataset(Dataset):
         return self._folder.paths[index].relative_to(self._folder.path).as_posix()
 
     def file(self, index: int) -> Path | None:
-        """See `Dataset`."""
-        return self._folder.paths[index]
+        """See `Dataset`; the images of a dump lie beside its file."""
+        return self._folder.paths[index] if self.format != "dump" else None
 
     def declared_order(self, index: int) -> str:
         """See `Dataset`."""
