@@ -166,8 +166,7 @@ class Chain:
 
     def _recorded(self) -> list[Sequences]:
         """As serbot's data: a script for each of 24 layouts, recorded again and again, steered by keys."""
-        from vla_sim.datasets.serbot.hdf5 import SerbotStyle
-        from vla_sim.datasets.store import EpisodeStore
+        from vla_sim.datasets.writing import Contents, WriteOptions, write_dataset
         from vla_sim.rollout.filling import FileShape, fill, plan_of
         from vla_sim.rollout.recording import RecordingJob, RecordingSetup
 
@@ -178,10 +177,12 @@ class Chain:
             for i in range(self.sizes.recordings)
         ]
         setup = RecordingSetup(keys=True, language=self.sizes.spoken)
-        shape = FileShape(SerbotStyle(channel_order="bgr"), True)
-        with EpisodeStore(folder, {"kind": "recordings", **plan_of(setup, shape, jobs)}) as store:
-            fill(store, jobs, setup, shape, workers=1)
-            store.finish()
+        shape, robot = FileShape({"channel_order": "bgr"}, True), setup.robot()
+        contents = Contents(robot.control_s, robot.camera.image_px, robot.name)
+        plan = {"kind": "recordings", **plan_of(setup, shape, jobs)}
+        with write_dataset(folder, plan, WriteOptions(), contents) as writer:
+            fill(writer, jobs, setup, shape, workers=1)
+            writer.finish()
         return self._read("recordings", folder)
 
     def _repeated(self) -> list[Sequences]:
