@@ -195,7 +195,7 @@ def test_bad_recordings_are_listed_and_left_out_on_request(source, tmp_path, cap
     assert expand(source, tmp_path / "set") == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 4
-    assert said[-1].endswith("3 of 6 recordings cannot be read; --skip-bad leaves them out")
+    assert said[-1].endswith("3 of 6 episodes cannot be read; --skip-bad leaves them out")
     assert not (tmp_path / "set").exists()
     assert expand(source, tmp_path / "set", "--skip-bad", target=5) == 0
     assert capsys.readouterr().err.count("left out: ") == 3
