@@ -148,6 +148,13 @@ class Dataset(ABC, Sequence[Episode]):
         """The channel order that the set declares for an episode: "rgb", "bgr", or "" where it says nothing."""
         return RGB
 
+    def check(self) -> None:
+        """Refuse what is wrong with the set as a whole, before its episodes are looked at.
+
+        Raises:
+            UserError: says what to do.
+        """
+
     def stored_as(self, index: int) -> dict[str, Any]:
         """How its own file stores an episode (`SerbotStyle`): {} where the format has nothing of the kind."""
         return {}
@@ -191,6 +198,7 @@ class Dataset(ABC, Sequence[Episode]):
             UserError: some cannot be read and are not to be skipped, or none is left.
         """
         skip = self.options.skip_bad
+        self.check()
         names: dict[int, str] = {}
         problems: dict[int, Problem] = {}
         for index in range(len(self)):
@@ -268,6 +276,11 @@ class Joined(Dataset):
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if self._ends else 0
+
+    def check(self) -> None:
+        """See `Dataset`."""
+        for one in self.sets:
+            one.check()
 
     def _of(self, index: int) -> tuple[Dataset, int]:
         number = int(np.searchsorted(self._ends, index, side="right"))

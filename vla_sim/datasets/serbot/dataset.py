@@ -10,6 +10,7 @@ from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
 from vla_sim.core.specs import ACTION_NAMES
 from vla_sim.datasets.base import AS_IT_IS, Dataset, Format, ReadOptions
+from vla_sim.datasets.channel_order import AUTO
 from vla_sim.datasets.serbot import formats
 from vla_sim.datasets.serbot.dump import ENDING
 from vla_sim.datasets.serbot.folder import SerbotFolder
@@ -32,6 +33,11 @@ class SerbotDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self._folder)
+
+    def check(self) -> None:
+        """See `Dataset`: channels must not be stored in both orders without a word."""
+        if self.options.channel_order == AUTO and not self.options.as_stored:
+            _ = self._folder.guessed_order
 
     def recording(self, index: int) -> SerbotRecording:
         """The recording itself, which knows layout and labels as they are stored."""

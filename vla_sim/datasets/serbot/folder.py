@@ -82,7 +82,7 @@ class SerbotFolder:
             odd = next(recording for recording, look in clear if look.order == odd_order)
             raise UserError(
                 f"{self.path}: mixed channel order: {votes[RGB]} recordings look like RGB and {votes[BGR]} like BGR "
-                f"({odd.name} is {odd_order}); sort them into two folders, or say which it is with channel_order"
+                f"({odd.name} is {odd_order}); sort them into two folders, or say which it is with --channel-order"
             )
         if clear:
             order = votes.most_common(1)[0][0]
