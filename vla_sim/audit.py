@@ -14,8 +14,9 @@ from vla_sim.core.bounds import Count
 from vla_sim.core.cli import run_command
 from vla_sim.core.errors import UserError
 from vla_sim.core.options import OptionalFolder, named
+from vla_sim.datasets.base import AS_IT_IS, ReadOptions
 
-EPILOG = """DIR is a LeRobot data set (v3.0), a folder of HDF5 recordings, or a folder of such folders.
+EPILOG = """DIR is a data set of any format that the other commands read, or a folder of such folders.
 Folders named val, eval or test are the evaluation split.
 
 examples:
@@ -41,7 +42,8 @@ class Options:
     pictures: Count = 300
     """Episodes whose images are looked at, 0 for none."""
     thorough: bool = False
-    """Decode every image, to find damage in the middle too."""
+    """Load every episode as training does, to find damage in the middle too."""
+    reading: ReadOptions = AS_IT_IS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +56,7 @@ def run(options: Options) -> int:
     from vla_sim.core.files import clear_errors
     from vla_sim.datasets.audit.examine import EMPTY, UNFIT, examine
     from vla_sim.datasets.audit.recorded import EVALUATION
-    from vla_sim.datasets.audit.sources import comparable, open_folder
+    from vla_sim.datasets.audit.sources import open_folder
     from vla_sim.datasets.audit.text import text_of, write_audit
 
     if options.out:
@@ -62,12 +64,12 @@ def run(options: Options) -> int:
             raise UserError(f"--out {options.out} is a file, not a folder")
         with clear_errors(options.out):  # before the work, not after it
             options.out.mkdir(parents=True, exist_ok=True)
-    sets = open_folder(options.folder)
+    sets = open_folder(options.folder, options=options.reading)
     if options.evaluation:
-        sets += open_folder(options.evaluation, EVALUATION)
+        sets += open_folder(options.evaluation, EVALUATION, options.reading)
     show = _progress if sys.stderr.isatty() else None
     audit = examine(
-        comparable(sets),
+        sets,
         with_pictures=options.pictures > 0 or options.thorough,
         most_pictures=max(1, options.pictures),
         thorough=options.thorough,

@@ -29,7 +29,7 @@ import pyarrow.parquet as parquet
 
 from vla_sim.core.errors import UserError
 from vla_sim.datasets.audit.examine import examine
-from vla_sim.datasets.audit.sources import comparable, open_folder
+from vla_sim.datasets.audit.sources import open_folder
 from vla_sim.datasets.dataset import open_dataset
 from vla_sim.datasets.lerobot import LeRobotWriter
 
@@ -75,7 +75,7 @@ def check(root):
         assert one.images.dtype == np.uint8
         one.instruction.encode(), one.name.encode()
     try:
-        audit = examine(comparable(open_folder(root)), thorough=True)
+        audit = examine(open_folder(root), thorough=True)
         broken = [one.reason for one in audit.broken]
     except UserError as error:
         broken = [str(error)]

@@ -56,7 +56,7 @@ def test_a_set_without_faults_is_fine(tmp_path, capsys):
 
 def test_sets_of_both_formats_are_compared_with_one_another(tmp_path, capsys):
     write_varied(tmp_path / "sets" / "recorded", 12)
-    converted = ["--from", tmp_path / "sets" / "recorded", "--out", tmp_path / "sets" / "lerobot"]
+    converted = ["--data", tmp_path / "sets" / "recorded", "--out", tmp_path / "sets" / "lerobot"]
     assert convert([*map(str, converted), "--format", "lerobot", "--images"]) == 0
     capsys.readouterr()
     _, _, found = audit(capsys, tmp_path / "sets", "--pictures", 0)
@@ -137,10 +137,10 @@ def test_damaged_recordings_are_named_with_their_fault_and_the_others_audited(tm
     code, lines, found = audit(capsys, tmp_path / "set", "--pictures", 0)
     assert code == FINE
     assert found["episodes"] == 11
-    assert [b["name"] for b in found["broken"]] == [victim.stem]
+    assert [b["name"] for b in found["broken"]] == [victim.name]
     assert "Traceback" not in found["broken"][0]["reason"]
     assert finding(found, "corrupt")["title"] == "1 of 12 episodes cannot be read or used"
-    assert any("->" in line and f"{victim.stem}: " in line for line in lines)
+    assert any("->" in line and f"{victim.name}: " in line for line in lines)
 
 
 def test_a_recording_that_is_being_written_is_said_to_be_locked(tmp_path, capsys):

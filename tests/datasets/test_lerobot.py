@@ -295,7 +295,7 @@ def test_a_set_without_episodes_is_refused_and_leaves_nothing(tmp_path):
 def test_resuming_with_another_rate_is_refused(tmp_path):
     with pytest.raises(RuntimeError):
         _write_and_crash(tmp_path / "set", episodes=1)
-    with pytest.raises(UserError, match="fps 5, it cannot go on with 10"):
+    with pytest.raises(UserError, match="fps was 5, now 10"):
         LeRobotWriter(tmp_path / "set", 10, "serbot", resume=True)
 
 

@@ -200,6 +200,24 @@ def test_audit_and_convert_say_the_same_of_what_is_wrong(tmp_path, capsys, name)
     assert "Traceback" not in found + said
 
 
+def test_parts_of_an_arm_are_never_dropped_silently(tmp_path, capsys):
+    """Six joints beside the motion of the base were once left out without a word."""
+    root = written(tmp_path / "set")
+    info = json.loads((root / "meta/info.json").read_text())
+    info["features"]["action"]["names"] = ["arm_lift.pos", "x.vel"]
+    (root / "meta/info.json").write_text(json.dumps(info))
+    words = "its actions have arm_lift.pos, which mobile robots have no place for"
+    assert audit([str(root)]) == 0
+    assert words in capsys.readouterr().out
+    convert_to = ["--data", str(root), "--out", str(tmp_path / "out"), "--format"]
+    assert convert([*convert_to, "hdf5"]) == 2
+    assert f"{words}; keep what moves the base: --columns NAME=vx" in capsys.readouterr().err
+    assert convert([*convert_to[:-2], str(tmp_path / "all"), "--format", "lerobot", "--images"]) == 0
+    kept = LeRobotReader(tmp_path / "all")[0]
+    assert set(kept.action_names) == {"vx", "arm_lift.pos"}
+    assert convert([*convert_to, "hdf5", "--columns", "x.vel=vx"]) == 0
+
+
 def test_a_hint_never_names_a_command_that_uploads_or_deletes(tmp_path):
     root = written(tmp_path / "set")
     change_info(root, codebase_version="v2.1")

@@ -319,6 +319,34 @@ class Joined(Dataset):
         return robots.pop() if len(robots) == 1 else ""
 
 
+def open_all(path: Path, found: Sequence[Path], options: ReadOptions, kind: Callable[..., Dataset]) -> Dataset:
+    """The set that was found, or several as one.
+
+    Args:
+        path: folder that was searched.
+        found: folders of the sets.
+        options: with `skip_bad`, sets that cannot be opened are told as faults of the whole.
+        kind: opens one, called with its folder and the options.
+
+    Raises:
+        UserError: one cannot be opened, or, with `skip_bad`, none.
+    """
+    sets: list[Dataset] = []
+    faults: list[UserError] = []
+    for one in found:
+        try:
+            sets.append(kind(one, options))
+        except UserError as error:
+            faults.append(error)
+    if faults and not (options.skip_bad and sets):
+        raise faults[0]
+    if len(found) == 1:
+        return sets[0]
+    joined = Joined(path, sets, options)
+    joined.faults += tuple(map(str, faults))
+    return joined
+
+
 @dataclass(frozen=True)
 class Format:
     """One format that data sets may have.

@@ -19,7 +19,7 @@ from vla_sim.core.episode import Episode, lazy_images
 from vla_sim.core.errors import UserError
 from vla_sim.core.specs import ACTION_NAMES
 from vla_sim.core.types import Outcome
-from vla_sim.datasets.base import AS_IT_IS, STEP_S, Dataset, Format, Joined, ReadOptions, picked, squeezed
+from vla_sim.datasets.base import AS_IT_IS, STEP_S, Dataset, Format, ReadOptions, open_all, picked, squeezed
 
 ARRAYS = ("images", "actions", "goals", "mask")
 FACTS_FILE = "facts.json"
@@ -119,8 +119,7 @@ class RoundsDataset(Dataset):
 
 
 def _open(path: Path, found: Sequence[Path], options: ReadOptions) -> Dataset:
-    sets = [RoundsDataset(one, options) for one in found]
-    return sets[0] if len(sets) == 1 else Joined(path, sets, options)
+    return open_all(path, found, options, RoundsDataset)
 
 
 def _looks_like(path: Path) -> bool:

@@ -14,6 +14,7 @@ from vla_sim.datasets.audit.findings import SHOWN, Finding, Severity, ranked, so
 from vla_sim.datasets.audit.images import Look
 from vla_sim.datasets.audit.recorded import Broken, Recorded, RecordedSet
 from vla_sim.datasets.audit.table import ActionTable
+from vla_sim.datasets.serbot.actions import unknown_parts
 
 FORMAT = 1
 UNFIT, CARE, FIT, EMPTY = "unfit", "usable with care", "no fault found", "empty"
@@ -142,6 +143,7 @@ def examine(
         *balance.standstill(table),
         balance.lattice(table),
         balance.lengths(table),
+        _other_parts(table),
     ]
     looks: list[Look] = []
     unseen: list[Broken] = []
@@ -197,6 +199,14 @@ def _fault(one: Recorded, before: list[Recorded]) -> str | None:
     return None
 
 
+def _other_parts(table: ActionTable) -> Finding | None:
+    """Components of the actions that other commands refuse, in their words."""
+    problem = unknown_parts(table.recorded[0].action_names)
+    if not problem:
+        return None
+    return Finding("other_actions", Severity.WARNING, problem.partition("; ")[0], advice=problem, weight=1.0)
+
+
 def _corrupt(broken: list[Broken], readable: int, decoded: int = 0, *, thorough: bool = False) -> list[Finding]:
     if not broken:
         some_of = "every picture" if thorough else f"up to {pictures.PER_EPISODE} pictures of {decoded} episodes"
@@ -219,5 +229,5 @@ def _corrupt(broken: list[Broken], readable: int, decoded: int = 0, *, thorough:
 
 def _reasons(broken: Sequence[Broken], most: int = 2) -> str:
     """The first episodes with what is wrong with each."""
-    told = "; ".join(f"{one.name}: {one.reason}" for one in broken[:most])
+    told = "; ".join(one.reason if one.name in one.reason else f"{one.name}: {one.reason}" for one in broken[:most])
     return told + (f"; and {len(broken) - most} more" if len(broken) > most else "")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -76,6 +76,54 @@ class RecordedSet(Protocol):
 
     def __iter__(self) -> Iterator[Recorded | Broken]:
         """All recordings, and what stands where one should."""
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedEpisode:
+    """An `Episode` as the audit sees it.
+
+    Attributes:
+        episode: it, perhaps with images that are still on the disk.
+        labels: see `Recorded`.
+        loading: loads it as training does; None: as it is.
+    """
+
+    episode: Episode
+    labels: Mapping[str, str] = field(default_factory=dict)
+    loading: Callable[[], Episode] | None = None
+
+    @property
+    def name(self) -> str:
+        """See `Recorded`."""
+        return self.episode.name
+
+    @property
+    def actions(self) -> np.ndarray:
+        """See `Recorded`."""
+        return self.episode.actions
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """See `Recorded`."""
+        return self.episode.action_names
+
+    @property
+    def events(self) -> tuple[str, ...] | None:
+        """See `Recorded`."""
+        return self.episode.events
+
+    @property
+    def instruction(self) -> str:
+        """See `Recorded`."""
+        return self.episode.instruction
+
+    def image(self, t: int) -> np.ndarray:
+        """See `Recorded`."""
+        return np.asarray(self.episode.images[t])
+
+    def load(self) -> Episode:
+        """See `Recorded`."""
+        return self.loading() if self.loading else self.episode.loaded()
 
 
 KNOWN_LABELS = ("scenario", "side", "distance", "seed", "split")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vla_sim.core.episode import Episode
-from vla_sim.datasets.base import AS_IT_IS, Dataset, Format, Joined, ReadOptions
+from vla_sim.datasets.base import AS_IT_IS, Dataset, Format, ReadOptions, open_all
 from vla_sim.datasets.lerobot.format import INFO_PATH
 from vla_sim.datasets.lerobot.reader import LeRobotReader
 
@@ -39,8 +39,7 @@ class LeRobotDataset(Dataset):
 
 
 def _open(path: Path, found: Sequence[Path], options: ReadOptions) -> Dataset:
-    sets = [LeRobotDataset(one, options) for one in found]
-    return sets[0] if len(sets) == 1 else Joined(path, sets, options)
+    return open_all(path, found, options, LeRobotDataset)
 
 
 def _looks_like(path: Path) -> bool:

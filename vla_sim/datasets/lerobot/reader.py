@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -146,12 +147,19 @@ class LeRobotReader:
             raise UserError(f"{self.root}: two of its actions {names} mean the same; choose with --columns NAME=PART")
         return found
 
+    def split_of(self, episode: int) -> str:
+        """The name of the split that an episode is of, by info.json; "" where there is one split for all, or none."""
+        spans = {name: re.fullmatch(r"(\d{1,9}):(\d{1,9})", str(span)) for name, span in self.info["splits"].items()}
+        within = [name for name, span in spans.items() if span and int(span[1]) <= episode < int(span[2])]
+        return text_of(within[0], f"{self.root}: splits") if within and len(spans) > 1 else ""
+
     @property
     def image_size(self) -> tuple[int, int]:
         """(height, width) of the images as declared, whichever end their channels stand at."""
         shape, names = self.features[self.camera]["shape"], self.features[self.camera].get("names")
-        texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
-        named = dict(zip(names or (), shape, strict=False)) if texts else {}
+        named = {}
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            named = dict(zip(names, shape, strict=False))
         if "height" in named and "width" in named:
             return named["height"], named["width"]
         return (shape[1], shape[2]) if shape[0] == 3 and shape[2] != 3 else (shape[0], shape[1])
@@ -299,8 +307,12 @@ class LeRobotRecording:
     def provenance(self) -> dict[str, Plain]:
         """Plain facts; for sets of others only where the episode is from."""
         given = self.facts.get("provenance")
-        source = f"{self._reader.root.name}#{self._entry['episode_index']}"
-        return dict(given) if given is not None else {"source": source}
+        number = int(self._entry["episode_index"])
+        if given is not None:
+            return dict(given)
+        split = self._reader.split_of(number)
+        source: dict[str, Plain] = {"source": f"{self._reader.root.name}#{number}"}
+        return {**source, "split": split} if split else source
 
     def _images(self, first: int, count: int) -> np.ndarray:
         reader, camera = self._reader, self._reader.camera

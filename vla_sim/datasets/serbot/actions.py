@@ -101,8 +101,29 @@ def pick_columns(values: np.ndarray, columns: Sequence[str], wanted: Sequence[st
     return values[:, [list(columns).index(name) for name in wanted]]
 
 
+def unknown_parts(names: Sequence[str]) -> str:
+    """What to do about components that are no part of the motion of a mobile base; "" where there are none.
+
+    Robots here are driven by vx, vy and wz, and neither serbot's files nor their policies have a place for more.
+    """
+    others = [name for name in names if name not in ACTION_NAMES]
+    if not others:
+        return ""
+    shown = ", ".join(others[:6]) + (", ..." if len(others) > 6 else "")
+    return (
+        f"its actions have {shown}, which mobile robots have no place for; "
+        "keep what moves the base: --columns NAME=vx NAME=vy, by the names that the set gives them"
+    )
+
+
 def full_columns(actions: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Actions (T, A) as the collector's three columns, zeros where a component does not exist."""
+    """Actions (T, A) as the collector's three columns, zeros where a component does not exist.
+
+    Raises:
+        UserError: there are other components, which would be lost.
+    """
+    if problem := unknown_parts(names):
+        raise UserError(problem)
     table = np.zeros((len(actions), len(COLLECTOR_COLUMNS)), dtype=actions.dtype)
     table[:, [COLLECTOR_COLUMNS.index(name) for name in names]] = actions
     return table

@@ -22,7 +22,7 @@ from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.files import write_whole
 from vla_sim.datasets.channel_order import BGR, RGB, from_rgb
-from vla_sim.datasets.serbot.actions import COLLECTOR_COLUMNS, LabelScale, default_events, full_columns
+from vla_sim.datasets.serbot.actions import COLLECTOR_COLUMNS, LabelScale, default_events, full_columns, unknown_parts
 from vla_sim.datasets.serbot.hdf5_access import need_h5py
 from vla_sim.datasets.serbot.raw import FORMAT
 
@@ -81,6 +81,8 @@ def write_serbot_hdf5(path: Path, episode: Episode, style: SerbotStyle = DEFAULT
 def serbot_hdf5_bytes(episode: Episode, style: SerbotStyle = DEFAULT_STYLE) -> bytes:
     """The content of the file of an episode; equal episodes give equal bytes."""
     h5py = need_h5py()
+    if problem := unknown_parts(episode.action_names):
+        raise UserError(f"episode {episode.name}: {problem}")
     # In memory first: so the disk sees one plain write, and errors of the disk come as such.
     with h5py.File(episode.name, "w", driver="core", backing_store=False, libver=("v110", "v110")) as file:
         _write_common(file, episode, style)

@@ -179,8 +179,6 @@ class SerbotRecording:
         """Components of its actions as episodes have them."""
         if self.reading.renamed:
             return tuple(self.reading.renamed.values())
-        if self.reading.as_stored:
-            return self.columns
         said = self.reading.action_names or tuple(self.facts.ours.get("action_names", ()))
         if not said and self.facts.layout == GROUPS and "vy" not in (self.steps.columns or ("vy",)):
             said = tuple(name for name in ACTION_NAMES if name in self.columns)  # its members are named: believe them
