@@ -47,7 +47,7 @@ class Round:
         first_world: seed of its first world.
         learner_share, noise: see `vla_sim.rollout.demonstrations.Task`.
         mix: share of the episodes by scenario or suite.
-            Empty: single pictures instead of drives, see `vla_sim.rollout.single_images`.
+            Empty: single pictures instead of drives, see `recipes.single_images`.
         batch_episodes, max_steps: shape of a batch.
         decay: let the learning rate fall.
     """
@@ -176,8 +176,8 @@ def _data(options: argparse.Namespace, round_: Round, learner: Path | None) -> S
 
 
 def _collected(options: argparse.Namespace, round_: Round, learner: Path | None) -> Demonstrations:
+    from recipes.single_images import collect_looks
     from vla_sim.rollout.demonstrations import collect
-    from vla_sim.rollout.single_images import collect_looks
 
     common = {"image_px": IMAGE_PX, "workers": options.workers}
     if round_.mix:

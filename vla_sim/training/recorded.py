@@ -10,11 +10,12 @@ import numpy as np
 
 from vla_sim.core.errors import UserError
 from vla_sim.rollout.demonstrations import Demonstrations
-from vla_sim.rollout.single_images import LOOK
 from vla_sim.training.batches import Sequences
 
 ARRAYS = ("images", "actions", "goals", "mask")
 FACTS = "facts.json"
+# Stands for the scenario of a one-step episode that is a single image (`recipes.single_images`).
+LOOK = "look"
 # Groups are drawn equally often: single pictures and drives.
 DRIVE = "drive"
 

@@ -17,10 +17,8 @@ from vla_sim.policies.checkpoints.models import Seen, State
 from vla_sim.policies.checkpoints.spec import PICTURES, OutputSpec
 from vla_sim.policies.folders import TOKENIZER, PolicyFolder
 from vla_sim.policies.images import shrink
-from vla_sim.policies.models.text_batch import Rows, stacked
-from vla_sim.policies.models.texts import Tokenizer, load_tokenizer
-
-KEPT_TEXTS = 4096
+from vla_sim.policies.models.text_batch import Rows
+from vla_sim.policies.models.texts import TextCache, Tokenizer, load_tokenizer
 
 
 class CheckpointPolicy(Policy):
@@ -36,7 +34,7 @@ class CheckpointPolicy(Policy):
         self.loaded, self.report = loaded, loaded.report
         self.spec = PolicySpec(loaded.spec.action.driven_names, tuple(loaded.spec.image_px), description=description)
         self._tokenizers = tokenizers
-        self._texts: dict[str, Rows] = {}
+        self._texts = TextCache(self._encoded)
         self._state: State = ()
         self._steps = np.zeros(0, dtype=np.int64)
 
@@ -93,21 +91,16 @@ class CheckpointPolicy(Policy):
     def _language(self, texts: Sequence[str]) -> Rows:
         if not self._tokenizers:
             return {}
-        return stacked([self._encoded(text) for text in texts])
+        return self._texts.rows(texts)
 
     def _encoded(self, text: str) -> Rows:
-        """Each text is encoded by itself, once, so that its row never depends on the others."""
-        if text not in self._texts:
-            if len(self._texts) >= KEPT_TEXTS:
-                self._texts.clear()
-            said = self.loaded.spec.prompt.replace("{instruction}", text.strip())
-            tokens: Rows = {}
-            for name, tokenizer in self._tokenizers.items():
-                ids, mask = tokenizer.read([said])
-                self._check_length(name, said, mask)
-                tokens[f"{name}.ids"], tokens[f"{name}.mask"] = ids, mask
-            self._texts[text] = self.loaded.network.encode_text(tokens)
-        return self._texts[text]
+        said = self.loaded.spec.prompt.replace("{instruction}", text.strip())
+        tokens: Rows = {}
+        for name, tokenizer in self._tokenizers.items():
+            ids, mask = tokenizer.read([said])
+            self._check_length(name, said, mask)
+            tokens[f"{name}.ids"], tokens[f"{name}.mask"] = ids, mask
+        return self.loaded.network.encode_text(tokens)
 
     def _check_length(self, name: str, said: str, mask: torch.Tensor) -> None:
         """Refuse to cut a text in silence where more would fit: its end often says which side."""

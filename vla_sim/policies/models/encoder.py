@@ -9,11 +9,8 @@ import numpy as np
 import torch
 
 from vla_sim.policies.models.backbones import Backbone, Features
-from vla_sim.policies.models.text_batch import Rows, stacked
-from vla_sim.policies.models.texts import TextReader
-
-# Instructions whose encoding is kept: more than an evaluation has at a time, little memory.
-KEPT_TEXTS = 4096
+from vla_sim.policies.models.text_batch import Rows
+from vla_sim.policies.models.texts import TextCache, TextReader
 
 
 class VlaEncoder:
@@ -27,26 +24,18 @@ class VlaEncoder:
 
     def __init__(self, backbone: Backbone, reader: TextReader, key: str) -> None:
         self.backbone, self.reader, self.key = backbone, reader, key
-        self._texts: dict[str, Rows] = {}
-        self._last: tuple[tuple[str, ...], Rows] | None = None
+        self._texts = TextCache(self._encoded)
 
     @torch.inference_mode()
     def features(self, observation: Mapping[str, Any]) -> Features:
         """Features, N rows, of an observation's `image` uint8 (N, H, W, 3) and `instruction` (N texts)."""
-        device = next(self.backbone.parameters()).device
-        images = torch.from_numpy(np.require(observation["image"], requirements=["C", "W"])).to(device)
-        return self.backbone(images, self._language(tuple(observation["instruction"]), device))[0]
+        images = torch.from_numpy(np.require(observation["image"], requirements=["C", "W"])).to(self._device)
+        return self.backbone(images, self._texts.rows(observation["instruction"]))[0]
 
-    def _language(self, texts: tuple[str, ...], device: torch.device) -> Rows:
-        """Rows for these texts; each text is encoded by itself, once, so its row never depends on the others."""
-        if self._last is None or self._last[0] != texts:
-            self._last = (texts, stacked([self._encoded(text, device) for text in texts]))
-        return self._last[1]
+    @property
+    def _device(self) -> torch.device:
+        return next(self.backbone.parameters()).device
 
-    def _encoded(self, text: str, device: torch.device) -> Rows:
-        if text not in self._texts:
-            if len(self._texts) >= KEPT_TEXTS:
-                self._texts.clear()
-            tokens = {name: part.to(device) for name, part in self.reader.read([text]).items()}
-            self._texts[text] = self.backbone.encode_text(tokens)
-        return self._texts[text]
+    def _encoded(self, text: str) -> Rows:
+        tokens = {name: part.to(self._device) for name, part in self.reader.read([text]).items()}
+        return self.backbone.encode_text(tokens)

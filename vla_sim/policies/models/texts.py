@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from vla_sim.core.errors import UserError
-from vla_sim.policies.models.text_batch import Rows
+from vla_sim.policies.models.text_batch import Rows, stacked
 from vla_sim.policies.tokenizer import PAD, InstructionTokenizer
 
 
@@ -28,6 +28,37 @@ class Tokenizer(Protocol):
     @property
     def vocab_size(self) -> int:
         """How many ids there are."""
+
+
+# Instructions whose encoding is kept: more than an evaluation has at a time, little memory.
+KEPT_TEXTS = 4096
+
+
+class TextCache:
+    """Encodes each text by itself, once, so that its row never depends on the others.
+
+    Args:
+        encode: one text to its row.
+    """
+
+    def __init__(self, encode: Callable[[str], Rows]) -> None:
+        self._encode = encode
+        self._texts: dict[str, Rows] = {}
+        self._last: tuple[tuple[str, ...], Rows] | None = None
+
+    def rows(self, texts: Sequence[str]) -> Rows:
+        """One row for each text."""
+        wanted = tuple(texts)
+        if self._last is None or self._last[0] != wanted:
+            self._last = (wanted, stacked([self._row(text) for text in wanted]))
+        return self._last[1]
+
+    def _row(self, text: str) -> Rows:
+        if text not in self._texts:
+            if len(self._texts) >= KEPT_TEXTS:
+                self._texts.clear()
+            self._texts[text] = self._encode(text)
+        return self._texts[text]
 
 
 class HubTokenizer:

@@ -21,9 +21,8 @@ from vla_sim.rollout.demonstrations import Demonstrations, goal_in_image
 from vla_sim.rollout.recording import LABEL_MARGIN_M
 from vla_sim.scenarios import load_scenario
 from vla_sim.sim.renderers import make_renderer
+from vla_sim.training.recorded import LOOK
 
-# Stands for the scenario of such a one-step episode.
-LOOK = "look"
 # Stream of a world's seed from which the robot's place is drawn.
 PLACE_STREAM = 7
 # Where the robot stands, relative to its start, in metres.
