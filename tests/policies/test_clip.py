@@ -187,7 +187,7 @@ def test_act_for_other_lanes_than_reset_is_refused(load, observe, start):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"vocab_size": 300, "width": 3}, "unknown key conv_clip.width"),
+        ({"vocab_size": 300, "width": 3}, "conv_clip.width is not a known key"),
         ({}, "vocab_size is missing"),
         ({"vocab_size": 300, "image_px": 100}, "multiple of 16"),
         ({"vocab_size": 300, "channels": [8, 8]}, "three numbers"),

@@ -73,7 +73,7 @@ def test_members_with_different_control_rates_are_refused():
         ({"weights": ["a", "b"]}, "weights must be positive"),
         ({"members": ["hold", "ensemble"]}, "circle"),
         ({"members": ["hold", "hodl"]}, "did you mean 'hold'"),
-        ({"extra": 1}, "unknown key 'extra'"),
+        ({"extra": 1}, "extra is not a known key"),
     ],
 )
 def test_configs_that_cannot_be_are_refused_with_their_file(tmp_path, change, message):

@@ -159,7 +159,7 @@ def test_a_head_refuses_another_backbone_than_its_own(folders):
         ({"image_px": [224]}, "image_px must be"),
         ({"backbone": "hold"}, "must be of type clip_backbone, got 'hold'"),
         ({"backbone": "clip_smal"}, "unknown policy 'clip_smal'"),
-        ({"hiden": 3}, "unknown key 'hiden'; did you mean 'hidden'"),
+        ({"hiden": 3}, "hiden is not a known key; did you mean 'hidden'"),
     ],
 )
 def test_configs_that_cannot_be_are_refused(changes, message, folders):

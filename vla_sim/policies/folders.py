@@ -6,14 +6,14 @@ Reading one executes nothing: JSON and safetensors only; pickles are refused by 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vla_sim.core.errors import UserError, suggest
+from vla_sim.core.config import Place, check_keys, read_json
+from vla_sim.core.errors import UserError
 from vla_sim.policies.identity import file_sha256
 from vla_sim.policies.types import policy_types
 from vla_sim.policies.weights import Sizes, check_finite, check_sizes, read_weights
@@ -71,12 +71,7 @@ class PolicyFolder:
         size = (path / CONFIG).stat().st_size
         if size > LARGEST:
             raise PolicyError(f"{path / CONFIG} has {size} bytes: no config is larger than {LARGEST}")
-        try:
-            config = json.loads((path / CONFIG).read_text("utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise PolicyError(f"{path / CONFIG} is no JSON that can be read: {error}") from error
-        if not isinstance(config, dict):
-            raise PolicyError(f"{path / CONFIG} must hold one object, got {type(config).__name__}")
+        config = read_json(path / CONFIG, PolicyError)
         if config.get("format") != FORMAT:
             raise PolicyError(f"format must be {FORMAT}, got {config.get('format')!r:.80} ({path / CONFIG})")
         return cls(path, config, chain)
@@ -102,10 +97,7 @@ class PolicyFolder:
 
     def know(self, keys: Iterable[str]) -> None:
         """Refuse keys other than these and the common ones."""
-        known = [*COMMON_KEYS, *keys]
-        for key in self.config:
-            if key not in known:
-                raise self.error(f"unknown key {key!r:.80}; {suggest(key[:80], known)}")
+        check_keys(self.config, [*COMMON_KEYS, *keys], Place(self.path / CONFIG, error=PolicyError))
 
     def get(self, key: str, kind: type, default: Any = None) -> Any:
         """A value of the config, checked for its type; without a default it must be there."""

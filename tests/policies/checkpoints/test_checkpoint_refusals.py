@@ -249,7 +249,7 @@ def test_a_random_projection_of_the_token_hybrid_is_refused(original, written):
         ({"action": {"outputs": ["vx", "vy"], "scale": [1, 1], "limit": [1, 1], "driven": ["vy", "vx"]}}, "driven"),
         (
             {"action": {"outputs": ["vx", "vy"], "scale": [1, 1], "limit": [1, 1], "unit": "m/s"}},
-            "unknown key action.unit",
+            "action.unit is not a known key",
         ),
         ({"pictures": None}, "pictures.clip is missing"),
         ({"pictures": {"clip": "unti"}}, "did you mean 'unit'"),
@@ -262,7 +262,7 @@ def test_a_random_projection_of_the_token_hybrid_is_refused(original, written):
         ({"file": "other.pth"}, "file 'other.pth' is not there; the folder has clipmlp_epoch_3.pth"),
         ({"file": "../x.pth"}, "in the same folder"),
         ({"file": None}, "file is missing"),
-        ({"colour": "rgb"}, "unknown key 'colour'"),
+        ({"colour": "rgb"}, "colour is not a known key"),
         ({"window": -1}, "window must be"),
         ({"ignore": [""]}, "ignore must be"),
         ({"download": "yes"}, "download must be true or false"),

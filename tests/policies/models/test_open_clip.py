@@ -143,7 +143,7 @@ def test_hostile_and_wrong_files_are_refused_in_words(content, tmp_path):
         ({"sizes": {**VIT, "text_cfg": {**TEXT, "layers": 10**6}}}, "layers must be at most 1000"),
         ({"sizes": {**VIT, "text_cfg": {**TEXT, "colour": 3}}}, "no network can be built"),
         ({"sizes": {**VIT, "vision_cfg": {**VIT["vision_cfg"], "patch_size": 0}}}, "no network can be built"),
-        ({"modell": "x"}, "unknown key open_clip.modell; did you mean 'model'"),
+        ({"modell": "x"}, "open_clip.modell is not a known key; did you mean 'model'"),
         ({}, "open_clip.model must be a name"),
     ],
 )

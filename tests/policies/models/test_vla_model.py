@@ -218,7 +218,7 @@ def test_unknown_names_are_answered_with_the_nearest(build):
         ({"backbone": "kosmos2", "normalisation": "l2"}, "is for CLIP"),
         ({"backbone": "kosmos2", "clip": {}}, "clip must be left out"),
         ({"head": {"kind": "lstn"}}, "head.kind must be one of"),
-        ({"head": {"hiden": 3}}, "unknown key head.hiden; did you mean 'hidden'"),
+        ({"head": {"hiden": 3}}, "head.hiden is not a known key; did you mean 'hidden'"),
         ({"head": {"hidden": 0}}, "head.hidden must be a positive"),
         ({"head": {"kind": "discrete"}, "action": {"names": ["vx", "vy", "wz"], "scale": [1, 1, 1]}}, "take 'bins'"),
         ({"action": {"names": ["vy", "vx"]}}, "action.names"),
@@ -229,7 +229,7 @@ def test_unknown_names_are_answered_with_the_nearest(build):
         ({"context_length": 0}, "context_length"),
         ({"context_length": 78}, "context_length must be at most 77"),
         ({"backbone": "kosmos2", "prompt_ids": {"bos": 65037}}, "prompt_ids.bos must lie between 0 and 65036"),
-        ({"prompt_ids": {"bos": 1, "boi": 2}}, "unknown key prompt_ids.boi"),
+        ({"prompt_ids": {"bos": 1, "boi": 2}}, "prompt_ids.boi is not a known key"),
     ],
 )
 def test_configs_that_make_no_model_are_refused(changes, message):

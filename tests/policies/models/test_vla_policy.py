@@ -162,10 +162,10 @@ def test_weights_that_do_not_fit_are_refused(folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"hed": {}}, "unknown key 'hed'; did you mean 'head'"),
+        ({"hed": {}}, "hed is not a known key; did you mean 'head'"),
         ({"model_type": "bert"}, "model_type must be 'vla_sim'"),
         ({"head": {"kind": "lstm", "hidden": -1}}, r"head.hidden must be .*config.json"),
-        ({"head": 3}, r"head must be an object, got 3 .*config.json"),
+        ({"head": 3}, r"head must be a table, got 3 .*config.json"),
         (
             {"head": {"kind": "discrete", "class_weights": [1, 2]}},
             "class_weights must be 9 numbers, got 2 .*config.json",
@@ -235,7 +235,7 @@ def test_a_folder_says_how_chunks_of_another_are_driven(config, wrap, tmp_path, 
         ({"execute": 4}, "execute must lie between 1 and the horizon 3"),
         ({"predictor": "hold"}, "gives no chunks"),
         ({"predictor": "polisy"}, "unknown policy 'polisy'"),
-        ({"excute": 1}, "unknown key 'excute'"),
+        ({"excute": 1}, "excute is not a known key"),
     ],
 )
 def test_chunked_folders_that_cannot_be_are_refused(config, message, tmp_path, folder):

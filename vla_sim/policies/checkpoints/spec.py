@@ -112,10 +112,10 @@ class CheckpointSpec:
 
     action: OutputSpec
     layout: str = ""
-    pictures: Mapping[str, str] | None = None
+    pictures: Any = None
     channels: str = "rgb"
     prompt: str = "{instruction}"
-    backbones: Mapping[str, str] | None = None
+    backbones: Any = None
     download: bool = False
     context_length: int = 64
     attention_heads: int = 8
@@ -123,7 +123,7 @@ class CheckpointSpec:
     window: int = 0
     chunk: int = 0
     normalisation: str = "found"
-    prompt_ids: Mapping[str, int] | None = None
+    prompt_ids: Any = None
     ignore: tuple[str, ...] = ()
     image_px: tuple[int, ...] = (224, 224)
     first_step_zero: bool = False
@@ -170,7 +170,8 @@ class CheckpointSpec:
         values = {key: folder.config[key] for key in KEYS if key in folder.config and key != "file"}
         try:
             action = table(OutputSpec, folder.get("action", dict), "action")
-            return table(cls, {**values, "action": action}, "config")
+            values.pop("action")
+            return table(cls, values, "", action=action)
         except (ValueError, TypeError) as error:
             raise folder.error(str(error)) from error
 

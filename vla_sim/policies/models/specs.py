@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from vla_sim.core.errors import suggest
+from vla_sim.core.config import Place, read_table
 from vla_sim.core.specs import ACTION_NAMES
 
 BACKBONES = ("kosmos2", "clip", "both", "conv_clip", "open_clip")
@@ -25,22 +24,19 @@ MOST, MOST_LAYERS = 10_000_000, 1000
 T = TypeVar("T")
 
 
-def table(cls: type[T], values: Mapping[str, Any] | None, owner: str) -> T:
+def table(cls: type[T], values: Mapping[str, Any] | None, owner: str, **given: Any) -> T:
     """An instance of a spec from an object of a config.json; lists become tuples.
+
+    Args:
+        cls: the spec.
+        values: the object; None for all defaults.
+        owner: its key.
+        given: fields that are no keys.
 
     Raises:
         ValueError: an unknown key (with the nearest name) or a value that makes no sense.
     """
-    if values is not None and not isinstance(values, Mapping):
-        raise ValueError(f"{owner} must be an object, got {values!r}")
-    known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    for key in values or {}:
-        if key not in known:
-            raise ValueError(f"unknown key {owner}.{key}; {suggest(key, known)}")
-    try:
-        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in (values or {}).items()})
-    except TypeError as error:
-        raise ValueError(f"{owner}: {error}") from error
+    return read_table(cls, {} if values is None else values, Place("", owner), **given)
 
 
 def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
@@ -280,7 +276,7 @@ class OpenClipSpec:
     """
 
     model: str = ""
-    sizes: Mapping[str, Any] | None = None
+    sizes: Any = None
     mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
     std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
 
