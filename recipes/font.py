@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-TARGET = Path(__file__).parents[1] / "vla_sim" / "evaluation" / "reporting" / "fonts" / "sans_hangul.ttf"
+TARGET = Path(__file__).parents[1] / "vla_sim" / "core" / "fonts" / "sans_hangul.ttf"
 NAME = "VLA Sim Sans"
 RANGES = (
     (0x20, 0x7E),  # ASCII

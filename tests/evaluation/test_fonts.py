@@ -1,8 +1,11 @@
+import base64
+import io
 import itertools
 
 import pytest
+from PIL import ImageFont
 
-from vla_sim.evaluation.reporting.font import FILE, font_for
+from vla_sim.core.font import FILE, embedded, font_for
 from vla_sim.scenarios.language import phrasings
 
 
@@ -36,3 +39,12 @@ def test_other_characters_are_spelled_as_code_points(text, shown):
 def test_font_and_licence_lie_together_and_stay_small():
     assert 1e6 < FILE.stat().st_size < 2e6
     assert "SIL OPEN FONT LICENSE" in (FILE.parent / "OFL.txt").read_text("utf-8")
+
+
+def test_a_page_gets_the_syllables_that_it_needs_and_no_font_without_any():
+    assert embedded("Pass the box") == ""
+    data = embedded("상자 왼쪽")
+    assert data == embedded("왼쪽 상자")
+    font = ImageFont.truetype(io.BytesIO(base64.b64decode(data)), 20)
+    assert font.getmask("상").getbbox() is not None
+    assert len(data) < 20_000

@@ -120,7 +120,11 @@ def test_korean_is_kept_and_marked_as_such(tmp_path):
     record = make_drive(1, instruction="상자 왼쪽으로 지나가", language="ko", outcome="timeout")
     path = tmp_path / "report.html"
     write_report(summarise([record], {}), [record], [], path)
-    assert 'lang="ko">상자 왼쪽으로 지나가<' in path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    assert 'lang="ko">상자 왼쪽으로 지나가<' in text
+    (font,) = re.findall(r"url\(.([^)]*).\)", text)
+    assert font.startswith("data:font/ttf;base64,"), "a browser may lack a font with Hangul"
+    assert len(font) < 20_000
 
 
 def test_equal_tracebacks_are_shown_once_and_cut(tmp_path):

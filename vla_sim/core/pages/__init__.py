@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vla_sim.core.font import embedded
+
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
@@ -23,6 +25,14 @@ def template(path: Path, filters: Mapping[str, Callable[..., Any]] | None = None
     environment = _environment(path.parent)
     environment.filters.update(filters or {})
     return environment.get_template(path.name)
+
+
+def page(path: Path, filters: Mapping[str, Callable[..., Any]] | None = None, **values: Any) -> str:
+    """The text of a page: its template with these values, and the Hangul that its text needs."""
+    text = template(path, filters).render(**values)
+    hangul = embedded(text)
+    face = f'@font-face {{ font-family: "VLA Sim Sans"; src: url("data:font/ttf;base64,{hangul}"); }}'
+    return text.replace("</style>", face + "\n</style>", 1) if hangul else text
 
 
 @functools.cache

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from vla_sim.core.pages import Axes, template
+from vla_sim.core.pages import Axes, page
 from vla_sim.datasets.audit.examine import Audit
 from vla_sim.datasets.audit.findings import Severity
 from vla_sim.datasets.audit.images import Look
 from vla_sim.datasets.audit.table import STILL, ActionTable
 
-TEMPLATE = "report.html.j2"
+TEMPLATE = Path(__file__).with_name("report.html.j2")
 # Rows of the table of sequences, steps of each, and pictures shown.
 MOST_SEQUENCES, MOST_STEPS, MOST_PICTURES = 24, 60, 12
 PICTURE_PX = (224, 126)
@@ -30,7 +30,8 @@ SIGNS = {**ARROWS, STOP: "·", TURN_LEFT: "↺", TURN_RIGHT: "↻", OTHER: "•"
 def render(audit: Audit) -> str:
     """The page as text."""
     bad = [f for f in audit.findings if f.severity is not Severity.GOOD]
-    return template(Path(__file__).with_name(TEMPLATE)).render(
+    return page(
+        TEMPLATE,
         audit=audit,
         bad=bad,
         good=[f for f in audit.findings if f.severity is Severity.GOOD],

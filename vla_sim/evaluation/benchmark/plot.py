@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vla_sim.evaluation.reporting.font import FILE, font_for
+from vla_sim.core.font import FILE, font_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_sim.core.font import font_for
 from vla_sim.core.types import Body, Role, Scene, Side, wrap_angle
-from vla_sim.evaluation.reporting.font import font_for
 from vla_sim.rollout.result import EpisodeResult
 
 if TYPE_CHECKING:

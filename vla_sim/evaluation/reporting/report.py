@@ -7,14 +7,14 @@ is escaped by the template; what is embedded is limited, so the file stays small
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from vla_sim.core.files import write_whole
-from vla_sim.core.pages import Axes, template
+from vla_sim.core.pages import Axes, page, template
 from vla_sim.core.types import Outcome, Role, Scene
 from vla_sim.evaluation.figures import columns, decimals, further, percent, percent_range
 from vla_sim.evaluation.reporting.map import footprint
@@ -25,7 +25,7 @@ from vla_sim.rollout.result import EpisodeResult, replay_command
 if TYPE_CHECKING:
     from jinja2 import Template
 
-TEMPLATE = "report.html.j2"
+TEMPLATE = Path(__file__).with_name("report.html.j2")
 MAX_FAILURES = 200
 MAX_TRACEBACKS = 20
 MAX_TRACEBACK_CHARACTERS = 4000
@@ -96,7 +96,9 @@ def render_report(
     """The report as text; arguments as `write_report`, `folder` is where it will stand."""
     failures = _failures_first(records)
     rows = table_rows(summary)
-    return report_template().render(
+    return page(
+        TEMPLATE,
+        _filters(),
         rows=rows,
         columns=columns(rows),
         further=further(rows),
@@ -123,19 +125,20 @@ def render_report(
 
 
 def report_template() -> Template:
-    """The report's template."""
-    return template(
-        Path(__file__).with_name(TEMPLATE),
-        {
-            "percent": percent,
-            "percent_range": percent_range,
-            "decimals": decimals,
-            "p_value": p_value,
-            "label": _label,
-            "figure": _figure,
-            "sentence": _sentence,
-        },
-    )
+    """The report's template; compiled when it is first asked for."""
+    return template(TEMPLATE, _filters())
+
+
+def _filters() -> dict[str, Callable[..., str]]:
+    return {
+        "percent": percent,
+        "percent_range": percent_range,
+        "decimals": decimals,
+        "p_value": p_value,
+        "label": _label,
+        "figure": _figure,
+        "sentence": _sentence,
+    }
 
 
 def _figure(value: Any) -> str:

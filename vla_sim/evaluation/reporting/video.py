@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_sim.core.encoding import write_film
+from vla_sim.core.font import font_for
 from vla_sim.core.types import Outcome, Scene
-from vla_sim.evaluation.reporting.font import font_for
 from vla_sim.evaluation.reporting.map import GREEN, QUIET, RED, SMOOTH, WHITE, Color, Map, Point, arrow, disc
 from vla_sim.rollout.result import EpisodeResult
 

@@ -1,7 +1,9 @@
-"""The one font of films: it has Latin letters and Hangul; file and licence lie in `fonts/`."""
+"""The one font of films and pages: it has Latin letters and Hangul; file and licence lie in `fonts/`."""
 
 from __future__ import annotations
 
+import base64
+import io
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,3 +36,23 @@ def _has(character: str) -> bool:
     font = _font(20)
     missing, drawn = font.getmask(UNKNOWN), font.getmask(character)
     return (drawn.size, bytes(drawn)) != (missing.size, bytes(missing))
+
+
+def embedded(text: str) -> str:
+    """The font's Hangul syllables of a text as the data of a web font, base64; "" for a text without any.
+
+    For pages: a browser may lack a font with Hangul.
+    """
+    syllables = {ord(c) for c in text if "가" <= c <= "힣"}
+    if not syllables:
+        return ""
+    from fontTools import subset
+    from fontTools.ttLib import TTFont
+
+    font = TTFont(FILE, recalcTimestamp=False)
+    reducer = subset.Subsetter(subset.Options(hinting=False, layout_features=[]))
+    reducer.populate(unicodes=syllables)
+    reducer.subset(font)
+    buffer = io.BytesIO()
+    font.save(buffer)
+    return base64.b64encode(buffer.getvalue()).decode()
