@@ -60,7 +60,7 @@ def imports_of(path):
             yield from (alias.name for alias in node.names if alias.name.startswith("vla_sim"))
 
 
-@pytest.mark.parametrize("room", ["scenarios", "sim", "envs"])
+@pytest.mark.parametrize("room", ["core", "scenarios", "sim", "envs", "rollout", "augmentation", "evaluation"])
 def test_modules_of_a_room_import_each_other_one_way_even_lazily(room):
     folder = Path(vla_sim.__file__).parent / room
     modules = {f"vla_sim.{room}.{path.stem}": path for path in folder.glob("*.py") if path.stem != "__init__"}

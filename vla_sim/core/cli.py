@@ -5,36 +5,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shlex
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from vla_sim.core.command_lines import command_line as command_line
+from vla_sim.core.command_lines import fresh_folder as fresh_folder
 from vla_sim.core.errors import FULL_DISK, UserError
 from vla_sim.core.terminal import printable, printable_output, shortened, shown_messages
 
 BAD_INPUT, INTERRUPTED = 2, 130
-
-
-def command_line(name: str, *words: object) -> str:
-    """A command line to paste, names in quotes where the shell needs them."""
-    return shlex.join(["python", "-m", f"vla_sim.{name}", *map(str, words)])
-
-
-def fresh_folder(name: str) -> Path:
-    """A new folder runs/NAME-TIME for what a command leaves; no other run gets the same."""
-    path = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    for number in range(1, 10_000):
-        place = path if number == 1 else path.with_name(f"{path.name}-{number}")
-        with contextlib.suppress(FileExistsError):
-            place.mkdir(parents=True)
-            return place
-    raise UserError(f"no free name for a folder like {path}; name one with --out")
 
 
 def counted(number: int, one: str, many: str = "") -> str:

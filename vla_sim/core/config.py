@@ -76,7 +76,6 @@ class Table(Value):
     """A table of known keys, read as an instance of a dataclass."""
 
     cls: type
-    skip: tuple[str, ...] = ()
 
     def read(self, value: Any, place: Place) -> Any:
         """See `Value`."""
@@ -93,7 +92,7 @@ class Table(Value):
 
     def schema(self) -> dict[str, Any]:
         """See `Value`; no key is required, for a table may be completed by another one that it is laid over."""
-        properties = {key.name: key.schema() for key in keys_of(self.cls) if key.name not in self.skip}
+        properties = {key.name: key.schema() for key in keys_of(self.cls)}
         return {"type": "object", "properties": properties, "additionalProperties": False}
 
 

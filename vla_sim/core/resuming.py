@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from vla_sim.core.cli import command_line, fresh_folder
+from vla_sim.core.command_lines import command_line, fresh_folder
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import clear_errors
 from vla_sim.core.options import Command, parse
