@@ -41,8 +41,9 @@ def make_plan(
     Raises:
         UserError: an unknown name (with the nearest), or a number that cannot be used.
     """
+    robot = load_embodiment(embodiment)
     for name in policies:
-        check_policy(name)
+        check_policy(name, robot)
     return named_plan(
         policies,
         scenarios=scenarios,

@@ -14,7 +14,8 @@ from typing import Any
 
 from vla_sim.core.content import content_folder
 from vla_sim.core.errors import suggest
-from vla_sim.policies.base import Policy
+from vla_sim.core.specs import Embodiment
+from vla_sim.policies.base import Policy, PolicySpec
 from vla_sim.policies.checkpoints import files as checkpoints
 from vla_sim.policies.folders import CONFIG, PolicyError, PolicyFolder, refuse_pickle
 from vla_sim.policies.identity import file_sha256, find_module, imported_sources
@@ -80,15 +81,26 @@ def _files_of(folder: PolicyFolder) -> list[Path]:
     return [*files, *(file for other in folder.needs() for file in _files_of(folder.sibling(other)))]
 
 
-def check_policy(name: str) -> None:
-    """Refuse what cannot be a policy, as far as that can be told without loading it.
+def check_policy(name: str, robot: Embodiment) -> None:
+    """Refuse what cannot be a policy of a robot, as far as that can be told without loading it.
 
     Raises:
-        UserError: there is no such policy (with the nearest name), its files are damaged, or it is a part of others.
+        UserError: there is no such policy (with the nearest name), its files are damaged, it is a part of others, or
+            the robot has another control rate.
     """
     policy_hash(name)
     if not is_class(name):
-        _checked_type(PolicyFolder.read(find_folder(name)))
+        folder = policy_folder(name)
+        _checked_type(folder)
+        reason = PolicySpec((), (), control_s=_control_s(folder)).misfit(robot)
+        if reason:
+            raise PolicyError(f"policy {name!r} {reason}")
+
+
+def _control_s(folder: PolicyFolder) -> float | None:
+    """The control rate that a folder's config or those of its members name."""
+    rates = [folder.control_s(), *(_control_s(folder.sibling(other)) for other in folder.needs())]
+    return next((rate for rate in rates if rate is not None), None)
 
 
 def folder_hash(folder: PolicyFolder) -> str:

@@ -1,4 +1,4 @@
-"""Who takes part in a benchmark: names to policies, what they are, how large they are. No torch, except for "all"."""
+"""Who takes part in a benchmark: names to policies, what they are, how large they are."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError
+from vla_sim.core.specs import Embodiment
 from vla_sim.policies.checkpoints import files as checkpoints
 from vla_sim.policies.folders import CONFIG, WEIGHTS, PolicyFolder
-from vla_sim.policies.registry import check_policy, load_policy, policy_folder, policy_names
+from vla_sim.policies.registry import check_policy, is_class, load_policy, policy_folder, policy_names
 
 EVERYONE = "all"
 # A policy with two backbones has two vocabularies.
@@ -51,17 +53,21 @@ def chosen_policies(names: Sequence[str], embodiment: str) -> tuple[list[str], d
         embodiment: name of the robot.
 
     Raises:
-        UserError: a name that is not "all" means nothing (with the nearest name).
+        UserError: a name that is not "all" means nothing (with the nearest name), or a policy that cannot drive it.
     """
     chosen: dict[str, None] = {}
     left_out: dict[str, str] = {}
+    robot = load_embodiment(embodiment)
     for name in names:
         if name != EVERYONE:
-            check_policy(name)
+            check_policy(name, robot)
+            reason = "" if is_class(name) else _why_not(name, robot)
+            if reason:
+                raise UserError(f"policy {name!r} {reason}")
             chosen[name] = None
             continue
         for known in policy_names():
-            reason = _why_not(known, embodiment)
+            reason = _why_not(known, robot)
             if reason:
                 left_out[known] = reason
             else:
@@ -69,16 +75,13 @@ def chosen_policies(names: Sequence[str], embodiment: str) -> tuple[list[str], d
     return list(chosen), {name: reason for name, reason in left_out.items() if name not in chosen}
 
 
-def _why_not(name: str, embodiment: str) -> str:
-    """Why a policy of our own folder cannot drive this robot; "" if it can."""
-    from vla_sim.core.embodiments import load_embodiment
-
-    spec = load_embodiment(embodiment)
+def _why_not(name: str, robot: Embodiment) -> str:
+    """Why the policy of a folder cannot drive this robot; "" if it can."""
     try:
         policy = load_policy(name)
     except (UserError, ImportError) as error:
         return str(error)
-    return policy.spec.misfit(spec)
+    return policy.spec.misfit(robot)
 
 
 def contender(name: str) -> Contender:
