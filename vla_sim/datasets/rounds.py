@@ -7,7 +7,6 @@ bool (E, T), padded to the longest episode; the texts, scenarios and outcomes of
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from vla_sim.core.errors import UserError
 from vla_sim.core.specs import ACTION_NAMES
 from vla_sim.core.types import Outcome
 from vla_sim.datasets.base import AS_IT_IS, STEP_S, Dataset, Format, ReadOptions, open_all, picked, squeezed
+from vla_sim.datasets.untrusted import list_of, number_of, read_json, read_npy, table_of, text_of
 
 ARRAYS = ("images", "actions", "goals", "mask")
 FACTS_FILE = "facts.json"
@@ -49,25 +49,47 @@ def open_round(folder: Path) -> Round:
         UserError: it is missing, incomplete or damaged.
     """
     try:
-        facts = json.loads((folder / FACTS_FILE).read_text("utf-8"))
-        images, actions, goals, mask = (
-            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS
-        )
+        facts = _facts(folder)
+        images, actions, goals, mask = (read_npy(folder / f"{name}.npy", mapped=True) for name in ARRAYS)
+        if mask.ndim != 2 or mask.dtype != bool:
+            raise UserError(f"{folder}: mask must be bool (E, T), got {mask.dtype} {mask.shape}")
         count, steps = mask.shape
         expected = {"images": (count, steps), "actions": (count, steps), "goals": (count, steps, 2)}
         for name, array in (("images", images), ("actions", actions), ("goals", goals)):
             if array.shape[: len(expected[name])] != expected[name]:
-                raise ValueError(f"{name} have shape {array.shape}, mask {mask.shape}")
+                raise UserError(f"{folder}: {name} have shape {array.shape}, mask {mask.shape}")
         if images.dtype != np.uint8 or images.ndim != 5 or images.shape[4] != 3 or actions.ndim != 3:
-            raise ValueError(f"images are {images.dtype} {images.shape}, actions {actions.shape}")
+            raise UserError(f"{folder}: images are {images.dtype} {images.shape}, actions {actions.shape}")
         for name in ("texts", "scenarios", "outcomes"):
-            if not isinstance(facts[name], list) or len(facts[name]) != count:
-                raise ValueError(f"{name} must be a list of {count}")
-    except (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError) as error:
+            if len(facts[name]) != count:
+                raise UserError(f"{folder}: {name} must be a list of {count}")
+    except UserError as error:
         raise UserError(
             f"{folder}: its episodes cannot be read: {error}; collect them again or leave them out"
         ) from error
     return Round(images, actions, goals, mask, facts)
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """`facts.json`, checked."""
+    path = folder / FACTS_FILE
+    facts = table_of(read_json(path), str(path))
+    for name in ("texts", "scenarios", "outcomes"):
+        facts[name] = list_of(facts.get(name), f"{path}: {name}")
+    for texts in facts["texts"]:
+        if not list_of(texts, f"{path}: texts"):
+            raise UserError(f"{path}: texts has an episode without a sentence")
+        for text in texts:
+            text_of(text, f"{path}: texts")
+    for text in facts["scenarios"]:
+        text_of(text, f"{path}: scenarios")
+    facts["outcomes"] = [text_of(outcome or "", f"{path}: outcomes") for outcome in facts["outcomes"]]
+    if facts.get("action_names") is not None:
+        names = list_of(facts["action_names"], f"{path}: action_names")
+        facts["action_names"] = [text_of(name, f"{path}: action_names") for name in names]
+    if "step_s" in facts:
+        facts["step_s"] = number_of(facts["step_s"], f"{path}: step_s", least=1e-4, most=3600)
+    return facts
 
 
 class RoundsDataset(Dataset):

@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -306,8 +306,13 @@ def shown(value: Any) -> str:
 # -------------------------------------------------------------------------------------------------------------- arrays
 
 
-def read_npy(path: Path, root: Path | None = None) -> np.ndarray:
+def read_npy(path: Path, root: Path | None = None, *, mapped: bool = False) -> np.ndarray:
     """The numbers of a .npy file; its declared shape is compared with its size before memory is asked for.
+
+    Args:
+        path: the file.
+        root: see `data_file`.
+        mapped: leave them on the disk (`numpy.memmap`).
 
     Raises:
         UserError: see `data_file`; or it is damaged, or holds something else than numbers.
@@ -326,8 +331,11 @@ def read_npy(path: Path, root: Path | None = None) -> np.ndarray:
         size, held = math.prod(shape) * dtype.itemsize, path.stat().st_size - file.tell()
         if size != held:
             raise UserError(f"{path}: declares {dtype} {shape}, {size} bytes, but holds {held}")
+        order: Literal["C", "F"] = "F" if header["fortran_order"] else "C"
+        if mapped and size:
+            return np.memmap(path, dtype, "r", file.tell(), tuple(shape), order)
         check_size(f"{path}:", size)
-        return np.fromfile(file, dtype).reshape(shape, order="F" if header["fortran_order"] else "C")
+        return np.fromfile(file, dtype).reshape(shape, order=order)
 
 
 # -------------------------------------------------------------------------------------------------------------- images

@@ -23,13 +23,14 @@ THUMBNAIL_PX = 24
 FLAT = 3.0
 # Share of episodes with clearly blue pictures that makes the order suspicious; higher where files say their order.
 BLUE, BLUE_DECLARED = 0.5, 0.9
-# Episodes whose colours say anything; of fewer, or of a smaller share of all, no share is taken.
+# Least number, and share of all, of episodes with clear colours for a statement about the channel order.
 FEWEST_DECIDED, LEAST_DECIDED = 4, 0.05
-# Mixed order: share of both kinds, share of blue ones that come so much closer to a brown one when swapped.
+# The order is mixed when each kind has the first share, and the second share of the bluish episodes comes to within
+# the third of its distance to a brownish one once its channels are swapped.
 MIXED, MIXED_CLOSER, CLOSER = 0.05, 0.7, 0.6
 # Rooms that differ too much for that: from this share and number of both kinds on, the order may be mixed.
 MAYBE_MIXED, MAYBE_MIXED_LEAST = 0.15, 3
-# The picture's nearest neighbour names the side this much more often than guessing.
+# Accuracy of the nearest neighbour's side, beyond guessing, that counts as a leak of the side into the image.
 TELLS_SIDE = 0.9
 FEWEST_EPISODES = 10
 

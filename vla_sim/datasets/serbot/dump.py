@@ -74,7 +74,7 @@ def read_images(
     frames, _ = _read(path, root)
     for frame in frames[every]:
         name = text_of(frame.get("image_file"), f"{path}: image_file")
-        if Path(name).name != name:
+        if not name or Path(name).name != name:
             raise UserError(f"{path}: image_file must be a name in the same folder, got {shown(name)}")
         yield read_image(path.parent / name, path.parent / name, root or path.parent)
 
