@@ -38,7 +38,7 @@ def file_name(name: str) -> str:
     )
     if _DEVICES.fullmatch(kept.partition(".")[0]):
         kept = f"_{kept}"
-    if kept == name:
+    if kept and kept == name:
         return name
     return f"{kept or 'unnamed'}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
@@ -49,8 +49,9 @@ def inside(folder: Path, relative: str) -> Path:
     Raises:
         UserError: the name is absolute, goes up, is empty or no path at all. (Links are not followed here.)
     """
-    parts = PurePosixPath(relative.replace("\\", "/")).parts
-    if not parts or relative.startswith("/") or "\0" in relative or ".." in parts or PureWindowsPath(relative).drive:
+    path = PurePosixPath(relative.replace("\\", "/"))
+    parts = path.parts
+    if not parts or path.is_absolute() or "\0" in relative or ".." in parts or PureWindowsPath(relative).drive:
         raise UserError(f"{folder}: names a file {relative!r}, which does not lie in this folder")
     return folder.joinpath(*parts)
 

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from vla_sim.core.episode import Plain
 from vla_sim.core.errors import UserError
-from vla_sim.core.files import FolderLock, append_line, clear_errors, sweep_aside, write_whole
+from vla_sim.core.files import FolderLock, append_line, clear_errors, inside, sweep_aside, write_whole
 from vla_sim.core.run_folder import check_same
 
 FORMAT = 1
@@ -45,6 +45,12 @@ class Entry:
     facts: Mapping[str, Plain] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if isinstance(self.index, bool) or not isinstance(self.index, int) or not isinstance(self.frames, int):
+            raise ValueError(f"index and frames must be whole numbers, got {self.index!r} and {self.frames!r}")
+        try:
+            inside(Path("."), self.file)
+        except (UserError, AttributeError, TypeError) as error:
+            raise ValueError(f"file must be the name of one in the folder, got {self.file!r}") from error
         object.__setattr__(self, "facts", MappingProxyType(dict(sorted(self.facts.items()))))
 
     def __reduce__(self) -> tuple[Any, ...]:
