@@ -31,7 +31,8 @@ def page(path: Path, filters: Mapping[str, Callable[..., Any]] | None = None, **
     """The text of a page: its template with these values, and the Hangul that its text needs."""
     text = template(path, filters).render(**values)
     hangul = embedded(text)
-    face = f'@font-face {{ font-family: "VLA Sim Sans"; src: url("data:font/ttf;base64,{hangul}"); }}'
+    source = f'src: url("data:font/ttf;base64,{hangul}"); unicode-range: U+AC00-D7A3;'
+    face = f'@font-face {{ font-family: "VLA Sim Sans"; {source} }}'
     return text.replace("</style>", face + "\n</style>", 1) if hangul else text
 
 
