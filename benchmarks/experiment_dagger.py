@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.experiment_dagger_report import ARMS, write_report
 from vla_sim.core.files import FolderLock, write_whole
+from vla_sim.core.run_folder import bind
 from vla_sim.scenarios import load_suite
 from vla_sim.training.batches import Sampler, Sequences
-from vla_sim.training.closed_loop import Exam, FitPlan, fit, keep_plan
+from vla_sim.training.closed_loop import Exam, FitPlan, fit
 from vla_sim.training.config import TrainConfig
 from vla_sim.training.seeds import CHOOSING, REPORTING
 from vla_sim.training.sources import Shape, SourceSpec, open_source
@@ -127,7 +128,7 @@ class Chain:
 
     def run(self) -> None:
         """Whatever is missing."""
-        keep_plan(self.out, {"seed": self.seed, **vars(self.sizes)})
+        bind(self.out, {"seed": self.seed, **vars(self.sizes)})
         clone = {
             "bc72": lambda: self._clone("bc72", self._recorded(), PLAIN),
             "repeat": lambda: self._clone("repeat", self._repeated(), PLAIN),

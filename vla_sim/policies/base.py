@@ -105,6 +105,10 @@ class Policy(ABC):
     def prepare(self, robot: Embodiment) -> None:  # noqa: B027 (nothing to do is the rule)
         """Told once, before the first episode, which robot it drives; for policies that follow the robot."""
 
+    def identity_files(self) -> Sequence[str]:
+        """Files that decide what it does but are opened by a library of C, where nobody sees it; see `identity`."""
+        return ()
+
     def diagnostics(self) -> dict[str, np.ndarray]:
         """What the policy says about its last decision, arrays (N, ...); nothing by default."""
         return {}

@@ -113,12 +113,10 @@ def find_module(name: str) -> ModuleSpec | None:
     return spec
 
 
-def imported_sources(module: str, *, ours: bool = False) -> dict[str, Path]:
+def imported_sources(module: str) -> dict[str, Path]:
     """Source files by name of the user's modules that a module imports, directly or through others; not its own.
 
-    Args:
-        module: which.
-        ours: whether modules of this package count too; those of Python and of installed packages never do.
+    Modules of Python, of installed packages and of this one are not the user's.
     """
     found: dict[str, Path] = {}
     waiting = [module]
@@ -126,7 +124,7 @@ def imported_sources(module: str, *, ours: bool = False) -> dict[str, Path]:
         name = waiting.pop()
         spec = find_module(name) if name not in found else None
         origin = Path(spec.origin) if spec is not None and spec.origin is not None else None
-        if origin is None or origin.suffix != ".py" or not _counts(str(origin), ours=ours):
+        if origin is None or origin.suffix != ".py" or not _counts(str(origin)):
             continue
         found[name] = origin
         package = name if spec is not None and spec.submodule_search_locations is not None else name.rpartition(".")[0]
@@ -169,14 +167,13 @@ def _prefixes() -> tuple[str, ...]:
     return tuple(f"{place}{os.sep}" for place in sorted(real | system))
 
 
-def _counts(path: str, *, ours: bool = False) -> bool:
+def _counts(path: str) -> bool:
     """Whether a file may be part of a user's policy."""
     if path.endswith(".pyc") or "__pycache__" in path:
         return False
     inside = Path(path).is_relative_to
-    own = inside(_PACKAGE) or any(inside(content_folder(kind)) for kind in ("envs", "scenarios"))
-    if own:
-        return ours
+    if inside(_PACKAGE) or any(inside(content_folder(kind)) for kind in ("envs", "scenarios")):
+        return False
     cache = Path.home() / ".cache"
     if inside(cache):
         return Path(path).relative_to(cache).parts[0] in _WEIGHT_CACHES

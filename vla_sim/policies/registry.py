@@ -75,7 +75,7 @@ def _files_of(folder: PolicyFolder) -> list[Path]:
     kind = policy_types()[_checked_type(folder, parts_too=True)]
     if kind.code:
         module = kind.loader.partition(":")[0]
-        files += [_source(module), *imported_sources(module, ours=True).values()]
+        files += [_source(module), *imported_sources(module).values()]
     if folder.kind == checkpoints.KIND:
         files += checkpoints.hashed_files(folder)
     return [*files, *(file for other in folder.needs() for file in _files_of(folder.sibling(other)))]
@@ -108,7 +108,7 @@ def folder_hash(folder: PolicyFolder) -> str:
     parts = [folder.own_hash()]
     kind = _checked_type(folder, parts_too=True)
     if policy_types()[kind].code:
-        parts += _source_hashes(policy_types()[kind].loader, ours=True)
+        parts += _source_hashes(policy_types()[kind].loader)
     if kind == checkpoints.KIND:
         parts.append(checkpoints.content_hash(folder))
     return _digest([*parts, *(folder_hash(folder.sibling(other)) for other in folder.needs())])
@@ -183,12 +183,12 @@ def _source(module: str) -> Path:
     return Path(spec.origin)
 
 
-def _source_hashes(name: str, *, ours: bool = False) -> list[str]:
+def _source_hashes(name: str) -> list[str]:
     """Of the module of a `module:Class`, and of the user's modules that it imports, with their names."""
     module, _, cls = name.partition(":")
     path = _source(module)
     _check_defined(path, cls)
-    others = imported_sources(module, ours=ours)
+    others = imported_sources(module)
     return [file_sha256(path), *(f"{other} {file_sha256(others[other])}" for other in sorted(others))]
 
 
