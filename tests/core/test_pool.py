@@ -167,3 +167,11 @@ def test_a_pool_that_is_left_early_leaves_no_process():
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
     names = [Path(f"/proc/{pid}/cmdline").read_text() for pid in children.read_text().split()]
     assert not [name for name in names if "spawn_main" in name and "resource_tracker" not in name]
+
+
+@pytest.mark.parametrize(
+    "limits", [{"workers": 0}, {"hang_timeout_s": float("nan")}, {"hang_timeout_s": 0}, {"start_timeout_s": -1}]
+)
+def test_limits_that_would_switch_the_watchdog_off_are_refused(limits):
+    with pytest.raises(UserError, match="must be"):
+        Pool(pool_work.factory, **{"workers": 1, **limits})

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from evaluation_fakes import make_record
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from vla_sim import replay
@@ -185,6 +185,8 @@ def test_a_damaged_plan_is_refused_or_is_a_plan(tmp_path, content):
 
 
 @MANY
+@example(b'{"provenance": {"workers": 1, "wall_time_s": 1e999}}')
+@example(b'{"provenance": {"workers": 1, "wall_time_s": 1' + b"0" * 400 + b"}}")
 @given(damaged("summary.json"))
 def test_a_damaged_summary_costs_only_what_it_said(tmp_path, content):
     (tmp_path / "summary.json").write_bytes(content)

@@ -123,6 +123,9 @@ class Pool:
         workers: most processes at a time.
         hang_timeout_s: seconds without a result or `heartbeat` after which a working process is killed.
         start_timeout_s: the same for a process whose work is still being made.
+
+    Raises:
+        UserError: less than one worker, or a timeout that is not positive.
     """
 
     def __init__(
@@ -133,6 +136,11 @@ class Pool:
         hang_timeout_s: float = math.inf,
         start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
+        if workers < 1 or not (hang_timeout_s > 0 and start_timeout_s > 0):  # not a number is not positive either
+            raise UserError(
+                f"there must be at least one worker, and timeouts must be positive; got {workers} workers, "
+                f"{hang_timeout_s:g} s and {start_timeout_s:g} s"
+            )
         self._factory = factory
         self._count = workers
         self._hang_timeout_s = hang_timeout_s
@@ -234,7 +242,7 @@ class Pool:
             else:
                 member.process.join(timeout=5)
                 code = member.process.exitcode
-                killed = " (killed)" if code == -signal.SIGKILL else ""
+                killed = " (killed)" if code == -9 else ""
                 yield from self._lost(member, f"the worker process died with exit code {code}{killed}", "died")
 
     def _take(self, member: _Member, kind: Any, value: Any) -> Iterator[Event]:
@@ -288,7 +296,7 @@ def _end(member: _Member) -> None:
     """Kill a process and whatever it has started."""
     pid = member.process.pid
     if pid is not None and member.process.is_alive():
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, AttributeError):  # some systems have no groups of processes
             if os.getpgid(pid) == pid:
                 os.killpg(pid, signal.SIGKILL)
     member.process.kill()

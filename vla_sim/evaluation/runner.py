@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from vla_sim.rollout.plan import Plan
 from vla_sim.rollout.result import EpisodeResult
 from vla_sim.rollout.worker import EvaluationWorker
 
+MOST_WORKERS = 10_000  # that a summary is believed to have had
 SUMMARY_FILE, REPORT_FILE, PLAN_FILE = "summary.json", "report.html", "run.json"
 
 
@@ -126,9 +128,11 @@ def _sittings(out: Path, workers: int, seconds: float, before: int, after: int) 
     """Workers and wall time: of this and of earlier sittings that this one went on with."""
     earlier: dict[str, Any] = {}
     if before:
-        with contextlib.suppress(UserError, KeyError, TypeError, ValueError):
+        with contextlib.suppress(UserError, KeyError, TypeError, ValueError, OverflowError):
             told = dict(read_object(out / SUMMARY_FILE)["provenance"])
-            earlier = {"workers": int(told["workers"]), "wall_time_s": float(told["wall_time_s"])}
+            count, taken = int(told["workers"]), float(told["wall_time_s"])
+            if 1 <= count <= MOST_WORKERS and 0 <= taken < math.inf:
+                earlier = {"workers": count, "wall_time_s": taken}
     if after == before and earlier:
         workers, seconds = earlier["workers"], 0.0
     return {"workers": workers, "wall_time_s": round(seconds + earlier.get("wall_time_s", 0.0), 3)}
