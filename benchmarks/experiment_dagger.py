@@ -195,17 +195,19 @@ class Chain:
         return cut(parts * times, wanted)
 
     def _expanded(self) -> list[Sequences]:
-        from vla_sim import expand
+        from vla_sim.rollout.driving import DriveOptions
+        from vla_sim.rollout.expanding import ExpandConfig, expand
 
         self._recorded()
         folder = self.out / "expanded"
-        arguments = f"--target-episodes {self.sizes.expanded} --seed0 {self.first + EXPANDED} --keys"
-        if self.sizes.spoken:
-            arguments += f" --language {self.sizes.spoken}"
-        places = ["--from", str(self.out / "recordings"), "--out", str(folder)]
         if not (folder / "done").exists():
-            if expand.main([*places, *arguments.split(), "--workers", "1"]):
-                raise SystemExit("vla_sim.expand failed")
+            config = ExpandConfig(
+                data=self.out / "recordings",
+                target_episodes=self.sizes.expanded,
+                first_seed=self.first + EXPANDED,
+                drives=DriveOptions(keys=True, language=self.sizes.spoken),
+            )
+            expand(config, folder, workers=1)
             write_whole(folder / "done", b"")
         return self._read("expanded", folder)
 

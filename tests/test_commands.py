@@ -124,6 +124,63 @@ def test_a_misspelt_option_is_answered_with_the_nearest(name, capsys):
     assert f"unknown option {flag}x; did you mean '{flag}'?" in capsys.readouterr().err or flag == "--folder"
 
 
+# --- names ----------------------------------------------------------------------------------------------------------
+
+NAMES = [
+    "x" * 300,
+    "{a}",
+    "%s",
+    "a\x1b[31mb",
+    "$(touch x)",
+    "a b",
+    "\udcff",
+    "../nowhere",
+    "no\nsuch",
+    "ä왼쪽",
+    "a/" * 200,
+    "\0",
+]
+NAMED = [
+    "eval --policy NAME --scenario reach_goal",
+    "eval --policy NAME:Class --scenario reach_goal",
+    "eval --policy hold --scenario NAME",
+    "eval --policy hold --scenario NAME.toml",
+    "eval --policy hold --suite NAME",
+    "eval --policy hold --scenario reach_goal --embodiment NAME",
+    "eval --policy hold --scenario reach_goal --baseline NAME",
+    "eval --resume NAME",
+    "benchmark --policy NAME",
+    "benchmark --resume NAME",
+    "replay NAME 1",
+    "audit NAME",
+    "clone --data NAME",
+    "clone --data . --init NAME",
+    "dagger --init NAME",
+    "dagger --data NAME",
+    "ppo --kind NAME",
+    "collect --suite NAME --episodes 1",
+    "collect --suite core --episodes 1 --policy NAME",
+    "convert --data NAME",
+    "augment --data NAME --recipe mirror",
+    "augment --data . --recipe NAME",
+    "expand --data NAME --target-episodes 2",
+    "expand --resume NAME",
+    "NAME",
+]
+
+
+@pytest.mark.parametrize("line", NAMED)
+def test_a_name_that_is_none_is_one_sentence_whatever_stands_in_it(line, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in NAMES:
+        assert main([word.replace("NAME", name) for word in line.split()]) == BAD_INPUT, name
+        error = capsys.readouterr().err
+        assert "Traceback" not in error
+        assert not set(error) & {"\x1b", "\0", "\udcff"}
+        assert len(error) < 1500
+        assert [path for path in tmp_path.rglob("*") if path.name != "runs"] == [], name
+
+
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
 (SUPPRESSED,) = typing.get_args(Suppress[int])[1:]

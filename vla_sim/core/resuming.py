@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from vla_sim.core.command_lines import command_line, fresh_folder
 from vla_sim.core.errors import UserError
-from vla_sim.core.files import clear_errors
+from vla_sim.core.files import LOCK_FILE, clear_errors
 from vla_sim.core.options import Command, parse
 
 Options = TypeVar("Options")
@@ -71,8 +71,8 @@ def remembering(options: Options, given: Sequence[str], command: Command, *, dat
             file.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
     try:
         yield dataclasses.replace(options, out=out)  # type: ignore[type-var]
-    except UserError:
-        if wrote and _names(out) - {FILE} == before:
+    except (UserError, OSError):
+        if wrote and _names(out) == before:
             _forget(file, out)
         raise
     except KeyboardInterrupt:
@@ -87,13 +87,15 @@ def _beside(folder: Path) -> Path:
 
 
 def _names(folder: Path) -> set[str]:
-    return set(os.listdir(folder)) if folder.is_dir() else set()
+    """What lies in a folder; locks and what is remembered do not count."""
+    return set(os.listdir(folder)) - {FILE, LOCK_FILE} if folder.is_dir() else set()
 
 
 def _forget(file: Path, folder: Path) -> None:
     with contextlib.suppress(OSError):
         file.unlink()
         if not _names(folder):
+            (folder / LOCK_FILE).unlink(missing_ok=True)
             folder.rmdir()
 
 
