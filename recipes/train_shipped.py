@@ -1,8 +1,7 @@
-"""`python -m recipes.train_shipped`: the shipped policies from seeds: expert rollouts, behaviour cloning, DAgger."""
+"""Train the shipped policies from seeds: expert rollouts, behaviour cloning, DAgger."""
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import time
@@ -11,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vla_sim.core.bounds import Positive, Seed, Workers
 from vla_sim.core.cli import run_command
+from vla_sim.core.options import Folder, Name, OptionalFolder
 
 if TYPE_CHECKING:
     from vla_sim.rollout.demonstrations import Demonstrations, Task
@@ -73,43 +74,43 @@ ROUNDS = (
 )
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of `recipes.train_shipped`."""
-    made = argparse.ArgumentParser(
-        prog="python -m recipes.train_shipped",
-        description=__doc__.split(": ", 1)[1],
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument("--out", type=Path, default=Path("runs/train"), metavar="DIR", help="working folder")
-    made.add_argument("--publish", type=Path, metavar="DIR", help="copy the finished policies into this folder")
-    made.add_argument("--embodiment", default="serbot")
-    made.add_argument("--seed", type=int, default=0, help="of weights, batches and worlds (default %(default)s)")
-    made.add_argument("--scale", type=float, default=1.0, help="factor on episodes and steps, for a quick try")
-    made.add_argument("--workers", type=int, default=2, help="processes that collect, and threads that learn")
-    return made
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `recipes.train_shipped` is told."""
+
+    out: Folder = Path("runs/train")
+    """Working folder."""
+    publish: OptionalFolder = None
+    """Copy the finished policies into this folder."""
+    embodiment: Name = "serbot"
+    """The robot, a name or a TOML file."""
+    seed: Seed = 0
+    """Of weights, batches and worlds."""
+    scale: Positive = 1.0
+    """Factor on episodes and steps, for a quick try."""
+    workers: Workers = 2
+    """Processes that collect."""
+    threads: Workers = 2
+    """Threads that learn."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run_command(_run, parser(), arguments)
+    return run_command(_run, Options, arguments, epilog=EPILOG)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: Options) -> int:
     import torch
 
-    from vla_sim.core.errors import UserError
     from vla_sim.core.files import FolderLock
 
-    if options.workers < 1:
-        raise UserError(f"--workers must be at least 1, got {options.workers}")
-    torch.set_num_threads(options.workers)
+    torch.set_num_threads(options.threads)
     with FolderLock(options.out):
         _train(options)
     return 0
 
 
-def _train(options: argparse.Namespace) -> None:
+def _train(options: Options) -> None:
     """All rounds that the folder lacks."""
     begin = time.perf_counter()
     trainer = _trainer(options)
@@ -131,7 +132,7 @@ def _train(options: argparse.Namespace) -> None:
     print(f"done in {(time.perf_counter() - begin) / 60:.1f} minutes: {options.out / ROUNDS[-1].name}")
 
 
-def _trainer(options: argparse.Namespace) -> Trainer:
+def _trainer(options: Options) -> Trainer:
     from vla_sim.core.embodiments import load_embodiment
     from vla_sim.scenarios import load_scenario
     from vla_sim.training.behaviour_cloning import Trainer
@@ -157,7 +158,7 @@ def _sampler(trainer: Trainer, round_: Round, parts: Sequence[Sequences]) -> Sam
     return sampler
 
 
-def _data(options: argparse.Namespace, round_: Round, learner: Path | None) -> Sequences:
+def _data(options: Options, round_: Round, learner: Path | None) -> Sequences:
     """The drives of a round: from disk, or collected now."""
     from vla_sim.training.recorded import FACTS, read_round, save_round
 
@@ -175,7 +176,7 @@ def _data(options: argparse.Namespace, round_: Round, learner: Path | None) -> S
     return read_round(folder)
 
 
-def _collected(options: argparse.Namespace, round_: Round, learner: Path | None) -> Demonstrations:
+def _collected(options: Options, round_: Round, learner: Path | None) -> Demonstrations:
     from recipes.single_images import collect_looks
     from vla_sim.rollout.demonstrations import collect
 

@@ -1,17 +1,19 @@
-"""`python -m recipes.train_zoo`: the models of the benchmark's rows: small backbones, then a head for each row."""
+"""Train the models of the benchmark's rows: small backbones, then a head for each row."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from vla_sim.core.bounds import Positive, Seed, Workers
 from vla_sim.core.cli import run_command
+from vla_sim.core.options import Folder, OptionalFolder, named
 
 if TYPE_CHECKING:
     from recipes.zoo_training import RowTraining
@@ -39,45 +41,46 @@ HELD_OUT_SEED, HELD_OUT_EPISODES, HELD_OUT_NOISE = 80_000, 240, 0.4
 HELD_OUT_SCENARIOS = ("obstacle_left", "obstacle_right", "two_obstacles_left", "two_obstacles_right", "choose_goal")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of `recipes.train_zoo`."""
-    from recipes.zoo import ROWS
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `recipes.train_zoo` is told."""
 
-    made = argparse.ArgumentParser(
-        prog="python -m recipes.train_zoo",
-        description=__doc__.split(": ", 1)[1],
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument("--data", type=Path, default=Path("runs/train/data"), metavar="DIR", help="demonstrations")
-    made.add_argument("--out", type=Path, default=Path("runs/rows"), metavar="DIR", help="working folder")
-    made.add_argument("--rows", nargs="+", metavar="ROW", help=f"some of: {', '.join(ROWS)} (default: all)")
-    made.add_argument("--publish", type=Path, metavar="DIR", help="copy the finished policies into this folder")
-    made.add_argument(
-        "--cards", type=Path, metavar="JSON", help="a benchmark's JSON: only write the model cards from it"
-    )
-    made.add_argument("--seed", type=int, default=0, help="of weights and batches (default %(default)s)")
-    made.add_argument("--scale", type=float, default=1.0, help="factor on the steps, for a quick try")
-    made.add_argument("--threads", type=int, default=2, help="threads that learn, and processes that drive")
-    return made
+    data: Folder = Path("runs/train/data")
+    """Demonstrations."""
+    out: Folder = Path("runs/rows")
+    """Working folder."""
+    rows: Annotated[tuple[str, ...], named("ROW ...")] = ()
+    """Some of those in recipes/zoo.py (default: all)."""
+    publish: OptionalFolder = None
+    """Copy the finished policies into this folder."""
+    cards: Annotated[Path | None, named("JSON")] = None
+    """A benchmark's JSON: only write the model cards from it."""
+    seed: Seed = 0
+    """Of weights and batches."""
+    scale: Positive = 1.0
+    """Factor on the steps, for a quick try."""
+    workers: Workers = 2
+    """Processes that drive."""
+    threads: Workers = 2
+    """Threads that learn."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run_command(_run, parser(), arguments)
+    return run_command(_run, Options, arguments, epilog=EPILOG)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: Options) -> int:
     from vla_sim.core.files import FolderLock
 
     if options.cards:
-        return _write_cards(options)
+        return _write_cards(options, options.cards)
     with FolderLock(options.out):
         _train(options)
     return 0
 
 
-def _train(options: argparse.Namespace) -> None:
+def _train(options: Options) -> None:
     """Backbones, rows and ensembles that the folder lacks."""
     import torch
 
@@ -102,13 +105,13 @@ def _train(options: argparse.Namespace) -> None:
         _publish(options.out / "policies", options.publish)
 
 
-def _train_row(rows: RowTraining, name: str, options: argparse.Namespace) -> None:
+def _train_row(rows: RowTraining, name: str, options: Options) -> None:
     """Train it until the gate is content, or has been asked often enough; either way it is reported."""
     for number in range(GATE_ROUNDS + 1):
         begin = time.perf_counter()
         folder = rows.train(name, more=GATE_MORE * number, log=_print_line)
         seconds = time.perf_counter() - begin
-        solved = _both_instructions(folder, options.threads)
+        solved = _both_instructions(folder, options.workers)
         print(
             f"{name}: {solved} of {GATE_WORLDS} worlds under both instructions, trained in {seconds:.0f} s", flush=True
         )
@@ -132,7 +135,7 @@ def _both_instructions(folder: Path, workers: int) -> int:
     return len(solved[0] & solved[1])
 
 
-def _fit_ensembles(options: argparse.Namespace) -> None:
+def _fit_ensembles(options: Options) -> None:
     """Three ensembles of the same members: fixed weights, a gate, the members' own uncertainty."""
     from recipes.ensembles import fitted_gate, fitted_weights, predictions, write_ensemble
     from vla_sim.policies.registry import load_policy
@@ -165,7 +168,7 @@ def _fit_ensembles(options: argparse.Namespace) -> None:
     print("fitted weights: " + ", ".join(f"{m} {w:.3f}" for m, w in zip(MEMBERS, weights, strict=True)), flush=True)
 
 
-def _held_out(options: argparse.Namespace) -> Sequences:
+def _held_out(options: Options) -> Sequences:
     """Demonstrations of the expert, disturbed, in worlds of their own."""
     from recipes.pretrain import SMALL_IMAGE_PX
     from vla_sim.rollout.demonstrations import Task, collect
@@ -177,17 +180,17 @@ def _held_out(options: argparse.Namespace) -> Sequences:
             Task(HELD_OUT_SCENARIOS[i % len(HELD_OUT_SCENARIOS)], HELD_OUT_SEED + i, 0.0, HELD_OUT_NOISE)
             for i in range(HELD_OUT_EPISODES)
         ]
-        save_round(folder, collect(tasks, "serbot", learner=None, image_px=SMALL_IMAGE_PX, workers=options.threads))
+        save_round(folder, collect(tasks, "serbot", learner=None, image_px=SMALL_IMAGE_PX, workers=options.workers))
     return read_round(folder)
 
 
-def _write_cards(options: argparse.Namespace) -> int:
+def _write_cards(options: Options, measured: Path) -> int:
     """The cards of all trained policies in the published folder, else in OUT."""
     from vla_sim.policies.folders import CONFIG, PolicyFolder
     from vla_sim.policies.types import policy_types
     from vla_sim.training.cards import read_benchmark, write_card
 
-    rows, suite = read_benchmark(options.cards)
+    rows, suite = read_benchmark(measured)
     for config in sorted((options.publish or options.out / "policies").glob(f"*/{CONFIG}")):
         folder = PolicyFolder.read(config.parent)
         if policy_types()[folder.kind].learned:

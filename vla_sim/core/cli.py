@@ -27,7 +27,7 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 def run_command(
     run: Callable[[Any], int],
-    options: Any,
+    options: type[Any],
     arguments: Sequence[str] | None = None,
     *,
     epilog: str = "",
@@ -47,8 +47,6 @@ def run_command(
         data_set: of such a command: the folder is a data set, with nothing else in it.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    if not isinstance(options, type):  # a parser of argparse
-        return guarded(options.prog, lambda: run(options.parse_args(given)))
     from vla_sim.core.options import Command, parse
 
     module = sys.modules[options.__module__]

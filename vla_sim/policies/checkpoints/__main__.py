@@ -1,33 +1,44 @@
-"""`python -m vla_sim.policies.checkpoints FILE`: what a checkpoint holds, and a `config.json` with which it drives."""
+"""Say what a checkpoint holds, and propose a `config.json` with which it drives."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional
 
 from vla_sim.core.cli import run_command
+from vla_sim.core.options import named
 
 EPILOG = """A config.json beside the file is tried: the report says which weights matched. Without one, a proposal is
 printed (--write puts it there): check its units, pictures and colours against your training before you trust a result.
 Nothing in the file is executed. See docs/checkpoints.md."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `vla_sim.policies.checkpoints` is told."""
+
+    file: Annotated[Positional[Path], named("FILE")]
+    """A .pt, .pth or .ckpt file."""
+    write: bool = False
+    """Write config.json beside the file."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser("python -m vla_sim.policies.checkpoints", description=__doc__, epilog=EPILOG)
-    parser.add_argument("file", type=Path, help="a .pt, .pth or .ckpt file")
-    parser.add_argument("--write", action="store_true", help="write config.json beside the file")
-    return run_command(_run, parser, arguments)
+    return run_command(_run, Options, arguments, epilog=EPILOG)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: Options) -> int:
     from vla_sim.policies.checkpoints.files import SUFFIXES, folder_of, is_checkpoint
     from vla_sim.policies.folders import PolicyError
 
-    path: Path = options.file
+    path = options.file
     if not path.is_file() or path.suffix.lower() not in SUFFIXES:
         raise PolicyError(f"{path} is no {', '.join(SUFFIXES)} file")
     if is_checkpoint(path) and not options.write:
