@@ -16,7 +16,7 @@ from vla_sim.policies.models.config import VlaConfig
 from vla_sim.policies.models.loading import save_policy
 from vla_sim.policies.models.model import VlaModel
 from vla_sim.policies.models.open_clip import OpenClipTokenizer, open_clip_sizes, read_open_clip_file
-from vla_sim.policies.models.presets import with_pretrained
+from vla_sim.policies.models.presets import open_clip_policy, with_pretrained
 from vla_sim.policies.models.specs import OpenClipSpec
 from vla_sim.policies.registry import load_policy
 
@@ -186,3 +186,17 @@ def test_a_head_on_it_is_trained_like_any_other(saved, tmp_path):
     assert all(torch.equal(before[name], tensor) for name, tensor in begun.members.parts[0].state_dict().items())
     trainer.export(tmp_path / "out")
     load_policy(str(tmp_path / "out" / "mine"))
+
+
+def test_a_policy_on_a_tower_and_its_file_drives_with_open_clip_s_own_tokenizer(tmp_path, observe, start):
+    sizes = {**VIT, "text_cfg": {**TEXT, "vocab_size": 49408, "context_length": 24}}
+    torch.save(model_of(sizes).backbone.open_clip.state_dict(), tmp_path / "tower.pt")
+    changes = {"open_clip": {"model": "mine", "sizes": sizes}, "fusion": FUSION}
+    folder = open_clip_policy("mine", tmp_path / "tower.pt", tmp_path / "policy", **changes)
+    policy = start(load_policy(str(folder)), 2)
+    first = policy.act(observe(2))
+    assert np.abs(first - policy.act({**observe(2), "instruction": TEXTS[:2][::-1]})).max() > 1e-6
+    with pytest.raises(UserError, match="did you mean 'ViT-B-32'"):
+        open_clip_policy("ViT-B-33", tmp_path / "tower.pt", tmp_path / "other")
+    with pytest.raises(UserError, match="is missing"):
+        open_clip_policy("mine", tmp_path / "none.pt", tmp_path / "other", **changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,44 @@ def _missing(source: str, download: bool, error: Exception) -> str:
         f"pretrained weights {source!r} cannot be used ({where}): {first}. "
         f"Name a local folder with config.json and model.safetensors{hint}; small models need none of this"
     )
+
+
+def open_clip_policy(
+    model: str,
+    checkpoint: Path,
+    folder: Path,
+    *,
+    action: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    **changes: Any,
+) -> Path:
+    """Write a policy folder on a tower of open_clip, its head untrained: `clone --init` and `dagger --init` train it.
+
+    Args:
+        model: a name of open_clip's, e.g. "ViT-B-32".
+        checkpoint: one of its files.
+        folder: of the policy.
+        action: see `specs.ActionSpec`.
+        seed: of what stands behind the tower.
+        changes: further fields of `VlaConfig`, e.g. head, fusion, or open_clip with sizes of one's own.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: an unknown model, or a file of another one.
+    """
+    from vla_sim.policies.models.loading import save_policy
+    from vla_sim.policies.models.open_clip import context_of, open_clip_sizes
+
+    try:
+        fields = {"open_clip": {"model": model}, "head": {"kind": "lstm", "codec": "laplace"}, **changes}
+        config = VlaConfig(backbone="open_clip", action=action, description=f"{model} of open_clip, frozen", **fields)
+        places = context_of(open_clip_sizes(config.open_clip))[0]
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            whole = with_pretrained(dataclasses.replace(config, context_length=places), {"open_clip": checkpoint})
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    save_policy(whole, {}, folder)
+    return folder
