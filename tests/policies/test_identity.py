@@ -58,11 +58,14 @@ def test_an_identity_is_that_of_the_code_until_files_are_read(tmp_path):
     assert alone.hash == "a" * 64
     file = tmp_path / "weights.bin"
     file.write_bytes(b"1")
+    (tmp_path / "mine.egg-info").mkdir()
+    (tmp_path / "mine.egg-info" / "entry_points.txt").touch()
     read = FilesRead()
     with read:
         file.read_bytes()
         (tmp_path / "log.txt").write_text("what it did")
         (tmp_path / "log.txt").read_text()
+        (tmp_path / "mine.egg-info" / "entry_points.txt").read_text()
     found = read.new()
     assert list(found) == [str(file.resolve())]
     assert not read.new()

@@ -24,6 +24,8 @@ from vla_sim.core.content import content_folder
 from vla_sim.core.errors import UserError
 
 _PACKAGE = Path(__file__).parents[1]
+# Compiled modules, and what packages say of themselves, which is searched through by whoever looks for plug-ins.
+_NOT_READ_FOR_DRIVING = ("__pycache__", ".egg-info", ".dist-info")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 # Below ~/.cache, what holds weights; the rest is made anew now and then by fonts, plots and compilers.
 _WEIGHT_CACHES = ("huggingface", "torch", "open_clip", "clip")
@@ -169,7 +171,7 @@ def _prefixes() -> tuple[str, ...]:
 
 def _counts(path: str) -> bool:
     """Whether a file may be part of a user's policy."""
-    if path.endswith(".pyc") or "__pycache__" in path:
+    if path.endswith(".pyc") or any(part.endswith(_NOT_READ_FOR_DRIVING) for part in Path(path).parts):
         return False
     inside = Path(path).is_relative_to
     if inside(_PACKAGE) or any(inside(content_folder(kind)) for kind in ("envs", "scenarios")):
