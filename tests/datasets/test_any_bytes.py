@@ -8,8 +8,11 @@ import copy
 import itertools
 import json
 import math
+import pathlib
 import random
 import shutil
+import subprocess
+import sys
 import warnings
 
 import h5py
@@ -383,3 +386,20 @@ def test_any_dump(fresh, choices, odds):
     root = fresh("dump")
     change_json(root / f"{NAME}_data.json", choices, odds)
     check(root)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_any_damage_to_an_hdf5_recording(originals, tmp_path):
+    """In a process of its own: the library itself could end it, or never come back."""
+    path = originals / "hdf5" / f"{NAME}.h5"
+    code = (
+        f"import sys, pathlib; sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r}); import test_any_bytes as t\n"
+        f"good, root = pathlib.Path({str(path)!r}).read_bytes(), pathlib.Path({str(tmp_path)!r})\n"
+        "for seed in range(600):\n"
+        "    kind = ('flip', 'flip', 'flip', 'cut', 'hole', 'zeros', 'more')[seed % 7]\n"
+        f"    (root / {path.name!r}).write_bytes(t.damaged(good, seed, kind))\n"
+        "    t.check(root)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

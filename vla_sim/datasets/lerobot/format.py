@@ -9,6 +9,7 @@ import math
 import os
 import re
 import string
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -159,3 +160,24 @@ def check_template(template: Any, where: str) -> None:
 def next_file(chunk: int, file: int) -> tuple[int, int]:
     """Chunk and file index that follow."""
     return (chunk, file + 1) if file + 1 < CHUNKS_SIZE else (chunk + 1, 0)
+
+
+def split_spans(names: Sequence[str]) -> dict[str, str]:
+    """Spans of episodes by the split that each came from; one "train" where a split is not in one piece."""
+    starts = [i for i, name in enumerate(names) if i == 0 or name != names[i - 1]]
+    if len({names[start] for start in starts}) < len(starts):
+        return {"train": f"0:{len(names)}"}
+    return {names[start]: f"{start}:{end}" for start, end in zip(starts, [*starts[1:], len(names)], strict=True)}
+
+
+def grouped(sizes: Sequence[int], limit: float) -> list[tuple[tuple[int, int], list[int]]]:
+    """Which episodes share a file, with its chunk and file index; one episode is never cut."""
+    groups: list[tuple[tuple[int, int], list[int]]] = []
+    used = 0.0
+    for i, size in enumerate(sizes):
+        if not groups or used + size > limit:
+            groups.append((next_file(*groups[-1][0]) if groups else (0, 0), []))
+            used = 0
+        groups[-1][1].append(i)
+        used += size
+    return groups

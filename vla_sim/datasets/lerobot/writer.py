@@ -6,7 +6,6 @@ takes for a data set. A crash loses at most the episode in hand; `resume=True` g
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -19,15 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from vla_sim.core.encoding import CODEC, CRF, PIXELS, PRESET
 from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import FolderLock, clear_errors, discard_folder, sync_folder
 from vla_sim.core.run_folder import check_same, read_object
 from vla_sim.core.types import Outcome
+from vla_sim.datasets.lerobot.columns import Features, difference, features_of, table_of
+from vla_sim.datasets.lerobot.finished import clear_finished
 from vla_sim.datasets.lerobot.format import (
     ACTION,
-    AUTOMATIC,
     CAMERA,
     CHUNKS_SIZE,
     DATA_FILE_MB,
@@ -46,14 +45,14 @@ from vla_sim.datasets.lerobot.format import (
     VERSION,
     VIDEO_FILE_MB,
     VIDEO_PATH,
-    next_file,
+    grouped,
     repeats,
+    split_spans,
 )
 from vla_sim.datasets.lerobot.stats import as_lists, image_stats, pooled_stats, vector_stats
 from vla_sim.datasets.lerobot.tables import need_arrow
-from vla_sim.datasets.lerobot.video import GOP, join_films, write_film
+from vla_sim.datasets.lerobot.video import join_films, write_film
 
-Features = dict[str, dict[str, Any]]
 EPISODE_FILE, ROWS_FILE, FILM_FILE, SETTINGS_FILE = "episode.json", "rows.parquet", "film.mp4", "settings.json"
 MB = 2**20
 
@@ -154,7 +153,7 @@ class LeRobotWriter:
         held = repeats(episode.step_s, self._settings["fps"])
         features = self._features_of(episode)
         if self._features and features != self._features:
-            raise UserError(f"episode {episode.name} does not fit: {_difference(self._features, features)}")
+            raise UserError(f"episode {episode.name} does not fit: {difference(self._features, features)}")
         aside, place = self._part / "adding", self._part / "episodes" / f"{len(self):06d}"
         with self._kept():
             shutil.rmtree(aside, ignore_errors=True)
@@ -174,30 +173,8 @@ class LeRobotWriter:
         self._tasks.setdefault(facts["task"], len(self._tasks))
 
     def _features_of(self, episode: Episode) -> Features:
-        height, width = episode.images.shape[1:3]
-        states = episode.states is not None if self._states is None else self._states
-        outcomes = episode.outcome is not None if self._outcomes is None else self._outcomes
-        if self._states and episode.states is None:
-            raise UserError(f"episode {episode.name} has no states; states=False leaves them out of the data set")
-        if self._outcomes and episode.outcome is None:
-            raise UserError(f"episode {episode.name} has no outcome; outcomes=False leaves them out of the tables")
-        camera: dict[str, Any] = {
-            "dtype": "video" if self._settings["video"] else "image",
-            "shape": [height, width, 3],
-            "names": ["height", "width", "channel"],
-        }
-        if self._settings["video"]:
-            camera["info"] = _film_info(height, width, self._settings["fps"])
-        motion = {"dtype": "float32", "shape": [len(episode.action_names)], "names": list(episode.action_names)}
-        flag = {"dtype": "bool", "shape": [1], "names": None}
-        features = {CAMERA: camera}
-        if states:
-            names = list(episode.state_names)
-            features[STATE] = {"dtype": "float32", "shape": [len(names)], "names": names}
-        features |= {ACTION: motion, EXPERT: dict(motion), DONE: dict(flag)}
-        if outcomes:
-            features |= {SUCCESS: dict(flag), TRUNCATED: dict(flag)}
-        return features | AUTOMATIC
+        fps, video = self._settings["fps"], self._settings["video"]
+        return features_of(episode, fps=fps, video=video, states=self._states, outcomes=self._outcomes)
 
     def _write_settings(self, features: Features) -> None:
         """Once, so that a resumed set keeps to what its first episode decided."""
@@ -214,7 +191,7 @@ class LeRobotWriter:
         images = episode.images[: len(episode)]
         stats = {name: as_lists(vector_stats(values)) for name, values in columns.items()}
         stats[CAMERA] = as_lists(image_stats(images, held))
-        table = _table(columns, images, held, features)
+        table = table_of(columns, images, held, features)
         parquet.write_table(table, folder / ROWS_FILE, compression="snappy", use_dictionary=True)
         if self._settings["video"]:
             write_film(folder / FILM_FILE, (image for image in images for _ in range(held)), self._settings["fps"])
@@ -303,7 +280,7 @@ class LeRobotWriter:
 
         start = 0
         sizes = [self._part_of(i, ROWS_FILE).stat().st_size for i in range(len(rows))]
-        for (chunk, file), episodes in _grouped(sizes, self._limits[0]):
+        for (chunk, file), episodes in grouped(sizes, self._limits[0]):
             path = whole / DATA_PATH.format(chunk_index=chunk, file_index=file)
             path.parent.mkdir(parents=True, exist_ok=True)
             schema = parquet.read_schema(self._part_of(episodes[0], ROWS_FILE))
@@ -317,7 +294,7 @@ class LeRobotWriter:
     def _join_films(self, whole: Path, rows: list[dict[str, Any]]) -> None:
         fps, key = self._settings["fps"], f"videos/{CAMERA}"
         sizes = [self._part_of(i, FILM_FILE).stat().st_size for i in range(len(rows))]
-        for (chunk, file), episodes in _grouped(sizes, self._limits[1]):
+        for (chunk, file), episodes in grouped(sizes, self._limits[1]):
             path = whole / VIDEO_PATH.format(video_key=CAMERA, chunk_index=chunk, file_index=file)
             path.parent.mkdir(parents=True, exist_ok=True)
             counts = join_films(path, [self._part_of(i, FILM_FILE) for i in episodes], fps)
@@ -368,7 +345,7 @@ class LeRobotWriter:
             "data_files_size_in_mb": DATA_FILE_MB,
             "video_files_size_in_mb": VIDEO_FILE_MB,
             "fps": self._settings["fps"],
-            "splits": _splits([str(facts["provenance"].get("split") or "train") for facts in self._facts]),
+            "splits": split_spans([str(facts["provenance"].get("split") or "train") for facts in self._facts]),
             "data_path": DATA_PATH,
             "video_path": VIDEO_PATH if self._settings["video"] else None,
             "features": self._features,
@@ -403,115 +380,6 @@ class LeRobotWriter:
         self._states, self._outcomes = STATE in self._features, SUCCESS in self._features
         for folder in folders:
             self._remember(json.loads((folder / EPISODE_FILE).read_text(encoding="utf-8")))
-
-
-def clear_finished(root: Path) -> None:
-    """Clear away the parts of a data set whose writer died after it had appeared whole under `root`."""
-    part = root.resolve().with_name(f".{root.name}.part")
-    if not root.exists():
-        return
-    if (part / "finished").exists():
-        with FolderLock(part):
-            discard_folder(part)
-    elif not part.exists():
-        discard_folder(part)  # what a killed removal left
-
-
-def is_finished(root: Path, plan: Mapping[str, Any]) -> bool:
-    """Whether a whole data set of this plan lies under `root`; what a killed writer left beside it is cleared away.
-
-    Raises:
-        UserError: something else lies there.
-    """
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        return False
-    clear_finished(root)
-    path = root / PLAN_PATH
-    if not path.is_file():
-        raise UserError(f"{root} holds other files; choose a new or empty folder")
-    check_same(root, read_object(path), plan)
-    return True
-
-
-def _splits(names: Sequence[str]) -> dict[str, str]:
-    """Spans of episodes by the split that each came from; one "train" where a split is not in one piece."""
-    starts = [i for i, name in enumerate(names) if i == 0 or name != names[i - 1]]
-    if len({names[start] for start in starts}) < len(starts):
-        return {"train": f"0:{len(names)}"}
-    return {names[start]: f"{start}:{end}" for start, end in zip(starts, [*starts[1:], len(names)], strict=True)}
-
-
-def _table(columns: Mapping[str, np.ndarray], images: np.ndarray, held: int, features: Features) -> Any:
-    """An Arrow table in the order of the features; vectors as lists of fixed size, pictures as PNG."""
-    import pyarrow
-
-    arrays = {}
-    for name, feature in features.items():
-        if feature["dtype"] == "image":
-            shots = [shot for image in images for shot in [_png(image)] * held]
-            cells = [{"bytes": shot, "path": f"frame-{i:06d}.png"} for i, shot in enumerate(shots)]
-            arrays[name] = pyarrow.array(
-                cells, pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
-            )
-        elif feature["dtype"] != "video":
-            kind = pyarrow.from_numpy_dtype(np.dtype(feature["dtype"]))
-            flat = pyarrow.array(np.ascontiguousarray(columns[name]).ravel(), kind)
-            size = feature["shape"][0]
-            arrays[name] = flat if size == 1 else pyarrow.FixedSizeListArray.from_arrays(flat, size)
-    return pyarrow.table(arrays)
-
-
-def _png(image: np.ndarray) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", compress_level=3)
-    return buffer.getvalue()
-
-
-def _film_info(height: int, width: int, fps: int) -> dict[str, Any]:
-    return {
-        "video.height": height,
-        "video.width": width,
-        "video.codec": CODEC,
-        "video.pix_fmt": PIXELS,
-        "video.fps": fps,
-        "video.channels": 3,
-        "video.g": GOP,
-        "video.crf": CRF,
-        "video.preset": PRESET,
-        "video.fast_decode": 0,
-        "video.video_backend": "pyav",
-        "video.extra_options": {},
-        "has_audio": False,
-        "is_depth_map": False,
-    }
-
-
-def _grouped(sizes: Sequence[int], limit: float) -> list[tuple[tuple[int, int], list[int]]]:
-    """Which episodes share a file, with its chunk and file index; one episode is never cut."""
-    groups: list[tuple[tuple[int, int], list[int]]] = []
-    used = 0.0
-    for i, size in enumerate(sizes):
-        if not groups or used + size > limit:
-            groups.append((next_file(*groups[-1][0]) if groups else (0, 0), []))
-            used = 0
-        groups[-1][1].append(i)
-        used += size
-    return groups
-
-
-def _difference(first: Features, second: Features) -> str:
-    """What tells an episode's features from those of the set."""
-    for name in dict.fromkeys([*first, *second]):
-        here, there = first.get(name), second.get(name)
-        if here is None or there is None:
-            has, option = ("lacks" if there is None else "has"), "states" if name == STATE else "outcomes"
-            return f"it {has} {name}, unlike the first; {option}=False leaves it out of the whole data set"
-        for what in ("shape", "names"):
-            if here[what] != there[what]:
-                return f"{name} has {what} {there[what]}, in the first episode {here[what]}"
-    return "its features differ"
 
 
 def _sync(folder: Path) -> None:
