@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from vla_sim.core.errors import UserError
+from vla_sim.datasets.rounds import ARRAYS, FACTS_FILE, open_round
 from vla_sim.rollout.demonstrations import Demonstrations
 from vla_sim.training.batches import Sequences
 
-ARRAYS = ("images", "actions", "goals", "mask")
-FACTS = "facts.json"
+FACTS = FACTS_FILE
 # Stands for the scenario of a one-step episode that is a single image (`recipes.single_images`).
 LOOK = "look"
 # Groups are drawn equally often: single pictures and drives.
@@ -42,11 +42,11 @@ def read_round(folder: Path) -> Sequences:
             f"{folder} holds no demonstrations: {FACTS} is missing (python -m recipes.train_shipped makes them)"
         )
     try:
-        facts = json.loads((folder / FACTS).read_text("utf-8"))
-        images, actions, goals, mask = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
-        groups = [LOOK if scenario == LOOK else DRIVE for scenario in facts["scenarios"]]
-        return Sequences(images, facts["texts"], actions, np.asarray(mask), groups, np.asarray(goals))
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        found = open_round(folder)
+        groups = [LOOK if scenario == LOOK else DRIVE for scenario in found.facts["scenarios"]]
+        texts = found.facts["texts"]
+        return Sequences(found.images, texts, found.actions, np.asarray(found.mask), groups, np.asarray(found.goals))
+    except (ValueError, TypeError, IndexError) as error:
         raise UserError(
             f"{folder}: its episodes cannot be read: {error}; collect them again or leave them out"
         ) from error
