@@ -61,15 +61,15 @@ COMMANDS = {
         *(*PX, "--workers", 1, "--out", out),
     ),
     "expand": lambda robot, out, of: (
-        *("expand", "--from", of("collect"), "--target-episodes", 5, "--embodiment", robot, "--workers", 1),
+        *("expand", "--data", of("collect"), "--target-episodes", 5, "--embodiment", robot, "--workers", 1),
         *("--out", out),
     ),
     "augment": lambda robot, out, of: (
-        *("augment", "--from", of("collect_noise"), "--recipe", "mirror,light", "--recipe", "rerender"),
+        *("augment", "--data", of("collect_noise"), "--recipe", "mirror,light", "--recipe", "rerender"),
         *("--recipe", "perturb", "--workers", 1, "--out", out),
     ),
-    "convert": lambda robot, out, of: ("convert", "--from", of("collect"), "--format", "lerobot", "--out", out),
-    "convert_back": lambda robot, out, of: ("convert", "--from", of("convert"), "--format", "hdf5", "--out", out),
+    "convert": lambda robot, out, of: ("convert", "--data", of("collect"), "--format", "lerobot", "--out", out),
+    "convert_back": lambda robot, out, of: ("convert", "--data", of("convert"), "--format", "hdf5", "--out", out),
     "audit": lambda robot, out, of: ("audit", of("collect")),
     "clone": lambda robot, out, of: ("clone", "--data", of("collect"), *learning(robot, out)),
     "eval_clone": lambda robot, out, of: (
