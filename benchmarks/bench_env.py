@@ -93,7 +93,7 @@ def one_world() -> tuple[float, float]:
 
 
 def raw_parts() -> tuple[float, float]:
-    """Seconds per step of the bare physics calls and of the bare picture, with nothing of ours around them."""
+    """Seconds per step of the bare physics calls and of the bare image, with nothing of ours around them."""
     env = NavigateEnv(SCENARIO)
     env.reset(seed=1)
     robot, renderer = env.simulation._robot, env._renderer
@@ -154,7 +154,7 @@ def main() -> None:
     print(f"  plain PyBullet 240 Hz + TinyRenderer  {plain:8.0f} steps/s")
     print(f"  NavigateEnv, one world                {single:8.0f} steps/s   {single / plain:5.1f} x plain")
     print(
-        f"  raw physics {physics_s * 1e3:.3f} ms + raw picture {render_s * 1e3:.3f} ms a step; "
+        f"  raw physics {physics_s * 1e3:.3f} ms + raw image {render_s * 1e3:.3f} ms a step; "
         f"the env's step {step_s * 1e3:.3f} ms: {step_s / (physics_s + render_s):.2f} x their sum"
     )
     print(f"  8 worlds in one process               {vector:8.0f} steps/s   {vector / single:5.2f} x one world")

@@ -1,4 +1,4 @@
-"""Milliseconds per picture, per scene loaded and per pose, for every renderer that works here.
+"""Milliseconds per image, per scene loaded and per pose, for every renderer that works here.
 
 Each figure is the fastest of many short runs, so that other work on the machine does not enter it.
 """
@@ -43,7 +43,7 @@ def loaded(name: str, seeds: list[int]) -> Renderer:
 
 
 def picture_ms(name: str, seeds: list[int], runs: int) -> float:
-    """Milliseconds to draw these scenes together and copy their pictures out."""
+    """Milliseconds to draw these scenes together and copy their images out."""
     renderer = loaded(name, seeds)
     figure = fastest_ms(renderer.render, repeats=1, runs=runs)
     renderer.close()

@@ -20,7 +20,7 @@ from vla_sim.policies.tokenizer import InstructionTokenizer
 WORLDS, STEPS, WINDOW, REPEATS = 8, 16, 8, 3
 
 
-def pictures() -> np.ndarray:
+def images() -> np.ndarray:
     """What eight robots see while they drive ahead, uint8 (STEPS, WORLDS, 224, 224, 3)."""
     env = NavigateVectorEnv(WORLDS, "two_obstacles_left", autoreset_mode="Disabled")
     seen = [env.reset(seed=0)[0]["image"].copy()]
@@ -42,14 +42,14 @@ def small_policy(backbone: str) -> VlaPolicy:
 
 
 def ours(policy: VlaPolicy, seen: np.ndarray, texts: list[str]) -> np.ndarray:
-    """Worlds in a batch, each picture and each text read once. Actions (STEPS, WORLDS, A)."""
+    """Worlds in a batch, each image and each text read once. Actions (STEPS, WORLDS, A)."""
     policy.reset(np.ones(WORLDS, dtype=bool), np.arange(WORLDS))
     return np.stack([policy.act({"image": image, "instruction": texts}) for image in seen])
 
 
 @torch.inference_mode()
 def naive(policy: VlaPolicy, seen: np.ndarray, texts: list[str]) -> np.ndarray:
-    """One world after the other; at each step all pictures of the window and the text are read again."""
+    """One world after the other; at each step all images of the window and the text are read again."""
     model, actions = policy.model, []
     scale = torch.tensor(model.config.action_spec.scale)
     for step in range(len(seen)):
@@ -73,7 +73,7 @@ def seconds(run, *arguments) -> tuple[float, np.ndarray]:
 
 
 def small() -> None:
-    seen = pictures()
+    seen = images()
     texts = [TEXTS[world % 2] for world in range(WORLDS)]
     print(
         f"window-{WINDOW} LSTM, {WORLDS} worlds, {STEPS} steps from the start of an episode, "

@@ -4,12 +4,12 @@
 seeds. Every arm leaves a file; started again, only what is missing is done. One process for each training seed.
 
 bc72     cloning of 72 recordings made like serbot's: 24 scripts, three recordings of each, nothing added
-repeat   control of bc200: the same 72, repeated to as many pictures, as many steps
+repeat   control of bc200: the same 72, repeated to as many images, as many steps
 bc200    the 72 expanded to 200 by `vla_sim.expand`
-augment  the 200 with mirroring, shifts, colours and garbled words; its control is bc200: same pictures, same steps
+augment  the 200 with mirroring, shifts, colours and garbled words; its control is bc200: same images, same steps
 dagger   augment, then rounds of DAgger with a gate
 longer   augment, then as many steps as all rounds together, and nothing new to learn from; no gate holds it back
-control  augment, then as many rounds with the same gate, of as many pictures of plain demonstrations in their worlds
+control  augment, then as many rounds with the same gate, of as many images of plain demonstrations in their worlds
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from vla_sim.core.files import FolderLock, write_whole
 from vla_sim.core.run_folder import bind
 from vla_sim.scenarios import load_suite
 from vla_sim.training.batches import Sampler, Sequences
-from vla_sim.training.closed_loop import Exam, FitPlan, fit
+from vla_sim.training.closed_loop import FitPlan, ValidationSuite, fit
 from vla_sim.training.config import TrainConfig
 from vla_sim.training.seeds import CHOOSING, REPORTING
 from vla_sim.training.sources import Shape, SourceSpec, open_source
@@ -159,8 +159,8 @@ class Chain:
         """(scenario, seed, success) of every held-out world."""
         scenarios = self.core if suite == "core" else HOME
         each = -(-self.sizes.worlds // len(scenarios))
-        exam = Exam(scenarios, range(REPORTING, REPORTING + each), instruction_set="eval")
-        driven = exam.drive(policy / DRIVER, self.out / "drives" / f"{name}_{suite}")
+        suite = ValidationSuite(scenarios, range(REPORTING, REPORTING + each), instruction_set="eval")
+        driven = suite.drive(policy / DRIVER, self.out / "drives" / f"{name}_{suite}")
         return [[scenario, seed, success] for (scenario, seed), success in sorted(driven.items())]
 
     # --- data ------------------------------------------------------------------------------------------------------
@@ -249,14 +249,14 @@ class Chain:
         for part in parts:
             trainer.add(part)
         # One look at the end: all arms take all their steps.
-        exam = Exam(HOME[:2], CHOOSING[:2])
-        folder = fit(trainer, FitPlan(steps, steps, 0, exam, DRIVER), curves=False)
+        suite = ValidationSuite(HOME[:2], CHOOSING[:2])
+        folder = fit(trainer, FitPlan(steps, steps, 0, suite, DRIVER), curves=False)
         frames = sum(int(part.mask.sum()) for part in parts)
         facts = {"steps": steps, "episodes": trainer.source.episodes, "frames": frames}
         return folder, {**facts, "frames_seen": _frames_seen(folder)}
 
     def _rounds(self, name: str) -> tuple[Path, dict[str, Any]]:
-        """DAgger, or the same with the expert alone at the wheel until there are as many pictures."""
+        """DAgger, or the same with the expert alone at the wheel until there are as many images."""
         from vla_sim.training.aggregation import Schedule
         from vla_sim.training.dagger import START, Rounds, RoundsPlan
 
@@ -265,7 +265,7 @@ class Chain:
             policy=str(self.out / "augment" / "policy" / DRIVER),
             rounds=sizes.rounds,
             scenarios=self.core if sizes.rounds_in == "core" else HOME,
-            # The expert's drives are shorter: more of them make as many pictures.
+            # The expert's episodes are shorter: more of them make as many images.
             episodes=sizes.round_episodes * (8 if control else 1),
             stride=sizes.round_episodes * 8,
             frames=tuple(self._gathered("dagger")) if control else (),
@@ -300,7 +300,7 @@ class Chain:
 
 
 def _frames_seen(policies: Path) -> int:
-    """Pictures that a training has learned from, repetitions counted."""
+    """Images that a training has learned from, repetitions counted."""
     config = json.loads((policies / DRIVER / "config.json").read_text("utf-8"))
     return int(config["training"]["images_seen"])
 

@@ -26,7 +26,7 @@ TITLES = {
     "longer": "+ as many steps, nothing new",
     "control": "+ plain demonstrations",
 }
-# What each step is compared with. Controls have as many steps, and have seen as many pictures.
+# What each step is compared with. Controls have as many steps, and have seen as many images.
 STEPS: dict[str, dict[str, str]] = {
     "bc200": {"bc72": "the step before", "repeat": "its control"},
     "augment": {"bc200": "the step before and its control"},
@@ -193,7 +193,7 @@ def _markdown(documents: Documents, summary: Mapping[str, Any]) -> str:
 
 
 def _arm_table(documents: Documents, values: Mapping[str, Any]) -> list[str]:
-    lines = ["| arm | success | by training seed | pictures | steps | pictures seen |", "|---|---|---|---|---|---|"]
+    lines = ["| arm | success | by training seed | images | steps | images seen |", "|---|---|---|---|---|---|"]
     for arm in ARMS:
         row = values["arms"][arm]
         own = [document for document in documents if document["arm"] == arm]

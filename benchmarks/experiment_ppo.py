@@ -7,7 +7,7 @@ goes on. Let nothing else run on the machine: wall time is what is compared.
 start     the policy that both fine-tuning arms begin with
 features  PPO on its action head, encoder frozen (`vla_sim.ppo --kind features`)
 dagger    rounds of DAgger with a gate, encoder and head (`vla_sim.dagger`); the last round that ended in time counts
-state     PPO on ground truth from nothing (`vla_sim.ppo --kind state`): privileged, no rival of the others
+state     PPO on privileged state from nothing (`vla_sim.ppo --kind state`): privileged, no rival of the others
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from vla_sim.core.files import write_whole
 from vla_sim.policies.registry import find_folder
 from vla_sim.scenarios import load_suite
-from vla_sim.training.closed_loop import Exam, Successes
+from vla_sim.training.closed_loop import Successes, ValidationSuite
 from vla_sim.training.dagger_run import run_dagger
 from vla_sim.training.gate import judge, rate
 from vla_sim.training.options import DaggerConfig, DaggerGate, PpoConfig
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--minutes", type=float, default=20.0, help="of wall clock for each arm (default %(default)s)")
     made.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), metavar="ARM", help="default: all")
-    made.add_argument("--policy", default="clip_mlp", help="to start from; its head sees one picture")
+    made.add_argument("--policy", default="clip_mlp", help="to start from; its head sees one image")
     made.add_argument("--suite", default="core", help="to learn in and to drive (default %(default)s)")
     made.add_argument("--episodes", type=int, default=34, help="held-out worlds of each scenario (default %(default)s)")
     made.add_argument("--seed", type=int, default=0)
@@ -53,14 +53,14 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     options = parser().parse_args()
     scenarios = tuple(scenario.name for scenario in load_suite(options.suite))
-    exam = Exam(scenarios, range(REPORTING, REPORTING + options.episodes), instruction_set="eval")
+    suite = ValidationSuite(scenarios, range(REPORTING, REPORTING + options.episodes), instruction_set="eval")
     policies = {"start": find_folder(options.policy)}
     minutes = {"start": 0.0}
     for arm in options.arms:
         learn = learn_by_dagger if arm == "dagger" else learn_by_ppo
         policies[arm], minutes[arm] = learn(arm, options)
     driven = {
-        arm: exam.drive(policy, options.out / "drives" / arm, workers=options.threads)
+        arm: suite.drive(policy, options.out / "drives" / arm, workers=options.threads)
         for arm, policy in policies.items()
     }
     write_result(options, driven, minutes)

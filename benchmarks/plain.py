@@ -14,7 +14,7 @@ HZ = 240
 
 
 class PlainSimulator:
-    """Same scene, same control step, same picture size; bodies and robot are default PyBullet multibodies."""
+    """Same scene, same control step, same image size; bodies and robot are default PyBullet multibodies."""
 
     def __init__(self, embodiment: Embodiment) -> None:
         self.embodiment = embodiment
@@ -33,7 +33,7 @@ class PlainSimulator:
         start = scene.start
         self.robot = self._add(True, size, shape.mass_kg, (start.x_m, start.y_m), start.yaw_rad, (0.2, 0.2, 0.2))
         p.changeDynamics(self.robot, -1, lateralFriction=0, physicsClientId=self.client)
-        return self.picture()
+        return self.image()
 
     def _add(self, is_round, size, mass, position, yaw, color) -> int:
         if is_round:
@@ -52,9 +52,9 @@ class PlainSimulator:
             p.resetBaseVelocity(self.robot, [vx, vy, 0], [0, 0, 0], physicsClientId=self.client)
             p.stepSimulation(physicsClientId=self.client)
             p.getContactPoints(self.robot, physicsClientId=self.client)
-        return self.picture()
+        return self.image()
 
-    def picture(self) -> np.ndarray:
+    def image(self) -> np.ndarray:
         camera = self.embodiment.camera
         (x, y, _), _ = p.getBasePositionAndOrientation(self.robot, physicsClientId=self.client)
         eye = [x + camera.mount_m[0], y, camera.mount_m[2]]

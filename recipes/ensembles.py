@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from vla_sim.policies.base import Policy
 
 GATE_HIDDEN, GATE_STEPS, GATE_RATE, GATE_DECAY = 64, 600, 3e-3, 1e-3
-LANES = 32
+NUM_ENVS = 32
 
 
 def predictions(members: Sequence[Policy], drives: Sequences) -> tuple[np.ndarray, np.ndarray]:
-    """What the members would do at each picture of recorded drives, each remembering the drive.
+    """What the members would do at each image of recorded episodes, each remembering the drive.
 
     Args:
         members: of one ensemble.
@@ -33,16 +33,16 @@ def predictions(members: Sequence[Policy], drives: Sequences) -> tuple[np.ndarra
     from vla_sim.policies.ensemble import member_actions
 
     found, wanted = [], []
-    for first in range(0, len(drives.mask), LANES):
-        lanes = slice(first, min(first + LANES, len(drives.mask)))
-        mask, texts = drives.mask[lanes], [phrasings[0] for phrasings in drives.texts[lanes]]
+    for first in range(0, len(drives.mask), NUM_ENVS):
+        part = slice(first, min(first + NUM_ENVS, len(drives.mask)))
+        mask, texts = drives.mask[part], [phrasings[0] for phrasings in drives.texts[part]]
         for member in members:
             member.reset(np.ones(len(mask), dtype=bool), np.arange(len(mask)))
         for step in range(int(mask.sum(axis=1).max())):
-            observation = {"image": np.asarray(drives.images[lanes, step]), "instruction": texts}
+            observation = {"image": np.asarray(drives.images[part, step]), "instruction": texts}
             actions = member_actions(members, observation)
             found.append(actions[:, mask[:, step]])
-            wanted.append(drives.actions[lanes, step][mask[:, step]])
+            wanted.append(drives.actions[part, step][mask[:, step]])
     return np.concatenate(found, axis=1), np.concatenate(wanted)
 
 

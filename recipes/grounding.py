@@ -1,7 +1,7 @@
-"""Pre-training of small backbones on single pictures: what the words point at, and which way that is.
+"""Pre-training of small backbones on single images: what the words point at, and which way that is.
 
 Kosmos-2 learns by grounding and captioning, CLIP by grounding and contrast, as the large ones did; both learn the
-expert's way from a single picture, too, without which a frozen backbone keeps nothing of obstacles.
+expert's way from a single image, too, without which a frozen backbone keeps nothing of obstacles.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from vla_sim.policies.models.backbones import Features
     from vla_sim.policies.models.model import VlaModel
-    from vla_sim.policies.models.text_batch import Rows
+    from vla_sim.policies.models.text_batch import TextBatch
     from vla_sim.policies.models.texts import TextReader
 
 # Share of captions and contrast in what is minimised; the way weighs 1.
@@ -32,7 +32,7 @@ class GroundingTrainer(Learner):
     """Teaches a `VlaModel` with one backbone; see the module's docstring.
 
     Args:
-        model: one backbone, small; its head sees single pictures.
+        model: one backbone, small; its head sees single images.
         reader: its tokenizer.
         config: how to learn.
         out_dir: where the checkpoint and the log go.
@@ -71,7 +71,7 @@ class GroundingTrainer(Learner):
         way = model.head.loss(output.outputs.float(), target, mask[..., None])
         return way, where_loss(output.where.float(), batch.goals), words
 
-    def _words(self, model: Any, read: Features, tokens: Rows, batch: Batch) -> torch.Tensor:
+    def _words(self, model: Any, read: Features, tokens: TextBatch, batch: Batch) -> torch.Tensor:
         import torch
 
         episode = torch.from_numpy(batch.mask).nonzero()[:, 0]
@@ -81,11 +81,11 @@ class GroundingTrainer(Learner):
                 read.tokens, model.backbone.kosmos2.text_model.model.embed_tokens.weight, ids, read.mask
             )
         first = torch.from_numpy(np.concatenate([[0], batch.mask.sum(axis=1).cumsum()[:-1]]))
-        return contrast_loss(model.backbone.clip, read.picture[first], read.text[first], batch.texts)
+        return contrast_loss(model.backbone.clip, read.image[first], read.text[first], batch.texts)
 
 
 def caption_loss(tokens: torch.Tensor, embedding: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of each next token of the prompt, which the decoder reads behind the picture.
+    """Cross-entropy of each next token of the prompt, which the decoder reads behind the image.
 
     Args:
         tokens: the decoder's output (n, L, D).
@@ -100,19 +100,19 @@ def caption_loss(tokens: torch.Tensor, embedding: torch.Tensor, ids: torch.Tenso
     return cross_entropy(logits, ids[:, 1:][asked])
 
 
-def contrast_loss(clip: Any, picture: torch.Tensor, text: torch.Tensor, texts: tuple[str, ...]) -> torch.Tensor:
-    """CLIP's loss between pictures and sentences; equal sentences are all right answers.
+def contrast_loss(clip: Any, image: torch.Tensor, text: torch.Tensor, texts: tuple[str, ...]) -> torch.Tensor:
+    """CLIP's loss between images and sentences; equal sentences are all right answers.
 
     Args:
         clip: transformers' CLIPModel.
-        picture: (n, V), before CLIP's projection.
+        image: (n, V), before CLIP's projection.
         text: (n, D), likewise.
         texts: n sentences.
     """
     import torch
     from torch.nn.functional import cross_entropy, normalize
 
-    seen = normalize(clip.visual_projection(picture).float(), dim=-1)
+    seen = normalize(clip.visual_projection(image).float(), dim=-1)
     said = normalize(clip.text_projection(text).float(), dim=-1)
     logits = seen @ said.t() * clip.logit_scale.float().exp().clamp(max=100)
     number = {text: i for i, text in enumerate(dict.fromkeys(texts))}

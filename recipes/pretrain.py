@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from vla_sim.policies.tokenizer import InstructionTokenizer
 
 VOCABULARY = 800
-# Side of the pictures that small backbones read.
+# Side of the images that small backbones read.
 SMALL_IMAGE_PX = 96
-# Kosmos-2 is the slower learner: its decoder has to find the picture among its tokens first.
+# Kosmos-2 is the slower learner: its decoder has to find the image among its tokens first.
 STEPS = {"clip": 1500, "kosmos2": 1500}
 CONFIG_OF_TRAINING = {"batch_episodes": 256, "max_steps": 2}
 
@@ -84,5 +84,5 @@ def _export(model: VlaModel, tokenizer: InstructionTokenizer, folder: Path, trai
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(folder / TOKENIZER)
     kind = model.config.backbone
-    description = f"small {kind}, pre-trained on simulated pictures and instructions; shared by several policies"
+    description = f"small {kind}, pre-trained on simulated images and instructions; shared by several policies"
     save_backbone(model.backbone, model.config, folder, description=description, training=training)

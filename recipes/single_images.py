@@ -1,7 +1,7 @@
-"""Single pictures in which every object is the goal in turn: they teach which words belong to which object.
+"""Single images in which every object is the goal in turn: they teach which words belong to which object.
 
-A drive shows one goal in a dozen pictures that look alike, and a network does fairly well on drives without reading
-what the goal looks like. Here the same picture comes with other words and another way to go, so only reading helps.
+An episode shows one goal in a dozen images that look alike, and a network does fairly well on drives without reading
+what the goal looks like. Here the same image comes with other words and another way to go, so only reading helps.
 Used by `recipes.train_shipped`.
 """
 
@@ -28,20 +28,20 @@ PLACE_STREAM = 7
 # Where the robot stands, relative to its start, in metres.
 AHEAD_M, ASIDE_M = (0.0, 0.8), (-0.25, 0.25)
 SHARD_WORLDS = 500
-# Sentences kept for each goal of each picture.
+# Sentences kept for each goal of each image.
 KEPT_SENTENCES = 24
 
 
 def collect_looks(
     scenario: str, seeds: Sequence[int], embodiment: str, *, image_px: int, workers: int = 2
 ) -> Demonstrations:
-    """One picture a world, as many one-step episodes as it has objects; the same for any number of workers.
+    """One image a world, as many one-step episodes as it has objects; the same for any number of workers.
 
     Args:
         scenario: one with several objects to choose from.
         seeds: training seeds.
         embodiment: name of the robot.
-        image_px: side of the square pictures to keep.
+        image_px: side of the square images to keep.
         workers: processes.
     """
     shards = [seeds[i : i + SHARD_WORLDS] for i in range(0, len(seeds), SHARD_WORLDS)]

@@ -48,7 +48,7 @@ class Round:
         first_world: seed of its first world.
         learner_share, noise: see `vla_sim.rollout.demonstrations.Task`.
         mix: share of the episodes by scenario or suite.
-            Empty: single pictures instead of drives, see `recipes.single_images`.
+            Empty: single images instead of drives, see `recipes.single_images`.
         batch_episodes, max_steps: shape of a batch.
         decay: let the learning rate fall.
     """
@@ -65,7 +65,7 @@ class Round:
     decay: bool = False
 
 
-# Words first: which object is meant is learned on single pictures, and kept alive by them while driving is learned.
+# Words first: which object is meant is learned on single images, and kept alive by them while driving is learned.
 ROUNDS = (
     Round("look", first_world=30000, episodes=8000, steps=400, mix={}, batch_episodes=384, max_steps=4),
     Round("clone", first_world=0, episodes=3000, steps=700, noise=0.5),
@@ -159,7 +159,7 @@ def _sampler(trainer: Trainer, round_: Round, parts: Sequence[Sequences]) -> Sam
 
 
 def _data(options: Options, round_: Round, learner: Path | None) -> Sequences:
-    """The drives of a round: from disk, or collected now."""
+    """The episodes of a round: from disk, or collected now."""
     from vla_sim.training.recorded import FACTS, read_round, save_round
 
     folder = options.out / "data" / round_.name
@@ -169,10 +169,8 @@ def _data(options: Options, round_: Round, learner: Path | None) -> Sequences:
         save_round(folder, drives)
         succeeded = drives.outcomes.count("success") / len(drives.outcomes)
         taken = time.perf_counter() - begin
-        pictures = int(drives.mask.sum())
-        print(
-            f"{round_.name}: {len(drives.mask)} episodes, {pictures} pictures, {succeeded:.1%} success, {taken:.0f} s"
-        )
+        images = int(drives.mask.sum())
+        print(f"{round_.name}: {len(drives.mask)} episodes, {images} images, {succeeded:.1%} success, {taken:.0f} s")
     return read_round(folder)
 
 

@@ -16,8 +16,8 @@ class Forward(vla_sim.Policy):
 
     spec = vla_sim.PolicySpec(description="straight ahead")
 
-    def reset(self, lanes, seeds):
-        self.count = len(lanes)
+    def reset(self, num_envs, seeds):
+        self.count = len(num_envs)
 
     def act(self, observation, infos=None):
         return np.tile(np.float32([0.5, 0.0]), (self.count, 1))

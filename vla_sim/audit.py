@@ -39,7 +39,7 @@ class Options:
     """The evaluation set that goes with it."""
     out: OptionalFolder = None
     """Folder for audit.html and audit.json (default: print only)."""
-    pictures: Count = 300
+    images: Count = 300
     """Episodes whose images are looked at, 0 for none."""
     thorough: bool = False
     """Load every episode as training does, to find damage in the middle too."""
@@ -70,8 +70,8 @@ def run(options: Options) -> int:
     show = _progress if sys.stderr.isatty() else None
     audit = examine(
         sets,
-        with_pictures=options.pictures > 0 or options.thorough,
-        most_pictures=max(1, options.pictures),
+        with_images=options.images > 0 or options.thorough,
+        max_images=max(1, options.images),
         thorough=options.thorough,
         on_progress=show,
     )

@@ -12,10 +12,10 @@ from vla_sim.core.options import OptionalFolder
 from vla_sim.training.options import PpoConfig
 
 EPILOG = """\
---kind state: a small network learns from ground truth (places of goal and obstacles), without pictures. It is an
+--kind state: a small network learns from privileged state (places of goal and obstacles), without images. It is an
 upper bound and an expert, not a policy for a robot; reports mark it as privileged.
 --kind features: the action head of a learned policy (an MLP whole, of other heads the last layer) learns on, on top of
-its frozen encoder, from the head's own weights. The result is an ordinary policy folder that sees pictures only.
+its frozen encoder, from the head's own weights. The result is an ordinary policy folder that sees images only.
 
 DIR gets `policy`, the folder to evaluate, and `curve.json`. Training uses worlds of seeds below 92000. A run that
 goes on may have more --control-steps and --minutes.

@@ -63,12 +63,12 @@ def run(options: Options) -> int:
     if not record.path:
         print("nothing was driven: the episode raised before its first step")
     elif not replayed.differences:
-        print("same: outcome, path and every picture match bit for bit")
+        print("same: outcome, path and every image match bit for bit")
     if options.video:
         print(f"video: {film(plan, record, options.folder / 'videos', replayed).path}")
     if options.gif:
         write_gif(options.gif, replayed.frames, scene=replayed.scene, record=record)
-        print(f"picture: {options.gif}")
+        print(f"image: {options.gif}")
     return 1 if replayed.differences else 0
 
 

@@ -1,4 +1,4 @@
-"""Episodes for the tests of augmentation: driven ones of small pictures, and invented ones with every field."""
+"""Episodes for the tests of augmentation: driven ones of small images, and invented ones with every field."""
 
 import functools
 from dataclasses import replace
@@ -12,9 +12,9 @@ from vla_sim.rollout.recording import Recorder, RecordingJob, RecordingSetup
 
 @functools.lru_cache(maxsize=8)
 def driven(scenario="obstacle_left", *, seed=3, embodiment="serbot", image_px=(96, 96), noise=0.0) -> Episode:
-    """A drive of the expert; nobody may change it."""
+    """An episode of the expert; nobody may change it."""
     setup = RecordingSetup(embodiment=embodiment, image_px=image_px, noise=noise)
-    recorder = Recorder(setup, lanes=1)
+    recorder = Recorder(setup, num_envs=1)
     try:
         return next(iter(recorder.record([RecordingJob(0, scenario, seed)])))
     finally:
@@ -22,7 +22,7 @@ def driven(scenario="obstacle_left", *, seed=3, embodiment="serbot", image_px=(9
 
 
 def invented(*, steps=5, names=("vx", "vy", "wz"), seed=0, last_image=True, **fields) -> Episode:
-    """Random pictures and actions with labels, states, events and facts, as of a real robot."""
+    """Random images and actions with labels, states, events and facts, as of a real robot."""
     rng = np.random.default_rng(seed)
     frames = steps + last_image
     made = {

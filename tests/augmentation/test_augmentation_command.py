@@ -17,7 +17,7 @@ from vla_sim.datasets.store import read_manifest
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two drives of the simulator."""
+    """Two episodes of the simulator."""
     source = tmp_path / "in"
     for seed, scenario in ((3, "obstacle_left"), (4, "obstacle_right")):
         episode = driven(scenario, seed=seed, noise=0.2)
@@ -194,7 +194,7 @@ def test_the_contact_sheet_shows_the_recording_and_each_copy(folder, tmp_path):
     with Image.open(sheet) as picture:
         assert picture.size == (2 * (4 * 112 + 3 * 2 + 8), 2 * (112 + 15 + 8))
         shown = np.asarray(picture)
-    # Below the title: the first picture, and in the next row its mirror image.
+    # Below the title: the first image, and in the next row its mirror image.
     assert np.array_equal(shown[19:131, 4:116], shown[154:266, 4:116][:, ::-1])
 
 

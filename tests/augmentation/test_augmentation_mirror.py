@@ -112,7 +112,7 @@ def test_the_mirrored_actions_drive_the_mirrored_path_in_the_mirrored_world(scen
 
 @pytest.mark.parametrize(("scenario", "embodiment"), WORLDS)
 def test_the_simulators_mirrored_world_gives_the_mirrored_pictures(scenario, embodiment):
-    """Plain surfaces, as the grain of others is not mirrored: 3 of 255 levels apart in the mean, 6 in one picture."""
+    """Plain surfaces, as the grain of others is not mirrored: 3 of 255 levels apart in the mean, 6 in one image."""
     episode = driven(scenario, embodiment=embodiment)
     origin = origin_of(episode)
     world = plain(origin.scene)
@@ -138,7 +138,7 @@ def test_the_simulators_mirrored_world_gives_the_mirrored_pictures(scenario, emb
 
 
 def _outlines_agree(labels, others):
-    """Whether each pixel shows what one of the nine around it shows in the other picture."""
+    """Whether each pixel shows what one of the nine around it shows in the other image."""
     around = np.pad(labels, 1, mode="edge")
     height, width = labels.shape
     nine = [around[down : down + height, right : right + width] for down in range(3) for right in range(3)]

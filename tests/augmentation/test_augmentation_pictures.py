@@ -12,7 +12,7 @@ from vla_sim.augmentation.viewing import Crop, Tilt, tilted
 from vla_sim.core.errors import UserError
 from vla_sim.sim.renderers import make_renderer
 
-PICTURES = [Light, Colour, Blur, Noise, Jpeg, Tilt, Crop]
+IMAGES = [Light, Colour, Blur, Noise, Jpeg, Tilt, Crop]
 
 
 def _rng(seed=0):
@@ -23,12 +23,12 @@ def _apart(one, other):
     return np.abs(one.astype(int) - other.astype(int)).mean()
 
 
-@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("kind", IMAGES)
 def test_strength_zero_changes_nothing(kind):
     assert same(kind(0.0)(driven(), _rng()), driven())
 
 
-@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("kind", IMAGES)
 def test_pictures_change_and_nothing_else_but_the_trace(kind):
     before = driven()
     after = kind()(before, _rng())
@@ -40,14 +40,14 @@ def test_pictures_change_and_nothing_else_but_the_trace(kind):
     assert after.provenance["augmentation"].startswith(kind.__name__.lower() + "(")
 
 
-@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("kind", IMAGES)
 def test_equal_random_numbers_give_equal_bytes_and_others_give_others(kind):
     episode = driven()
     assert same(kind()(episode, _rng(1)), kind()(episode, _rng(1)))
     assert not np.array_equal(kind()(episode, _rng(1)).images, kind()(episode, _rng(2)).images)
 
 
-@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("kind", IMAGES)
 def test_the_given_episode_stays_as_it_was(kind):
     episode = driven()
     before = episode.images.copy()
@@ -55,7 +55,7 @@ def test_the_given_episode_stays_as_it_was(kind):
     assert np.array_equal(episode.images, before)
 
 
-@pytest.mark.parametrize("kind", [k for k in PICTURES if k is not Noise])
+@pytest.mark.parametrize("kind", [k for k in IMAGES if k is not Noise])
 def test_all_pictures_of_a_drive_are_changed_alike(kind):
     still = driven()
     still = replace(still, images=np.repeat(still.images[:1], len(still.images), axis=0))
@@ -72,7 +72,7 @@ def test_noise_is_new_in_each_picture_and_grows_with_light():
     assert abs(images[20:].mean() - 180) < 0.5
 
 
-@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("kind", IMAGES)
 def test_more_strength_changes_more(kind):
     mean = [np.mean([_apart(kind(s)(driven(), _rng(n)).images, driven().images) for n in range(6)]) for s in (0.3, 1.5)]
     assert mean[1] > 1.3 * mean[0]
@@ -92,7 +92,7 @@ def test_blur_takes_detail_away():
     assert detail(Blur()(driven(), _rng()).images) < 0.9 * detail(driven().images)
 
 
-@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("kind", IMAGES)
 @pytest.mark.parametrize("strength", [-0.1, 4.0, math.nan])
 def test_impossible_strengths_are_refused(kind, strength):
     with pytest.raises(UserError, match=f"{kind.__name__.lower()}: strength must lie between 0 and 3"):

@@ -105,7 +105,7 @@ def test_what_would_be_undone_must_come_later(kind):
         ("scenario_hash", "0" * 64, "the scenario 'obstacle_left' has changed"),
         ("embodiment_hash", "0" * 64, "the embodiment 'serbot' has changed"),
         ("seed", 100_000, "kept for evaluation"),
-        ("simulated", False, "no drive of the simulator"),
+        ("simulated", False, "no episode of the simulator"),
     ],
 )
 def test_worlds_that_cannot_be_the_recorded_ones_are_refused(fact, value, message):

@@ -28,7 +28,7 @@ def _rng(seed=0):
 
 
 def _slow(steps=9, names=("vx", "vy", "wz"), **fields):
-    """A drive that lekiwi could do twice as fast."""
+    """An episode that lekiwi could do twice as fast."""
     actions = np.random.default_rng(1).uniform(-0.1, 0.1, (steps, len(names))).astype(np.float32)
     return invented(steps=steps, names=names, actions=actions, labels=(actions * 0.9).astype(np.float32), **fields)
 

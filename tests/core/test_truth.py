@@ -1,4 +1,4 @@
-"""Ground truth as a vector, against geometry worked out by hand."""
+"""Privileged state as a vector, against geometry worked out by hand."""
 
 import dataclasses
 import math
@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from vla_sim.core.privileged import NEAREST, TRUTH_NAMES, left_handed, mirrored_truth, truth_vector
+from vla_sim.core.privileged import NEAREST, PRIVILEGED_NAMES, left_handed, mirrored_privileged, privileged_vector
 from vla_sim.core.types import Body, Instruction, Kind, Look, Pose2, Role, Scene, Side, SuccessRule, Task
 
 RADIUS_M = 0.15
@@ -24,7 +24,9 @@ def scene(*bodies, side=Side.LEFT, success=SuccessRule.REACHED):
 
 
 def seen(world, pose=None, twist=AT_REST):
-    return dict(zip(TRUTH_NAMES, truth_vector(world, pose or Pose2(0, 0), twist, RADIUS_M).tolist(), strict=True))
+    return dict(
+        zip(PRIVILEGED_NAMES, privileged_vector(world, pose or Pose2(0, 0), twist, RADIUS_M).tolist(), strict=True)
+    )
 
 
 def mirrored(world):
@@ -94,19 +96,25 @@ def test_more_bodies_than_places_leave_the_farthest_out():
 
 def test_a_mirrored_world_gives_the_mirrored_vector():
     world = scene(body("a", Role.OBSTACLE, 1.2, 0.3, yaw=0.4), body("b", Role.DISTRACTOR, 2.0, -0.7, yaw=-1.0))
-    given = truth_vector(world, Pose2(0.2, 0.1, 0.3), (0.1, 0.2, 0.3), RADIUS_M)
-    other = truth_vector(mirrored(world), Pose2(0.2, -0.1, -0.3), (0.1, -0.2, -0.3), RADIUS_M)
+    given = privileged_vector(world, Pose2(0.2, 0.1, 0.3), (0.1, 0.2, 0.3), RADIUS_M)
+    other = privileged_vector(mirrored(world), Pose2(0.2, -0.1, -0.3), (0.1, -0.2, -0.3), RADIUS_M)
     assert not np.allclose(other, given)
-    np.testing.assert_allclose(other, mirrored_truth(given), atol=1e-6)
-    np.testing.assert_array_equal(mirrored_truth(mirrored_truth(given)), given)
+    np.testing.assert_allclose(other, mirrored_privileged(given), atol=1e-6)
+    np.testing.assert_array_equal(mirrored_privileged(mirrored_privileged(given)), given)
 
 
 def test_left_handed_turns_only_worlds_that_say_right():
-    truths = np.stack([truth_vector(scene(side=side), Pose2(0, 0), AT_REST, RADIUS_M) for side in (*Side, None)])
-    seen_so, signs = left_handed(truths, ("vx", "vy", "wz"))
-    np.testing.assert_array_equal(seen_so, [truths[0], mirrored_truth(truths[1]), truths[2]])
+    state_vectors = np.stack(
+        [privileged_vector(scene(side=side), Pose2(0, 0), AT_REST, RADIUS_M) for side in (*Side, None)]
+    )
+    seen_so, signs = left_handed(state_vectors, ("vx", "vy", "wz"))
+    np.testing.assert_array_equal(seen_so, [state_vectors[0], mirrored_privileged(state_vectors[1]), state_vectors[2]])
     assert signs.tolist() == [[1, 1, 1], [1, -1, -1], [1, 1, 1]]
 
 
 def test_names_differ_and_match_the_vector():
-    assert len(set(TRUTH_NAMES)) == len(TRUTH_NAMES) == truth_vector(scene(), Pose2(0, 0), AT_REST, RADIUS_M).size
+    assert (
+        len(set(PRIVILEGED_NAMES))
+        == len(PRIVILEGED_NAMES)
+        == privileged_vector(scene(), Pose2(0, 0), AT_REST, RADIUS_M).size
+    )

@@ -1,4 +1,4 @@
-"""Small episodes whose pictures say which episode and step they are of."""
+"""Small episodes whose images say which episode and step they are of."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ SENTENCES = ("Pass the box on the left side", "박스를 오른쪽으로 지나�
 
 
 def picture(number, step, size=48):
-    """A grey picture: a dark block moves from left to right, brightness tells the episode."""
+    """A grey image: a dark block moves from left to right, brightness tells the episode."""
     image = np.full((size, size, 3), 90 + 8 * (number % 12), np.uint8)
     x = (3 * step) % (size - 8)
     image[size // 2 : size // 2 + 10, x : x + 8] = (40, 20, 10)

@@ -18,7 +18,7 @@ EVENTS = ["episode_start"] + ["start_action"] * 17
 
 
 def pictures(count=18, height=18, width=32, *, seed=0):
-    """RGB pictures in which a brown box stands: cardboard of the simulator's palette on grey."""
+    """RGB images in which a brown box stands: cardboard of the simulator's palette on grey."""
     rng = np.random.default_rng(seed)
     images = rng.integers(110, 130, (count, height, width, 1), dtype=np.uint8).repeat(3, axis=3)
     images[:, height // 2 :, : width // 2] = (173, 128, 82)

@@ -8,7 +8,7 @@ SENTENCES = {LEFT: "Pass the box on the left side and reach the cup", RIGHT: "Pa
 
 
 def room(number, count=18):
-    """Pictures of a room that nobody else has: another light, another place of the brown box."""
+    """Images of a room that nobody else has: another light, another place of the brown box."""
     rng = np.random.default_rng(number)
     images = pictures(count, seed=number)
     across = int(rng.integers(0, 16))
@@ -21,7 +21,7 @@ def name_of(number, label=LEFT):
 
 
 def varied_actions(number):
-    """A drive around something that stands elsewhere each time: 12 to 18 keys, the swing at another moment."""
+    """An episode around something that stands elsewhere each time: 12 to 18 keys, the swing at another moment."""
     rng = np.random.default_rng([7, number])
     ahead, out, straight = rng.integers(1, 6), rng.integers(1, 4), rng.integers(1, 6)
     keys = [[1.15, 0, 0]] * ahead + [[1.15, 1.15, 0]] * out + [[1.15, 0, 0]] * straight

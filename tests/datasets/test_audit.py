@@ -208,7 +208,7 @@ def test_a_picture_damaged_in_the_middle_is_found_when_every_picture_is_decoded(
     content[where + 4 : where + 40] = b"\xff" * 36
     victim.write_bytes(content)
     _, _, found = audit(capsys, tmp_path / "set")
-    assert finding(found, "corrupt")["title"] == "every episode can be read, up to 3 pictures of 12 episodes decoded"
+    assert finding(found, "corrupt")["title"] == "every episode can be read, up to 3 images of 12 episodes decoded"
     _, _, found = audit(capsys, tmp_path / "set", "--thorough")
     assert [b["name"] for b in found["broken"]] == [victim.stem]
 
@@ -220,7 +220,7 @@ def test_leaked_pictures_are_counted_among_all_episodes_though_few_are_looked_at
     assert finding(found, "leaked_pictures")["figures"] == {"shared": 24, "evaluation_episodes": 24, "share": 1.0}
 
 
-# --- faults of pictures -----------------------------------------------------------------------------------------------
+# --- faults of images -----------------------------------------------------------------------------------------------
 
 
 def test_a_set_stored_as_bgr_is_suspected_and_one_stored_as_rgb_is_not(tmp_path, capsys):
@@ -252,7 +252,7 @@ def test_pictures_that_show_nothing_new_are_found(tmp_path, capsys, fault, says)
     code, _, found = audit(capsys, tmp_path / "set")
     assert code == UNFIT
     assert (
-        f"7 episodes have pictures {'of ' if fault == 'flat' else 'that '}{says}" in finding(found, "pictures")["title"]
+        f"7 episodes have images {'of ' if fault == 'flat' else 'that '}{says}" in finding(found, "pictures")["title"]
     )
 
 
@@ -338,7 +338,7 @@ def test_one_action_sequence_and_its_twin_by_two_keys_are_counted_once(tmp_path,
         (["nowhere"], "nowhere is not a folder"),
         (["empty"], "holds no data set"),
         (["set", "--evaluation", "nowhere"], "nowhere is not a folder"),
-        (["set", "--pictures", "-1"], "--pictures must not be negative, got -1"),
+        (["set", "--pictures", "-1"], "--images must not be negative, got -1"),
         (["set", "--out", "file"], "is a file, not a folder"),
     ],
 )

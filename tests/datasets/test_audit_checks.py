@@ -12,7 +12,7 @@ from vla_sim.datasets.audit.recorded import Broken
 
 @dataclass
 class Drive:
-    """A recording without pictures."""
+    """A recording without images."""
 
     name: str
     actions: np.ndarray
@@ -22,7 +22,7 @@ class Drive:
     events: tuple | None = None
 
     def image(self, t):
-        raise AssertionError("pictures are not looked at here")
+        raise AssertionError("images are not looked at here")
 
 
 @dataclass
@@ -59,7 +59,7 @@ def good(count=40, **labels):
 
 
 def found(drives, code):
-    audit = examine([Drives(drives)], with_pictures=False)
+    audit = examine([Drives(drives)], with_images=False)
     return next((f for f in audit.findings if f.code == code), None)
 
 
@@ -69,7 +69,7 @@ def severity(drives, code):
 
 
 def test_good_drives_pass_every_check():
-    audit = examine([Drives(good())], with_pictures=False)
+    audit = examine([Drives(good())], with_images=False)
     assert {f.code: f.severity.value for f in audit.findings if f.severity.value in ("critical", "warning")} == {}
     assert audit.verdict == "no fault found"
 
@@ -165,7 +165,7 @@ def test_uneven_scenarios_and_failed_drives_are_found():
     for i, drive in enumerate(drives):
         drive.labels |= {"scenario": "rare" if i < 4 else "common", "outcome": "collision" if i < 10 else "success"}
     assert severity(drives, "scenario_balance") == "warning"
-    assert found(drives, "outcomes").title == "10 of 40 drives failed (10 collision)"
+    assert found(drives, "outcomes").title == "10 of 40 episodes failed (10 collision)"
     assert severity(drives, "outcomes") == "warning"
 
 
@@ -197,7 +197,7 @@ def test_broken_off_drives_are_found():
 def test_actions_that_are_no_numbers_are_broken_and_not_counted(bad):
     drives = good()
     drives[3].actions[2, 1] = bad
-    audit = examine([Drives([*drives, Broken("torn", "truncated")])], with_pictures=False)
+    audit = examine([Drives([*drives, Broken("torn", "truncated")])], with_images=False)
     assert sorted((b.name, b.reason) for b in audit.broken) == [
         ("drive3", "the action of step 2 is not a finite number"),
         ("torn", "truncated"),
@@ -208,7 +208,7 @@ def test_actions_that_are_no_numbers_are_broken_and_not_counted(bad):
 def test_robots_with_other_actions_are_not_mixed_in():
     drives = good()
     drives[5].action_names, drives[5].actions = ("vx", "wz"), drives[5].actions
-    audit = examine([Drives(drives)], with_pictures=False)
+    audit = examine([Drives(drives)], with_images=False)
     assert audit.broken[0].reason == "actions are vx, wz, those of others vx, vy"
 
 
@@ -238,7 +238,7 @@ def test_balance_and_repetition_are_asked_of_what_is_learned_from():
     for i, drive in enumerate(repeated[60:]):
         drive.actions = swing(1000, ("left", "right")[i % 2])
     assert severity(repeated, "duplicate_sequences") == "good"
-    audit = examine([Drives(repeated)], with_pictures=False)
+    audit = examine([Drives(repeated)], with_images=False)
     assert (len(audit.table), audit.evaluation) == (60, 60)
     assert audit.verdict == "no fault found"
 

@@ -22,7 +22,7 @@ SCENARIOS = ("obstacle_left", "obstacle_right", "reach_goal")
 
 
 def collect(out, *options, episodes=5, workers=1, scenarios=SCENARIOS):
-    """The exit code of the command with small pictures."""
+    """The exit code of the command with small images."""
     size = () if "--image-px" in options else SMALL
     numbers = ("--episodes", str(episodes), "--workers", str(workers))
     return main(["--scenario", *scenarios, "--out", str(out), *numbers, *size, *options])
@@ -175,7 +175,7 @@ def test_a_lerobot_set_is_the_same_for_any_number_of_workers(tmp_path, images):
         assert collect(tmp_path / str(workers), *options, episodes=20, workers=workers) == 0
     one, two = contents(tmp_path / "1"), contents(tmp_path / "2")
     assert set(one) == set(two)
-    # Encoders promise equal pictures, not equal bytes.
+    # Encoders promise equal images, not equal bytes.
     assert {name for name in one if one[name] != two[name] and not name.endswith(".mp4")} == set()
     for first, second in zip(LeRobotReader(tmp_path / "1"), LeRobotReader(tmp_path / "2"), strict=True):
         assert np.abs(first.images.astype(int) - second.images).mean() < 1

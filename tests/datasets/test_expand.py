@@ -275,7 +275,7 @@ def test_an_interrupt_says_so_and_the_next_run_goes_on(source, tmp_path):
 
 
 def test_drives_never_take_the_name_of_a_kept_one(source, tmp_path):
-    """A part of an expanded set is expanded again: its drives count seconds already."""
+    """A part of an expanded set is expanded again: its episodes count seconds already."""
     assert expand(source, tmp_path / "first", target=12) == 0
     kept = [path for path in (tmp_path / "first").glob("episode_2000*.h5") if path.stat().st_nlink == 1]
     assert len(kept) == 9

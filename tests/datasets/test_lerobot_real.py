@@ -170,7 +170,7 @@ def test_our_files_have_the_columns_of_its_own(seen):
 def test_our_statistics_are_its_own(seen):
     ours, theirs = (json.loads((seen[name] / "meta/stats.json").read_text()) for name in ("ours", "pictures"))
     assert set(ours) == set(theirs)
-    # It wrote pictures decoded from our films: what we would say of those. Its quantiles come from 5,000 bins.
+    # It wrote images decoded from our films: what we would say of those. Its quantiles come from 5,000 bins.
     decoded = np.split(seen["arrays"]["pictures"], np.cumsum([2 * (12 + n) for n in NUMBERS])[:-1])
     ours["observation.image"] = as_lists(pooled_stats([image_stats(images) for images in decoded]))
     for feature, values in theirs.items():

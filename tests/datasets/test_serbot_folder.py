@@ -40,14 +40,14 @@ def test_labels_and_actions_are_there_without_a_picture_read(tmp_path, monkeypat
     recordings(tmp_path)
 
     def refuse(*_, **__):
-        raise AssertionError("a picture was read")
+        raise AssertionError("an image was read")
 
     monkeypatch.setattr(hdf5_reading, "read_images", refuse)
     folder = SerbotFolder(tmp_path)
     assert folder.problems() == []
     assert [recording.side.value for recording in folder] == ["left", "right", "left", "right"]
     assert sum(recording.actions()[:, 0].sum() for recording in folder) == pytest.approx(4 * 15 * 0.5)
-    with pytest.raises(AssertionError, match="a picture was read"):
+    with pytest.raises(AssertionError, match="an image was read"):
         folder[0].load()
 
 
@@ -130,7 +130,7 @@ def test_brownness_turns_with_the_channels_and_ignores_grey():
     assert brownness(np.full((2, 8, 8, 3), 90, np.uint8)) == 0.0
 
 
-# ------------------------------------------------------------------------------------------------ folders of pictures
+# ------------------------------------------------------------------------------------------------ folders of images
 
 
 def test_an_augmented_folder_is_understood(tmp_path):

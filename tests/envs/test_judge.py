@@ -1,4 +1,4 @@
-"""How an episode ends, from ground truth alone, and which outcome wins when several hold."""
+"""How an episode ends, from privileged state alone, and which outcome wins when several hold."""
 
 import pytest
 

@@ -47,7 +47,7 @@ def situation(env):
     """All that a step or a reset would change, and what the next drawn scenes are."""
     return [
         (s.scene, s.outcome, s.pose, s.steps, rng.bit_generator.state)
-        for s, rng in zip(env.lanes, env._rngs, strict=True)
+        for s, rng in zip(env.simulations, env._rngs, strict=True)
     ]
 
 
@@ -84,7 +84,7 @@ def test_a_wrong_reset_is_refused_and_no_env_starts(vector, arguments, said):
 
 def test_a_scene_for_an_env_that_the_mask_leaves_out_is_refused(vector):
     before = situation(vector)
-    scenes = [vector.lanes[0].scene, None, None]
+    scenes = [vector.simulations[0].scene, None, None]
     with pytest.raises(EnvError, match=r"a scene for env 0, which options.'reset_mask'. leaves out"):
         vector.reset(options={"scenes": scenes, "reset_mask": np.array([False, True, False])})
     assert situation(vector) == before
@@ -167,7 +167,7 @@ def test_finished_envs_must_be_reset_where_autoreset_is_off(vector):
     vector.reset(seed=1)
     back = np.tile(np.float32([-0.5, 0.0]), (3, 1))
     back[1] = 0
-    while vector.lanes[0].outcome is None:
+    while vector.simulations[0].outcome is None:
         vector.step(back)
     before = situation(vector)
     with pytest.raises(NotStartedError, match=r"the episode of env.* 0.* is over"):

@@ -81,7 +81,7 @@ def test_an_episode_in_a_worker_process_is_the_same(env):
 @pytest.mark.parametrize("num_envs", [1, 3])
 def test_a_lane_of_the_vector_env_is_the_single_env(env, num_envs):
     vector = gymnasium.make_vec(ID, num_envs=num_envs, scenario="obstacle_left")
-    seeds = [11 + lane for lane in range(num_envs)]
+    seeds = [11 + env_index for env_index in range(num_envs)]
     actions = [actions_for(seed, count=4) for seed in seeds]
     try:
         many, _ = vector.reset(seed=seeds)
@@ -89,14 +89,14 @@ def test_a_lane_of_the_vector_env_is_the_single_env(env, num_envs):
         for step in range(4):
             many, *_ = vector.step(np.stack([a[step] for a in actions]))
             seen.append(many)
-        for lane, seed in enumerate(seeds):
+        for env_index, seed in enumerate(seeds):
             one, _ = env.reset(seed=seed)
             for step in range(5):
-                assert np.array_equal(seen[step]["image"][lane], one["image"])
-                assert np.array_equal(seen[step]["state"][lane], one["state"])
-                assert seen[step]["instruction"][lane] == one["instruction"]
+                assert np.array_equal(seen[step]["image"][env_index], one["image"])
+                assert np.array_equal(seen[step]["state"][env_index], one["state"])
+                assert seen[step]["instruction"][env_index] == one["instruction"]
                 if step < 4:
-                    one, _, terminated, truncated, _ = env.step(actions[lane][step])
+                    one, _, terminated, truncated, _ = env.step(actions[env_index][step])
                     assert not terminated
                     assert not truncated
     finally:
@@ -115,10 +115,10 @@ def test_next_step_autoreset_starts_a_new_world_and_ignores_the_action():
         ended = terminated | truncated
         assert ended.any()
         observation, rewards, terminated, truncated, infos = vector.step(forward)
-        lane = int(np.flatnonzero(ended)[0])
-        assert rewards[lane] == 0.0
-        assert infos["sim_time_s"][lane] == 0.0
-        assert not np.array_equal(observation["image"][lane], first["image"][lane])
+        env_index = int(np.flatnonzero(ended)[0])
+        assert rewards[env_index] == 0.0
+        assert infos["sim_time_s"][env_index] == 0.0
+        assert not np.array_equal(observation["image"][env_index], first["image"][env_index])
     finally:
         vector.close()
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from vla_sim.core.errors import UserError
-from vla_sim.core.privileged import TRUTH_NAMES, mirrored_truth, truth_vector
+from vla_sim.core.privileged import PRIVILEGED_NAMES, mirrored_privileged, privileged_vector
 from vla_sim.envs.vector import NavigateVectorEnv
 
 pytest.importorskip("stable_baselines3")
 from vla_sim.envs.sb3 import FeatureVecEnv, LeftHandedVecEnv, PrivilegedVecEnv
 
-GAP = TRUTH_NAMES.index("goal_gap_m")
+GAP = PRIVILEGED_NAMES.index("goal_gap_m")
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_importing_the_envs_needs_no_learning_library():
 
 def test_shapes_and_kinds_are_those_of_the_spaces(env):
     for observations, rewards, dones, infos in driven(env, steps=5)[1:]:
-        assert observations.shape == (3, len(TRUTH_NAMES))
+        assert observations.shape == (3, len(PRIVILEGED_NAMES))
         assert all(env.observation_space.contains(row) for row in observations)
         assert (rewards.dtype, rewards.shape, dones.dtype, dones.shape) == (np.float32, (3,), np.bool_, (3,))
         assert len(infos) == 3
@@ -61,13 +61,15 @@ def test_same_seeds_give_same_rollouts_and_others_do_not(env):
 
 def test_an_ended_lane_starts_anew_and_tells_how_it_ended(env):
     ends = [
-        (row[0][lane], row[3][lane]) for row in driven(env, steps=120)[1:] for lane in np.flatnonzero(row[2]).tolist()
+        (row[0][env_index], row[3][env_index])
+        for row in driven(env, steps=120)[1:]
+        for env_index in np.flatnonzero(row[2]).tolist()
     ]
     assert len(ends) > 5
     for observation, info in ends:
         assert not np.array_equal(observation, info["terminal_observation"])
         # At rest: the first observation of the next episode, not the last of the old one.
-        assert observation[[TRUTH_NAMES.index(name) for name in ("vx_mps", "vy_mps")]].tolist() == [0, 0]
+        assert observation[[PRIVILEGED_NAMES.index(name) for name in ("vx_mps", "vy_mps")]].tolist() == [0, 0]
         assert info["is_success"] == (info["outcome"] == "success")
         assert info["TimeLimit.truncated"] == (info["outcome"] == "timeout")
 
@@ -79,8 +81,8 @@ def test_standing_still_is_truncated_at_the_time_limit(env):
         _, _, dones, infos = env.step(np.zeros((3, 2)))
         if dones.any():
             break
-    assert [infos[lane]["outcome"] for lane in np.flatnonzero(dones)] == ["timeout"] * int(dones.sum())
-    assert all(infos[lane]["TimeLimit.truncated"] for lane in np.flatnonzero(dones))
+    assert [infos[env_index]["outcome"] for env_index in np.flatnonzero(dones)] == ["timeout"] * int(dones.sum())
+    assert all(infos[env_index]["TimeLimit.truncated"] for env_index in np.flatnonzero(dones))
 
 
 def test_running_lanes_have_no_ending(env):
@@ -93,7 +95,7 @@ def test_worlds_are_those_of_training_seeds_and_all_scenarios_come_up(env):
     env.reset()
     stories = list(env.reset_infos)
     for _, _, dones, _ in driven(env, steps=200):
-        stories += [env.reset_infos[lane] for lane in np.flatnonzero(dones)]
+        stories += [env.reset_infos[env_index] for env_index in np.flatnonzero(dones)]
     assert {story["scenario"] for story in stories} == {"reach_goal", "obstacle_left"}
     assert max(story["seed"] for story in stories) < 100_000
 
@@ -109,7 +111,7 @@ def test_an_episode_is_that_of_the_gymnasium_env():
     mine, theirs = PrivilegedVecEnv("obstacle_left", num_envs=1), NavigateVectorEnv(1, "obstacle_left")
     mine.seed(3)
     observation = mine.reset()
-    theirs.reset(options={"scenes": [mine.lanes[0].scene]})
+    theirs.reset(options={"scenes": [mine.simulations[0].scene]})
     for _ in range(50):
         action = straight_at_goal(observation)
         observation, rewards, dones, infos = mine.step(action)
@@ -130,7 +132,7 @@ def test_driving_straight_at_the_goal_reaches_it_where_nothing_is_in_the_way():
     observation, outcomes = env.reset(), []
     while len(outcomes) < 8:
         observation, _, dones, infos = env.step(straight_at_goal(observation))
-        outcomes += [infos[lane]["outcome"] for lane in np.flatnonzero(dones)]
+        outcomes += [infos[env_index]["outcome"] for env_index in np.flatnonzero(dones)]
     assert set(outcomes) == {"success"}
     env.close()
 
@@ -138,9 +140,9 @@ def test_driving_straight_at_the_goal_reaches_it_where_nothing_is_in_the_way():
 def test_the_truth_is_that_of_the_lane(env):
     env.seed(4)
     observation = env.reset()
-    for lane, simulation in enumerate(env.lanes):
-        expected = truth_vector(simulation.scene, simulation.pose, (0, 0, 0), env.embodiment.body.radius_m)
-        np.testing.assert_array_equal(observation[lane], expected)
+    for env_index, simulation in enumerate(env.simulations):
+        expected = privileged_vector(simulation.scene, simulation.pose, (0, 0, 0), env.embodiment.body.radius_m)
+        np.testing.assert_array_equal(observation[env_index], expected)
 
 
 def test_left_handed_worlds_are_driven_as_they_are_seen():
@@ -149,14 +151,14 @@ def test_left_handed_worlds_are_driven_as_they_are_seen():
         one.seed(8)
     as_it_is, observation = plain.reset(), turned.reset()
     for _ in range(60):
-        np.testing.assert_array_equal(observation, mirrored_truth(as_it_is))
+        np.testing.assert_array_equal(observation, mirrored_privileged(as_it_is))
         action = straight_at_goal(observation)
         observation, _, dones, infos = turned.step(action)
         as_it_is, _, expected, endings = plain.step(action * [1, -1])
         assert dones.tolist() == expected.tolist()
         for info, ending in zip(infos, endings, strict=True):
             if info:
-                seen = mirrored_truth(ending["terminal_observation"])
+                seen = mirrored_privileged(ending["terminal_observation"])
                 np.testing.assert_array_equal(info["terminal_observation"], seen)
     plain.close()
     turned.close()
@@ -171,17 +173,17 @@ def test_features_are_those_of_the_pictures_and_sentences_of_each_lane():
     env.seed(6)
     observation = env.reset()
     for _ in range(40):
-        seen, _ = other.reset(options={"scenes": [lane.scene for lane in env.lanes]})
-        if env.lanes[0].steps == env.lanes[1].steps == 0:
+        seen, _ = other.reset(options={"scenes": [env_index.scene for env_index in env.simulations]})
+        if env.simulations[0].steps == env.simulations[1].steps == 0:
             np.testing.assert_allclose(observation, encode(seen), rtol=1e-6)
         observation, _, dones, infos = env.step(np.tile([[1.0, 0.0]], (2, 1)))
         if dones.any():
             break
-    lane = int(np.flatnonzero(dones)[0])
-    # The new world's first picture is observed, the old one's last is told.
-    seen, _ = other.reset(options={"scenes": [lane.scene for lane in env.lanes]})
-    np.testing.assert_allclose(observation[lane], encode(seen)[lane], rtol=1e-6)
-    assert not np.allclose(infos[lane]["terminal_observation"], observation[lane])
+    env_index = int(np.flatnonzero(dones)[0])
+    # The new world's first image is observed, the old one's last is told.
+    seen, _ = other.reset(options={"scenes": [env_index.scene for env_index in env.simulations]})
+    np.testing.assert_allclose(observation[env_index], encode(seen)[env_index], rtol=1e-6)
+    assert not np.allclose(infos[env_index]["terminal_observation"], observation[env_index])
     env.close()
     other.close()
 

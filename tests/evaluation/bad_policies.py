@@ -12,12 +12,12 @@ from vla_sim.policies.base import Policy, PolicySpec
 class _Odd(Policy):
     spec = PolicySpec(action_names=("vx", "vy"))
 
-    def reset(self, lanes, seeds):
+    def reset(self, reset_mask, seeds):
         if not hasattr(self, "seeds"):
-            self.seeds, self.steps = np.zeros(len(lanes), int), np.zeros(len(lanes), int)
-            self.started = np.zeros(len(lanes), bool)
-        self.seeds[lanes], self.steps[lanes] = seeds[lanes], 0
-        self.started |= lanes
+            self.seeds, self.steps = np.zeros(len(reset_mask), int), np.zeros(len(reset_mask), int)
+            self.started = np.zeros(len(reset_mask), bool)
+        self.seeds[reset_mask], self.steps[reset_mask] = seeds[reset_mask], 0
+        self.started |= reset_mask
 
     def act(self, observation, infos=None):
         self.steps += 1

@@ -14,7 +14,7 @@ from vla_sim import benchmark as command
 from vla_sim.core.content import content_folder
 from vla_sim.core.errors import UserError
 from vla_sim.evaluation import open_loop as offline
-from vla_sim.evaluation.benchmark.entries import chosen_policies, contender
+from vla_sim.evaluation.benchmark.entries import benchmark_entry, chosen_policies
 from vla_sim.evaluation.benchmark.files import MAIN, OFFLINE, agreement_line, csv_text, markdown, table, write_benchmark
 from vla_sim.evaluation.benchmark.scores import Errors, OfflineScore
 from vla_sim.evaluation.benchmark.table import Row, agreements, misbehaving, plain_row, ranked
@@ -395,7 +395,7 @@ def test_unknown_policies_give_the_nearest_name():
 
 
 def test_a_shared_backbone_is_counted_once():
-    lstm, mlp, both = contender("clip_lstm"), contender("clip_mlp"), contender("ensemble")
+    lstm, mlp, both = benchmark_entry("clip_lstm"), benchmark_entry("clip_mlp"), benchmark_entry("ensemble")
     backbone = lstm.parts["clip_small"]
     assert both.parameters == lstm.parameters + mlp.parameters - backbone[0]
     folder = content_folder("policies")
@@ -405,9 +405,12 @@ def test_a_shared_backbone_is_counted_once():
 
 def test_parameters_are_those_of_the_network():
     head = load_policy("clip_mlp").model.head
-    assert contender("clip_mlp").parts["clip_mlp"][0] == sum(p.numel() for p in head.parameters())
+    assert benchmark_entry("clip_mlp").parts["clip_mlp"][0] == sum(p.numel() for p in head.parameters())
 
 
 def test_a_policy_without_weights_has_no_parameters_and_that_of_a_module_an_unknown_number():
-    assert (contender("hold").kind, contender("hold").parameters) == ("scripted", 0)
-    assert (contender("bad_policies:Straight").kind, contender("bad_policies:Straight").parameters) == ("custom", None)
+    assert (benchmark_entry("hold").kind, benchmark_entry("hold").parameters) == ("scripted", 0)
+    assert (benchmark_entry("bad_policies:Straight").kind, benchmark_entry("bad_policies:Straight").parameters) == (
+        "custom",
+        None,
+    )

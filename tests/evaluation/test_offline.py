@@ -16,10 +16,10 @@ from vla_sim.evaluation.benchmark.scores import (
     planar,
     policy_score,
 )
-from vla_sim.evaluation.open_loop import ExpertDrive, OfflineBench, drive_offline, stored_drives, units_of
+from vla_sim.evaluation.open_loop import ExpertEpisode, OfflineBench, run_expert, stored_episodes, units_of
 from vla_sim.evaluation.runner import evaluate
 from vla_sim.policies.base import Policy, PolicySpec
-from vla_sim.rollout.plan import LANES, Plan
+from vla_sim.rollout.plan import NUM_ENVS, Plan
 from vla_sim.scenarios import load_scenario
 
 FIRST = 100_000
@@ -30,8 +30,8 @@ class Notebook(Policy):
 
     spec = PolicySpec(action_names=("vx", "vy"))
 
-    def reset(self, lanes, seeds):
-        self.steps = np.where(lanes, 0, getattr(self, "steps", np.zeros(len(lanes))))
+    def reset(self, reset_mask, seeds):
+        self.steps = np.where(reset_mask, 0, getattr(self, "steps", np.zeros(len(reset_mask))))
 
     def act(self, observation, infos=None):
         assert infos is None
@@ -55,13 +55,13 @@ def asked(policies, episodes=2):
 
 @pytest.fixture(scope="module")
 def drives():
-    """More drives than lanes, so that lanes are used twice."""
-    return asked(["expert", "hold", "test_offline:Notebook", "bad_policies:Raises"], LANES + 2)
+    """More episodes than envs, so that envs are used twice."""
+    return asked(["expert", "hold", "test_offline:Notebook", "bad_policies:Raises"], NUM_ENVS + 2)
 
 
 def drive_of(labels, *, seed=FIRST, names=("vx", "vy"), **actions):
     arrays = {name: np.array(rows, dtype=float) for name, rows in actions.items()}
-    return ExpertDrive(
+    return ExpertEpisode(
         "obstacle_left", "s", seed, "success", names, np.array(labels, float), arrays, {}, {"expert": "e"}
     )
 
@@ -172,7 +172,7 @@ def test_a_drive_of_one_step_has_no_figures_without_its_first():
 
 
 def test_a_drive_is_read_as_it_was_written(drives):
-    again = ExpertDrive.from_json(drives[0].to_json())
+    again = ExpertEpisode.from_json(drives[0].to_json())
     assert again.to_json() == drives[0].to_json()
     np.testing.assert_array_equal(again.labels, drives[0].labels)
 
@@ -180,7 +180,7 @@ def test_a_drive_is_read_as_it_was_written(drives):
 @pytest.mark.parametrize("line", ["", "{", "[]", '{"format": 2}', '{"format": 1, "scenario": "x"}'])
 def test_any_other_line_is_refused(line):
     with pytest.raises(ValueError):  # noqa: PT011 (JSON's own words or ours)
-        ExpertDrive.from_json(line)
+        ExpertEpisode.from_json(line)
 
 
 def test_numbers_that_cannot_be_are_refused():
@@ -192,21 +192,21 @@ def test_numbers_that_cannot_be_are_refused():
 
 def test_a_cut_file_is_completed_to_what_it_would_have_been(tmp_path, monkeypatch):
     path, wanted = tmp_path / "offline.jsonl", plan(episodes=3)
-    drive_offline(wanted, ["hold"], path, workers=1)
+    run_expert(wanted, ["hold"], path, workers=1)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    assert 0 < len(stored_drives(wanted, ["hold"], path)) < 3
-    drive_offline(wanted, ["hold"], path, workers=1)
+    assert 0 < len(stored_episodes(wanted, ["hold"], path)) < 3
+    run_expert(wanted, ["hold"], path, workers=1)
     assert path.read_bytes() == whole
     monkeypatch.setattr(offline, "_driven", lambda plan, policies, units, workers: iter(units and [1 / 0]))
-    assert len(drive_offline(wanted, ["hold"], path)) == 3, "a whole file is not driven again"
-    assert stored_drives(wanted, ["random"], path) == [], "answers of other policies are no answers"
+    assert len(run_expert(wanted, ["hold"], path)) == 3, "a whole file is not driven again"
+    assert stored_episodes(wanted, ["random"], path) == [], "answers of other policies are no answers"
 
 
 def test_answers_do_not_depend_on_the_number_of_workers(tmp_path):
     wanted = plan(episodes=2, scenarios=("obstacle_left", "reach_goal", "choose_goal"))
     for workers in (1, 2):
-        drive_offline(wanted, ["clip_lstm", "random"], tmp_path / f"{workers}.jsonl", workers=workers)
+        run_expert(wanted, ["clip_lstm", "random"], tmp_path / f"{workers}.jsonl", workers=workers)
     assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()
 
 
@@ -219,8 +219,8 @@ def test_answers_do_not_depend_on_the_number_of_workers(tmp_path):
     ],
 )
 def test_what_a_policy_does_to_its_process_is_its_own_failure(tmp_path, policy, reason):
-    alone = drive_offline(plan(episodes=2), ["clip_mlp"], tmp_path / "alone.jsonl")
-    drives = drive_offline(plan(episodes=2), ["clip_mlp", policy], tmp_path / "both.jsonl", workers=2)
+    alone = run_expert(plan(episodes=2), ["clip_mlp"], tmp_path / "alone.jsonl")
+    drives = run_expert(plan(episodes=2), ["clip_mlp", policy], tmp_path / "both.jsonl", workers=2)
     for one, both in zip(alone, drives, strict=True):
         assert np.array_equal(one.labels, both.labels)
         assert np.array_equal(one.actions["clip_mlp"], both.actions["clip_mlp"])

@@ -158,7 +158,7 @@ def test_a_new_fact_is_added_in_one_place_and_breaks_no_earlier_run(finished, mo
         lambda *args: {**measures_of(*args), "closest_wall_m": np.float64(args[0].job.seed - 7)},
     )
     results = []
-    driven = EvaluationRollout(PLAN, load_policy("hold"), "", lanes=4)
+    driven = EvaluationRollout(PLAN, load_policy("hold"), "", num_envs=4)
     driven.run(PLAN.jobs(), results.append)
     driven.close()
     assert [EpisodeResult.from_json(r.to_json()) for r in results] == results

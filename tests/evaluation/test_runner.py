@@ -156,8 +156,8 @@ class Mine(Policy):
     def __init__(self):
         {load}
 
-    def reset(self, lanes, seeds):
-        self.count = len(lanes)
+    def reset(self, envs, seeds):
+        self.count = len(envs)
 
     def act(self, observation, infos=None):
         {lazily}

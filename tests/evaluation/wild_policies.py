@@ -16,8 +16,8 @@ HERE = Path(__file__).parent
 class Straight(Policy):
     spec = PolicySpec(action_names=("vx", "vy"))
 
-    def reset(self, lanes, seeds):
-        self.seeds = np.where(lanes, seeds, getattr(self, "seeds", seeds))
+    def reset(self, reset_mask, seeds):
+        self.seeds = np.where(reset_mask, seeds, getattr(self, "seeds", seeds))
 
     def act(self, observation, infos=None):
         return np.tile(np.float32([0.5, 0.0]), (len(self.seeds), 1))

@@ -71,14 +71,14 @@ def _write(folder: Path, config: dict) -> None:
 
 @pytest.fixture
 def observe():
-    """Observations of N lanes from a seed."""
+    """Observations of N envs from a seed."""
 
-    def make(lanes: int, seed: int = 0, texts: list[str] | None = None) -> dict:
+    def make(num_envs: int, seed: int = 0, texts: list[str] | None = None) -> dict:
         rng = np.random.default_rng(seed)
         return {
-            "image": rng.integers(0, 256, (lanes, 224, 224, 3), dtype=np.uint8),
-            "instruction": list(texts or [TEXTS[lane % len(TEXTS)] for lane in range(lanes)]),
-            "state": np.zeros((lanes, 4), dtype=np.float32),
+            "image": rng.integers(0, 256, (num_envs, 224, 224, 3), dtype=np.uint8),
+            "instruction": list(texts or [TEXTS[env_index % len(TEXTS)] for env_index in range(num_envs)]),
+            "state": np.zeros((num_envs, 4), dtype=np.float32),
         }
 
     return make
@@ -86,10 +86,10 @@ def observe():
 
 @pytest.fixture
 def start():
-    """Reset all lanes of a policy."""
+    """Reset all envs of a policy."""
 
-    def reset(policy, lanes: int):
-        policy.reset(np.ones(lanes, dtype=bool), np.arange(lanes, dtype=np.int64))
+    def reset(policy, num_envs: int):
+        policy.reset(np.ones(num_envs, dtype=bool), np.arange(num_envs, dtype=np.int64))
         return policy
 
     return reset

@@ -180,7 +180,7 @@ def test_a_lane_that_once_held_nan_is_clean_after_reset(load, observe, start):
 
 
 def test_act_for_other_lanes_than_reset_is_refused(load, observe, start):
-    with pytest.raises(ValueError, match="reset was called for 2 lanes, act for 3"):
+    with pytest.raises(ValueError, match="reset was called for 2 envs, act for 3"):
         start(load("clip_mlp"), 2).act(observe(3))
 
 

@@ -11,7 +11,7 @@ from vla_sim.scenarios import load_scenario, scenario_names
 
 
 def drive(scenario, seed, embodiment="serbot"):
-    """Outcome and actions of one expert episode, without pictures."""
+    """Outcome and actions of one expert episode, without images."""
     spec = load_embodiment(embodiment)
     simulation, expert = Simulation(spec), ExpertPolicy()
     actions = []
@@ -44,7 +44,7 @@ def test_no_two_drives_are_the_same_sequence():
 
 
 def test_without_ground_truth_it_refuses():
-    with pytest.raises(ValueError, match="ground truth"):
+    with pytest.raises(ValueError, match="privileged state"):
         ExpertPolicy().act({})
 
 

@@ -47,11 +47,11 @@ def write(folder, config):
 
 
 def state_policy(folder):
-    from vla_sim.core.privileged import TRUTH_NAMES
+    from vla_sim.core.privileged import PRIVILEGED_NAMES
     from vla_sim.policies.state_policy import StateHead
 
-    count = len(TRUTH_NAMES)
-    observation = {"names": list(TRUTH_NAMES), "mean": [0.0] * count, "variance": [1.0] * count, "clip": 10.0}
+    count = len(PRIVILEGED_NAMES)
+    observation = {"names": list(PRIVILEGED_NAMES), "mean": [0.0] * count, "variance": [1.0] * count, "clip": 10.0}
     action = {"names": ["vx", "vy"], "units": ["m/s", "m/s"], "scale": [0.5, 0.5]}
     config = {"type": "ppo_state", "observation": observation, "left_handed": True, "hidden": [4], "action": action}
     write(folder, config)

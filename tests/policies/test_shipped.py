@@ -40,7 +40,7 @@ SEEING = [name for name in NAMES if kind(name) not in ("expert",)]
 
 @functools.cache
 def shots():
-    """Pictures (STEPS, 8, 224, 224, 3): eight worlds with a box ahead, five steps of driving straight ahead."""
+    """Images (STEPS, 8, 224, 224, 3): eight worlds with a box ahead, five steps of driving straight ahead."""
     from vla_sim.envs.vector import NavigateVectorEnv
 
     env = NavigateVectorEnv(8, scenario="two_obstacles_left", embodiment="serbot")
@@ -51,11 +51,11 @@ def shots():
     return np.stack(seen)
 
 
-def driven(policy, lanes=slice(None), texts=TEXTS, seeds=None):
-    """Actions (STEPS, N, A) over the shots of some lanes; lanes alternate between the texts."""
-    pictures = shots()[:, lanes]
+def driven(policy, num_envs=slice(None), texts=TEXTS, seeds=None):
+    """Actions (STEPS, N, A) over the shots of some envs; envs alternate between the texts."""
+    pictures = shots()[:, num_envs]
     count = pictures.shape[1]
-    numbers = np.arange(8)[lanes]
+    numbers = np.arange(8)[num_envs]
     policy.reset(np.ones(count, dtype=bool), numbers if seeds is None else seeds)
     said = [texts[number % len(texts)] for number in numbers]
     state = np.zeros((count, 4), dtype=np.float32)
@@ -95,9 +95,9 @@ def test_another_load_gives_the_same(name):
 def test_one_lane_is_as_in_a_batch_of_eight(name):
     policy = loaded(name)
     together = driven(policy)
-    for lane in (0, 5):
-        alone = driven(policy, slice(lane, lane + 1))
-        np.testing.assert_allclose(alone[:, 0], together[:, lane], atol=2e-5)
+    for env_index in (0, 5):
+        alone = driven(policy, slice(env_index, env_index + 1))
+        np.testing.assert_allclose(alone[:, 0], together[:, env_index], atol=2e-5)
 
 
 @pytest.mark.parametrize("name", SEEING)
@@ -105,13 +105,13 @@ def test_reset_of_some_lanes_leaves_the_others(name):
     policy = loaded(name)
     whole = driven(policy)
     pictures, state = shots(), np.zeros((8, 4), dtype=np.float32)
-    said = [TEXTS[lane % 2] for lane in range(8)]
+    said = [TEXTS[env_index % 2] for env_index in range(8)]
     policy.reset(np.ones(8, dtype=bool), np.arange(8))
     for step in range(2):
         policy.act({"image": pictures[step], "instruction": said, "state": state})
     again = np.arange(8) < 4
     policy.reset(again, np.arange(8))
-    # The first four begin anew with the first picture, the others go on with their third.
+    # The first four begin anew with the first image, the others go on with their third.
     mixed = np.where(again[:, None, None, None], pictures[0], pictures[2])
     actions = policy.act({"image": mixed, "instruction": said, "state": state})
     np.testing.assert_allclose(actions[:4], whole[0, :4], atol=2e-5)

@@ -1,4 +1,4 @@
-"""Policy type "ppo_state": a small network on ground truth, in a folder."""
+"""Policy type "ppo_state": a small network on privileged state, in a folder."""
 
 import dataclasses
 import json
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vla_sim.core.embodiments import load_embodiment
-from vla_sim.core.privileged import TRUTH_NAMES, truth_vector
+from vla_sim.core.privileged import PRIVILEGED_NAMES, privileged_vector
 from vla_sim.policies.folders import CONFIG, WEIGHTS, PolicyError
 from vla_sim.policies.registry import load_policy, policy_hash
 from vla_sim.scenarios import load_scenario
@@ -28,9 +28,9 @@ def folder(tmp_path):
         "format": 1,
         "type": "ppo_state",
         "observation": {
-            "names": list(TRUTH_NAMES),
-            "mean": [0.1] * len(TRUTH_NAMES),
-            "variance": [4.0] * len(TRUTH_NAMES),
+            "names": list(PRIVILEGED_NAMES),
+            "mean": [0.1] * len(PRIVILEGED_NAMES),
+            "variance": [4.0] * len(PRIVILEGED_NAMES),
             "clip": 10.0,
         },
         "left_handed": True,
@@ -38,7 +38,7 @@ def folder(tmp_path):
         "action": {"names": ["vx", "vy"], "units": ["m/s", "m/s"], "scale": [0.5, 0.5]},
     }
     (tmp_path / CONFIG).write_text(json.dumps(config))
-    save_file(StateHead(len(TRUTH_NAMES), [8, 8], 2).state_dict(), tmp_path / WEIGHTS)
+    save_file(StateHead(len(PRIVILEGED_NAMES), [8, 8], 2).state_dict(), tmp_path / WEIGHTS)
     return tmp_path
 
 
@@ -68,7 +68,7 @@ def test_it_says_that_it_is_privileged_and_what_it_gives(folder):
 def test_actions_are_those_of_the_formula(folder):
     weights = load_policy(str(folder))._head.state_dict()
     info = world()
-    x = truth_vector(info["scene"], info["scene"].start, (0.1, 0.2, 0.3), ROBOT.body.radius_m)
+    x = privileged_vector(info["scene"], info["scene"].start, (0.1, 0.2, 0.3), ROBOT.body.radius_m)
     x = (x - 0.1) / 2
     for i in range(2):
         x = np.tanh(weights[f"hidden.{i}.weight"].numpy() @ x + weights[f"hidden.{i}.bias"].numpy())
@@ -128,9 +128,9 @@ def test_the_hash_covers_the_normalisation(folder):
     ("table", "key", "value", "message"),
     [
         ("observation", "names", ["goal_x_m"], "observation.names differ"),
-        ("observation", "mean", [0.0], f"observation.mean must be {len(TRUTH_NAMES)} numbers"),
+        ("observation", "mean", [0.0], f"observation.mean must be {len(PRIVILEGED_NAMES)} numbers"),
         ("observation", "mean", "much", "observation.mean must be"),
-        ("observation", "variance", [0.0] * len(TRUTH_NAMES), "observation.variance must be .* positive"),
+        ("observation", "variance", [0.0] * len(PRIVILEGED_NAMES), "observation.variance must be .* positive"),
         ("observation", "clip", None, "observation.clip must be a positive number, got None"),
         ("action", "names", ["vz"], "action.names must be some of vx, vy, wz"),
         ("action", "names", ["vy", "vx"], "in this order"),

@@ -155,6 +155,6 @@ def test_collecting_leaves_the_threads_of_a_training_alone(threads):
 
     with torch_threads(threads):
         collect([Task("reach_goal", 0)], "serbot", learner=None, image_px=16, workers=1)
-        with Recorder(RecordingSetup(policy="random", image_px=(32, 32)), lanes=1) as recorder:
+        with Recorder(RecordingSetup(policy="random", image_px=(32, 32)), num_envs=1) as recorder:
             list(recorder.record([RecordingJob(0, "reach_goal", 0)]))
         assert torch.get_num_threads() == threads

@@ -1,4 +1,4 @@
-"""Pictures: what they may depend on, what they show, and what is refused."""
+"""Images: what they may depend on, what they show, and what is refused."""
 
 import gc
 import math
@@ -15,7 +15,7 @@ from camera_scenes import body, goal, random_scene, scene_of, typical_scene
 from vla_sim.core.errors import UserError
 from vla_sim.core.specs import CameraSpec
 from vla_sim.core.types import Kind, Look, Pose2, Role
-from vla_sim.sim.camera import FIRST_BODY_LABEL, place_in_picture
+from vla_sim.sim.camera import FIRST_BODY_LABEL, place_in_image
 from vla_sim.sim.renderers import RENDERERS, make_renderer
 
 PX = (224, 224)
@@ -432,7 +432,7 @@ def test_a_point_appears_where_the_thing_at_that_point_is_drawn(renderer, distor
     checked = 0
     for index, thing in enumerate(scene.bodies):
         rows, columns = np.nonzero(labels == FIRST_BODY_LABEL + index)
-        place = place_in_picture(camera, scene.look, pose, (thing.x_m, thing.y_m, thing.size_m[2] / 2))
+        place = place_in_image(camera, scene.look, pose, (thing.x_m, thing.y_m, thing.size_m[2] / 2))
         whole = len(rows) > 40 and columns.min() > 0 and columns.max() < PX[0] - 1 and rows.max() < PX[1] - 1
         if thing.role is Role.WALL or not whole:
             continue
@@ -443,5 +443,5 @@ def test_a_point_appears_where_the_thing_at_that_point_is_drawn(renderer, distor
 
 def test_a_point_outside_the_picture_appears_nowhere():
     camera, look = CameraSpec(), Look()
-    assert place_in_picture(camera, look, Pose2(0.0, 0.0), (-1.0, 0.0, 0.2)) is None
-    assert place_in_picture(camera, look, Pose2(0.0, 0.0), (1.0, 5.0, 0.2)) is None
+    assert place_in_image(camera, look, Pose2(0.0, 0.0), (-1.0, 0.0, 0.2)) is None
+    assert place_in_image(camera, look, Pose2(0.0, 0.0), (1.0, 5.0, 0.2)) is None

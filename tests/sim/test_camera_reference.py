@@ -1,4 +1,4 @@
-"""Panda3D's pictures against two references: PyBullet's TinyRenderer, and rays cut with every triangle.
+"""Panda3D's images against two references: PyBullet's TinyRenderer, and rays cut with every triangle.
 
 TinyRenderer draws the collision shapes (cuboids, full cylinders), half a pixel off; the models taper inside them. So
 outlines are compared twice: how much of both they share, and that no model reaches out of its collision shape.

@@ -14,7 +14,7 @@ from vla_sim.sim.world import World
 
 
 def drive(embodiment, scene, actions, *, stop=True):
-    """Poses, twists and contacts of a drive."""
+    """Poses, twists and contacts of an episode."""
     world = World(physics_hz=embodiment.physics_hz)
     base = Robot(embodiment, world)
     base.place(scene, np.random.default_rng(3))

@@ -70,10 +70,10 @@ class Good(Policy):
 
     spec = PolicySpec()
 
-    def reset(self, lanes, seeds):
+    def reset(self, num_envs, seeds):
         if not hasattr(self, "age"):
-            self.age = np.zeros(len(lanes))
-        self.age[lanes] = 0
+            self.age = np.zeros(len(num_envs))
+        self.age[num_envs] = 0
 
     def act(self, observation, infos=None):
         self.age += 1
@@ -102,8 +102,8 @@ class Dicing(Good):
 
 
 class Forgetful(Good):
-    def reset(self, lanes, seeds):
-        self.age = getattr(self, "age", np.zeros(len(lanes)))
+    def reset(self, num_envs, seeds):
+        self.age = getattr(self, "age", np.zeros(len(num_envs)))
 
 
 class Sociable(Good):
@@ -112,16 +112,16 @@ class Sociable(Good):
 
 
 class Hasty(Good):
-    def reset(self, lanes, seeds):
-        self.age = np.zeros(len(lanes))
+    def reset(self, num_envs, seeds):
+        self.age = np.zeros(len(num_envs))
 
 
 class Clinging(Good):
     """Starts anew only together with all others."""
 
-    def reset(self, lanes, seeds):
-        if lanes.all():
-            self.age = np.zeros(len(lanes))
+    def reset(self, num_envs, seeds):
+        if num_envs.all():
+            self.age = np.zeros(len(num_envs))
 
 
 class Scribbling(Good):

@@ -9,7 +9,7 @@ import numpy as np
 from vla_sim.policies.tokenizer import InstructionTokenizer
 from vla_sim.training.batches import Sequences
 from vla_sim.training.behaviour_cloning import Trainer
-from vla_sim.training.closed_loop import Exam
+from vla_sim.training.closed_loop import ValidationSuite
 from vla_sim.training.config import TrainConfig
 from vla_sim.training.warm_start import fresh
 
@@ -18,7 +18,7 @@ TEXTS = ["go left of the red box", "왼쪽으로 가", "go right of the red box"
 TOKENIZER = InstructionTokenizer.trained(TEXTS, vocab_size=300)
 SIZES = {"image_px": SIDE_PX, "channels": (8, 16, 16), "fused_channels": 16, "readout_channels": 8, "feature_dim": 32}
 CONFIG = TrainConfig(batch_episodes=4, learning_rate=5e-3, warmup_steps=2, ema_decay=0.9, shift_px=0)
-EXAM = Exam(("obstacle_left", "obstacle_right"), range(92_000, 92_004))
+SUITE = ValidationSuite(("obstacle_left", "obstacle_right"), range(92_000, 92_004))
 
 
 def toy(episodes=8, steps=4, seed=0, group="") -> Sequences:
@@ -42,7 +42,7 @@ def tiny_policy(root: Path, seed: int = 1) -> Path:
     return root / "policies" / "clip_lstm"
 
 
-def successes(count: int, exam: Exam = EXAM) -> dict[tuple[str, int], bool]:
+def successes(count: int, suite: ValidationSuite = SUITE) -> dict[tuple[str, int], bool]:
     """The first `count` worlds succeed."""
-    worlds = [(scenario, seed) for scenario in exam.scenarios for seed in exam.seeds]
+    worlds = [(scenario, seed) for scenario in suite.scenarios for seed in suite.seeds]
     return {world: number < count for number, world in enumerate(worlds)}

@@ -218,9 +218,9 @@ def test_labels_are_the_experts_in_every_state_that_the_learner_visits(monkeypat
     expert.reset(one, np.array([3]))
     wanted = []
     for _ in range(steps):
-        wanted.append(expert.act(observation, [{**env.lanes[0].info(), "embodiment": env.embodiment}])[0])
+        wanted.append(expert.act(observation, [{**env.simulations[0].info(), "embodiment": env.embodiment}])[0])
         observation, *_ = env.step(np.array([Drifting.ACTION], np.float32))
-    ended = env.lanes[0].outcome
+    ended = env.simulations[0].outcome
     env.close()
     assert drives.outcomes == [ended.value]
     np.testing.assert_array_equal(drives.actions[0, :steps], np.array(wanted))

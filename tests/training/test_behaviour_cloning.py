@@ -23,7 +23,7 @@ CONFIG = TrainConfig(batch_episodes=16, learning_rate=5e-3, warmup_steps=5, ema_
 
 
 def toy(episodes=64, steps=4, seed=0) -> Sequences:
-    """A red square in the picture; the expert drives to the side of it that the text names."""
+    """A red square in the image; the expert drives to the side of it that the text names."""
     rng = np.random.default_rng(seed)
     images = np.full((episodes, steps, SIDE_PX, SIDE_PX, 3), 90, dtype=np.uint8)
     actions = np.zeros((episodes, steps, 2), dtype=np.float32)

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from loop_fakes import CONFIG, EXAM, successes, tiny_trainer, toy
+from loop_fakes import CONFIG, SUITE, successes, tiny_trainer, toy
 
 from vla_sim.core.errors import UserError
 from vla_sim.policies.registry import load_policy
 from vla_sim.training import closed_loop
 from vla_sim.training.batches import Sampler
-from vla_sim.training.closed_loop import Exam, FitPlan, by_scenario, fit
+from vla_sim.training.closed_loop import FitPlan, ValidationSuite, by_scenario, fit
 
 WEIGHTS = "clip_small/model.safetensors"
 
@@ -28,14 +28,14 @@ def pretend(monkeypatch):
             seen.append(policy)
             return successes(counts[int(policy.parent.parent.name) // 3 - 1], self)
 
-        monkeypatch.setattr(Exam, "drive", drive)
+        monkeypatch.setattr(ValidationSuite, "drive", drive)
         return seen
 
     return with_counts
 
 
 def plan(**changes):
-    return FitPlan(**{"steps": 12, "check_every": 3, "patience": 0, "exam": EXAM, **changes})
+    return FitPlan(**{"steps": 12, "check_every": 3, "patience": 0, "exam": SUITE, **changes})
 
 
 def test_the_state_that_drives_best_is_kept_and_not_the_last(pretend, tmp_path):
@@ -207,10 +207,10 @@ def test_curves_can_be_read_back_by_tensorboard(pretend, tmp_path):
 
 @pytest.mark.slow
 def test_a_policy_drives_the_worlds_of_an_exam_and_again_from_its_files(tmp_path):
-    exam = Exam(("reach_goal",), range(96_000, 96_003))
-    driven = exam.drive("expert", tmp_path)
-    assert driven == {("reach_goal", seed): True for seed in exam.seeds}
+    suite = ValidationSuite(("reach_goal",), range(96_000, 96_003))
+    driven = suite.drive("expert", tmp_path)
+    assert driven == {("reach_goal", seed): True for seed in suite.seeds}
     before = (tmp_path / "episodes.jsonl").read_bytes()
-    assert exam.drive("expert", tmp_path) == driven
+    assert suite.drive("expert", tmp_path) == driven
     assert (tmp_path / "episodes.jsonl").read_bytes() == before
-    assert exam.drive("hold", tmp_path) == {("reach_goal", seed): False for seed in exam.seeds}
+    assert suite.drive("hold", tmp_path) == {("reach_goal", seed): False for seed in suite.seeds}

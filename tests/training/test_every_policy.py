@@ -15,7 +15,7 @@ from vla_sim.policies.registry import load_policy, policy_names
 from vla_sim.policies.types import policy_types
 from vla_sim.training.batches import Sequences
 from vla_sim.training.behaviour_cloning import Trainer
-from vla_sim.training.closed_loop import Exam
+from vla_sim.training.closed_loop import ValidationSuite
 from vla_sim.training.config import TrainConfig
 from vla_sim.training.dagger import Rounds, RoundsPlan
 from vla_sim.training.warm_start import begin_with
@@ -43,14 +43,14 @@ def toy(side_px, actions=2, episodes=4, steps=3):
     return Sequences(images, texts, twists, np.ones((episodes, steps), dtype=bool), ["demo"] * episodes)
 
 
-def observation(lanes=2):
-    image = np.random.default_rng(5).integers(0, 256, (lanes, 224, 224, 3), dtype=np.uint8)
-    return {"image": image, "instruction": ["Pass the box on the left.", "Pass the box on the right."][:lanes]}
+def observation(num_envs=2):
+    image = np.random.default_rng(5).integers(0, 256, (num_envs, 224, 224, 3), dtype=np.uint8)
+    return {"image": image, "instruction": ["Pass the box on the left.", "Pass the box on the right."][:num_envs]}
 
 
-def acted(policy, lanes=2):
-    policy.reset(np.ones(lanes, dtype=bool), np.arange(lanes))
-    return np.stack([policy.act(observation(lanes)) for _ in range(3)])
+def acted(policy, num_envs=2):
+    policy.reset(np.ones(num_envs, dtype=bool), np.arange(num_envs))
+    return np.stack([policy.act(observation(num_envs)) for _ in range(3)])
 
 
 def trainer(begun, folder):
@@ -86,7 +86,7 @@ def pretend(monkeypatch):
         load_policy(str(policy))
         return successes(20 if "round_01" in str(out) else 5, self)
 
-    monkeypatch.setattr(Exam, "drive", drive)
+    monkeypatch.setattr(ValidationSuite, "drive", drive)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -106,7 +106,7 @@ def test_its_head_can_be_fine_tuned_by_ppo(name, tmp_path):
     from vla_sim.training.ppo import Reinforcement
     from vla_sim.training.ppo_plan import PpoPlan
 
-    small = {"lanes": 2, "rollout": 4, "batch": 8, "epochs": 1, "critic_first": 0, "learning_rate": 0.01}
+    small = {"num_envs": 2, "rollout": 4, "batch": 8, "epochs": 1, "critic_first": 0, "learning_rate": 0.01}
     plan = PpoPlan.usual("features", ("reach_goal",), policy=name, **small)
     if kind(name) == "ensemble":
         with pytest.raises(UserError, match=r"PPO fine-tunes the head of one network.*name one of its members"):
@@ -183,7 +183,7 @@ def test_the_actor_of_ppo_gives_what_the_policy_drives(codec, kind_of_head, tiny
 
     head = {"kind": kind_of_head, "codec": codec, "hidden": 16, "window": 3, "bins": 5}
     name = tiny(head=head, action={**THREE, "horizon": 2})
-    plan = PpoPlan.usual("features", ("reach_goal",), policy=name, embodiment="lekiwi", lanes=2, rollout=4, batch=8)
+    plan = PpoPlan.usual("features", ("reach_goal",), policy=name, embodiment="lekiwi", num_envs=2, rollout=4, batch=8)
     with Reinforcement(plan, tmp_path / "run") as run:
         raw, policy = run.env.unwrapped, load_policy(name)
         policy.reset(np.ones(2, dtype=bool), np.arange(2))
@@ -192,7 +192,7 @@ def test_the_actor_of_ppo_gives_what_the_policy_drives(codec, kind_of_head, tiny
             actions = run.model.predict(observed, deterministic=True)[0]
             driven = run.env.venv.venv.shares(actions) * raw._scale
             image = raw.env._renderer.render()
-            texts = [simulation.scene.instruction.text for simulation in raw.lanes]
+            texts = [simulation.scene.instruction.text for simulation in raw.simulations]
             np.testing.assert_allclose(driven, policy.act({"image": image, "instruction": texts}), atol=1e-5)
             observed, _, dones, _ = run.env.step(actions)
             policy.reset(dones, np.arange(2))

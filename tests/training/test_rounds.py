@@ -14,7 +14,7 @@ from vla_sim.core.errors import UserError
 from vla_sim.policies.registry import load_policy, policy_hash
 from vla_sim.training import dagger as module
 from vla_sim.training.aggregation import Schedule
-from vla_sim.training.closed_loop import Exam
+from vla_sim.training.closed_loop import ValidationSuite
 from vla_sim.training.dagger import Rounds, RoundsPlan
 from vla_sim.training.warm_start import begin_with, check_driver
 
@@ -54,7 +54,7 @@ def pretend(monkeypatch):
             number = int(out.parent.name.removeprefix("round_")) if out.name == "gate" else 0
             return successes(counts[number] if out.name == "gate" else 1, self)
 
-        monkeypatch.setattr(Exam, "drive", drive)
+        monkeypatch.setattr(ValidationSuite, "drive", drive)
         return driven
 
     return with_counts

@@ -86,14 +86,14 @@ def policies(out, tmp_path):
     return shutil.copytree(out / "policies", tmp_path / "policies")
 
 
-def observation(lanes=3, seed=0):
-    image = np.random.default_rng(seed).integers(0, 256, (lanes, 224, 224, 3), dtype=np.uint8)
-    return {"image": image, "instruction": [TEXTS[lane % 2][0] for lane in range(lanes)]}
+def observation(num_envs=3, seed=0):
+    image = np.random.default_rng(seed).integers(0, 256, (num_envs, 224, 224, 3), dtype=np.uint8)
+    return {"image": image, "instruction": [TEXTS[env_index % 2][0] for env_index in range(num_envs)]}
 
 
-def acted(policy, lanes=3, seed=0):
-    policy.reset(np.ones(lanes, dtype=bool), np.arange(lanes))
-    return policy.act(observation(lanes, seed))
+def acted(policy, num_envs=3, seed=0):
+    policy.reset(np.ones(num_envs, dtype=bool), np.arange(num_envs))
+    return policy.act(observation(num_envs, seed))
 
 
 def test_demonstrations_are_read_as_they_were_written(data):

@@ -1,7 +1,7 @@
 """More training data from what there is. Used by training (each time an episode is seen) and by `vla_sim.augment`.
 
 words, training    light work on arrays and sentences, drawn anew for every batch
-mirroring, pictures, viewing, timing    an `Episode` becomes another one, without a simulator
+mirroring, images, viewing, timing    an `Episode` becomes another one, without a simulator
 redriving          a recorded world is driven again: with other looks, or with noise and the expert's labels
 recipe, filling    what the command `vla_sim.augment` makes of them
 """

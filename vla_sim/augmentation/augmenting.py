@@ -169,7 +169,7 @@ def _draw_sheet(
             copy = SerbotRecording(writer.folder / writer.entries[job.index].file)
             rows.append((config.recipe[job.recipe], copy.load()))
     write_sheet(sheet, rows)
-    print(f"picture: {sheet}")
+    print(f"image: {sheet}")
 
 
 class _Progress:

@@ -1,7 +1,7 @@
-"""Other light, colours and camera faults: pictures change, and nothing else. Pillow does blur and JPEG.
+"""Other light, colours and camera faults: images change, and nothing else. Pillow does blur and JPEG.
 
-What belongs to a drive (light, colours, focus, the camera's settings) is drawn once an episode; only the noise of the
-sensor differs from picture to picture. Strength 1 is about what rooms, days and cameras differ by; 0 changes nothing.
+What belongs to an episode (light, colours, focus, the camera's settings) is drawn once an episode; only the noise of
+the sensor differs from image to image. Strength 1 is about what rooms, days and cameras differ by; 0 changes nothing.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from vla_sim.augmentation.jitter import colour_matrices
 from vla_sim.core.episode import Episode
 
 # At strength 1, as logarithms: brightness and exponent of the tone curve. Dark rooms are commoner than glare, and what
-# is burnt out has lost its colour: pictures are darkened more than brightened.
+# is burnt out has lost its colour: images are darkened more than brightened.
 GAIN, GAMMA = (-0.35, 0.12), (-0.2, 0.2)
 # At strength 1: share by which one border may be lighter, and the other darker, than the middle.
 SLOPE = 0.35
-# Largest radius of the blur at strength 1, as share of the picture's height: 1.6 pixels of 224.
+# Largest radius of the blur at strength 1, as share of the image's height: 1.6 pixels of 224.
 BLUR_SHARE = 1.6 / 224
 # Largest deviation of dark pixels, and largest variance per grey level.
 READ_NOISE, SHOT_NOISE = 6.0, 0.35
@@ -64,7 +64,7 @@ def _ramp(size: tuple[int, ...], toward_rad: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Colour:
-    """Other contrast, saturation, brightness and tint of the whole drive. Hues stay: sentences name colours."""
+    """Other contrast, saturation, brightness and tint of the whole episode. Hues stay: sentences name colours."""
 
     strength: float = 1.0
 
@@ -84,7 +84,7 @@ class Colour:
 
 @dataclass(frozen=True)
 class Blur:
-    """A camera out of focus: a Gaussian blur of one radius for the whole drive."""
+    """A camera out of focus: a Gaussian blur of one radius for the whole episode."""
 
     strength: float = 1.0
 
@@ -105,7 +105,7 @@ class Blur:
 
 @dataclass(frozen=True)
 class Noise:
-    """Noise of a sensor: even in the dark, and growing with the light as that of photons does; new in each picture."""
+    """Noise of a sensor: even in the dark, and growing with the light as that of photons does; new in each image."""
 
     strength: float = 1.0
 
@@ -129,7 +129,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Jpeg:
-    """Pictures that went through JPEG of one quality."""
+    """Images that went through JPEG of one quality."""
 
     strength: float = 1.0
 
@@ -147,7 +147,7 @@ class Jpeg:
 
 
 def through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    """What is left of a picture, uint8 (H, W, 3), after JPEG of this quality (1 to 95)."""
+    """What is left of an image, uint8 (H, W, 3), after JPEG of this quality (1 to 95)."""
     from PIL import Image
 
     packed = io.BytesIO()
@@ -157,7 +157,7 @@ def through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 
 
 def _each(images: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """All pictures changed, as bytes again: one at a time, so that long drives need no memory."""
+    """All images changed, as bytes again: one at a time, so that long drives need no memory."""
     made = np.empty_like(images)
     for index, image in enumerate(images):
         new = change(image)

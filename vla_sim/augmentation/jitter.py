@@ -1,4 +1,4 @@
-"""What is changed about pictures each time training sees them: shift and colours. numpy only."""
+"""What is changed about images each time training sees them: shift and colours. numpy only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The world in a mirror: left becomes right in pictures, motion, words and names. Used by training and `augment`."""
+"""The world in a mirror: left becomes right in images, motion, words and names. Used by training and `augment`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def is_mirrored(episode: Episode) -> bool:
 
 @dataclass(frozen=True)
 class Mirror:
-    """Pictures, lateral motion and turning, odometry, words, events and names with left and right exchanged.
+    """Images, lateral motion and turning, odometry, words, events and names with left and right exchanged.
 
     Twice gives the episode again, byte for byte. The seed, hashes and source of the provenance still tell which world
     it was before: `is_mirrored` says that this is its mirror image.

@@ -42,20 +42,20 @@ def _strong(kind: Callable[[float], Augmentation]) -> _Maker:
 
 
 KINDS: dict[str, Kind] = {
-    "rerender": Kind(lambda _, robot: Rerender(robot), "", "simulated drives under other surfaces and light"),
+    "rerender": Kind(lambda _, robot: Rerender(robot), "", "simulated episodes under other surfaces and light"),
     "perturb": Kind(
         lambda value, robot: Perturb(0.5 if value is None else value, robot),
         "noise in shares of full speed, usually 0.5",
         "simulated worlds driven again with noise and the expert's labels",
     ),
-    "mirror": Kind(lambda _, robot: Mirror(), "", "left becomes right: pictures, motion, words", drawn=False),
+    "mirror": Kind(lambda _, robot: Mirror(), "", "left becomes right: images, motion, words", drawn=False),
     "light": Kind(_strong(Light), "strength", "brightness, tone curve, light from one side"),
     "colour": Kind(_strong(Colour), "strength", "contrast, saturation, tint"),
     "blur": Kind(_strong(Blur), "strength", "out of focus"),
     "noise": Kind(_strong(Noise), "strength", "noise of the sensor"),
     "jpeg": Kind(_strong(Jpeg), "strength", "traces of JPEG"),
     "tilt": Kind(lambda value, robot: Tilt(1.0 if value is None else value, robot), "strength", "a bent camera mount"),
-    "crop": Kind(_strong(Crop), "strength", "a part of the picture, enlarged"),
+    "crop": Kind(_strong(Crop), "strength", "a part of the image, enlarged"),
     "speed": Kind(
         lambda value, robot: Speed(value, embodiment=robot), "factor", "faster or slower, other time between steps"
     ),

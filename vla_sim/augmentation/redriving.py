@@ -1,6 +1,6 @@
 """Recorded worlds driven again: with other surfaces and light, or with noise on the steering and the expert's labels.
 
-Possible for drives of the simulator, whose provenance says scenario, seed and robot; not for recordings of a real one.
+Possible for simulated episodes, whose provenance says scenario, seed and robot; not for recordings of a real one.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 # Odometry and speeds of the drive that is repeated must agree with the recorded ones to this (m, rad, m/s, rad/s).
 AGREEMENT = 1e-3
-# Mean difference in grey levels between the recorded first picture and that of the rebuilt world: films lose a little.
-PICTURE_AGREEMENT = 8.0
+# Mean difference in grey levels between the recorded first image and that of the rebuilt world: films lose a little.
+IMAGE_AGREEMENT = 8.0
 # Draws of a look until floor and walls stand out from the objects, which keep their colours.
 LOOK_TRIES = 60
 # Third word of the seed of new looks, so that they are those of no sampled world.
@@ -54,14 +54,14 @@ def origin_of(episode: Episode, embodiment: str | None = None) -> Origin:
         embodiment: name or file of the robot, where the provenance's name alone does not find it.
 
     Raises:
-        UserError: it is no drive of the simulator, or scenario or robot have changed since.
+        UserError: it is no episode of the simulator, or scenario or robot have changed since.
     """
     from vla_sim.envs.sampling import FIRST_EVALUATION_SEED, SceneSource
 
     known = episode.provenance
     missing = [key for key in ("scenario", "seed", "embodiment") if known.get(key, "") == ""]
     if missing or not known.get("simulated"):
-        what = f"its provenance has no {', '.join(missing)}" if missing else "it is no drive of the simulator"
+        what = f"its provenance has no {', '.join(missing)}" if missing else "it is no episode of the simulator"
         raise UserError(f"{episode.name}: its world cannot be built again: {what}")
     seed = int(known["seed"])
     if not 0 <= seed < FIRST_EVALUATION_SEED:
@@ -82,7 +82,7 @@ def origin_of(episode: Episode, embodiment: str | None = None) -> Origin:
 
 @dataclass(frozen=True)
 class Rerender:
-    """The same drive in the same world under other surfaces and light, pictures drawn anew.
+    """The same episode in the same world under other surfaces and light, images drawn anew.
 
     Bodies, camera, motion, words and the colours that words may name stay; what changes are sun, ambient light, tint,
     the floor, the walls, the surfaces of all bodies and the colours of obstacles.
@@ -212,7 +212,7 @@ class Studio:
         """
         origin = self._origin
         still = self.run(ByActions([], origin.robot), origin.scene).observer.seen.images[0]
-        if np.abs(still.astype(np.int16) - episode.images[0]).mean() > PICTURE_AGREEMENT:
+        if np.abs(still.astype(np.int16) - episode.images[0]).mean() > IMAGE_AGREEMENT:
             raise UserError(
                 f"{episode.name}: the world of {origin.scenario.name}, seed {origin.scene.seed}, "
                 "does not look as recorded"
@@ -239,7 +239,7 @@ class Perturb:
             raise UserError(f"perturb: strength must lie between 0 and 2, got {self.strength}")
 
     def __call__(self, episode: Episode, rng: np.random.Generator) -> Episode:
-        """The noisy drive in the world of the episode.
+        """The noisy episode in the world of the episode.
 
         Raises:
             UserError: its world cannot be rebuilt.

@@ -16,7 +16,7 @@ _GAP_PX, _TITLE_PX, _QUALITY = 4, 15, 85
 
 
 def check_sheet(path: Path) -> None:
-    """Refuse names of files that are no pictures.
+    """Refuse names of files that are no images.
 
     Raises:
         UserError: says which endings are.
@@ -26,14 +26,14 @@ def check_sheet(path: Path) -> None:
 
 
 def write_sheet(
-    path: Path, rows: Sequence[tuple[str, Episode]], *, pictures: int = 4, side_px: int = 112, columns: int = 2
+    path: Path, rows: Sequence[tuple[str, Episode]], *, images: int = 4, side_px: int = 112, columns: int = 2
 ) -> None:  # fmt: skip
     """Write the sheet.
 
     Args:
         path: of a JPEG or PNG file.
         rows: title and episode.
-        pictures: of each episode, from first to last.
+        images: of each episode, from first to last.
         side_px: height of each.
         columns: rows that stand beside each other.
 
@@ -42,7 +42,7 @@ def write_sheet(
     """
     from PIL import Image, ImageDraw
 
-    strips = [_strip(episode, pictures, side_px) for _, episode in rows]
+    strips = [_strip(episode, images, side_px) for _, episode in rows]
     width, height = max(strip.shape[1] for strip in strips) + 2 * _GAP_PX, side_px + _TITLE_PX + 2 * _GAP_PX
     lines = -(-len(rows) // columns)
     sheet = Image.new("RGB", (width * columns, height * lines), "white")
@@ -56,13 +56,13 @@ def write_sheet(
         sheet.save(path, quality=_QUALITY)
 
 
-def _strip(episode: Episode, pictures: int, side_px: int) -> np.ndarray:
-    """Some pictures beside each other, uint8 (side_px, width, 3)."""
+def _strip(episode: Episode, images: int, side_px: int) -> np.ndarray:
+    """Some images beside each other, uint8 (side_px, width, 3)."""
     from PIL import Image
 
     height, width = episode.images.shape[1:3]
     size = (round(side_px * width / height), side_px)
-    steps = np.linspace(0, len(episode.images) - 1, pictures).round().astype(int)
+    steps = np.linspace(0, len(episode.images) - 1, images).round().astype(int)
     parts = [np.asarray(Image.fromarray(episode.images[step]).resize(size)) for step in steps]
     gap = np.full((side_px, 2, 3), 255, np.uint8)
     return np.concatenate([piece for part in parts for piece in (part, gap)][:-1], axis=1)

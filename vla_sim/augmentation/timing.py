@@ -1,4 +1,4 @@
-"""The same drive slower or faster: twists are scaled and time with them, so that the path stays the same."""
+"""The same episode slower or faster: twists are scaled and time with them, so that the path stays the same."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ RATE_NAMES = ("vx_mps", "vy_mps", "wz_radps")
 class Speed:
     """The drive played at another speed.
 
-    Stretched, every picture keeps its action, scaled, and `step_s` changes: exact. Resampled, `step_s` stays and there
-    are fewer or more steps: their twists lead through the poses of the old path, pictures are the nearest recorded.
+    Stretched, every image keeps its action, scaled, and `step_s` changes: exact. Resampled, `step_s` stays and there
+    are fewer or more steps: their twists lead through the poses of the old path, images are the nearest recorded.
     What the wheels could not do, and the robot cut, is cut first: the path is that which was driven.
 
     Attributes:
@@ -116,7 +116,7 @@ def as_driven(episode: Episode, robot: Embodiment) -> Episode:
 
 
 def stretched(episode: Episode, factor: float, robot: Embodiment) -> Episode:
-    """The same pictures with scaled actions and another time between them."""
+    """The same images with scaled actions and another time between them."""
     return changed(
         episode,
         "speed",

@@ -1,4 +1,4 @@
-"""A camera that is mounted or cut a little differently: pictures change, and nothing else. Pillow does the warping."""
+"""A camera that is mounted or cut a little differently: images change, and nothing else. Pillow does the warping."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Tilt:
 
 
 def tilted(images: np.ndarray, camera: CameraSpec, tilt_rad: Vec3) -> np.ndarray:
-    """Pictures of a camera after its mount was bent.
+    """Images of a camera after its mount was bent.
 
     Args:
         images: uint8 (T, H, W, 3).
@@ -70,7 +70,7 @@ def tilted(images: np.ndarray, camera: CameraSpec, tilt_rad: Vec3) -> np.ndarray
 
 
 def _to_old_pixels(camera: CameraSpec, tilt_rad: Vec3, size_px: tuple[int, int], border: int) -> list[float]:
-    """The eight numbers of the map from new pixels to those of the old picture with a border."""
+    """The eight numbers of the map from new pixels to those of the old image with a border."""
     straight = replace(Look(), camera_tilt_rad=(0.0, 0.0, 0.0))
     bent = replace(Look(), camera_tilt_rad=tilt_rad)
     here = Pose2(0.0, 0.0)
@@ -95,7 +95,7 @@ def _to_old_pixels(camera: CameraSpec, tilt_rad: Vec3, size_px: tuple[int, int],
 
 @dataclass(frozen=True)
 class Crop:
-    """A part of every picture, the same for the whole drive, enlarged to the full size."""
+    """A part of every image, the same for the whole episode, enlarged to the full size."""
 
     strength: float = 1.0
 

@@ -58,7 +58,7 @@ _OPPOSITE = {"left": "right", "right": "left", "l": "r", "r": "l", "왼": "오�
 
 
 def mirror_text(text: str) -> str:
-    """The instruction for the mirrored picture: every left becomes right and the other way round, English and Korean.
+    """The instruction for the mirrored image: every left becomes right and the other way round, English and Korean.
 
     Applying it twice gives the text again.
 

@@ -63,5 +63,5 @@ def check_size(width: int, height: int) -> None:
     """
     if height % 2 or width % 2:
         raise UserError(
-            f"H.264 films need even sides, got {width} x {height}; keep pictures instead (--images, or video=False)"
+            f"H.264 films need even sides, got {width} x {height}; keep images instead (--images, or video=False)"
         )

@@ -70,8 +70,8 @@ def lazy_images(shape: tuple[int, int, int, int], read: Callable[[slice], np.nda
 class Episode:
     """What a robot saw, was told and did, with where that came from.
 
-    Pictures have one more entry than actions when the last one (after the last action) was kept, as the simulator
-    does; recordings of a real robot often lack it, and then there are as many pictures as actions.
+    Images have one more entry than actions when the last one (after the last action) was kept, as the simulator
+    does; recordings of a real robot often lack it, and then there are as many images as actions.
 
     Attributes:
         name: names the episode in its data set; file names and messages use it.
@@ -128,7 +128,7 @@ class Episode:
 
     @property
     def has_last_image(self) -> bool:
-        """Whether the picture after the last action was kept."""
+        """Whether the image after the last action was kept."""
         return len(self.images) == len(self) + 1
 
     def loaded(self) -> Episode:

@@ -1,4 +1,4 @@
-"""Ground truth as a short vector: what a privileged learner reads, in training and in driving.
+"""Privileged state as a short vector: what a privileged learner reads, in training and in driving.
 
 Shared by the env for reinforcement learning and by the policy that drives with what was learned; see TRUTH_NAMES.
 Bodies stand where the scene put them: one that was pushed is reported at its old place.
@@ -44,18 +44,18 @@ _OF_BODY = (
     "half_y_m",
     "gap_m",
 )
-TRUTH_NAMES = _GENERAL + tuple(f"body_{i}_{name}" for i in range(NEAREST) for name in _OF_BODY)
+PRIVILEGED_NAMES = _GENERAL + tuple(f"body_{i}_{name}" for i in range(NEAREST) for name in _OF_BODY)
 
-SIDE = TRUTH_NAMES.index("side")
+SIDE = PRIVILEGED_NAMES.index("side")
 # What changes its sign in a world mirrored left to right, and where each value is found in it.
 _TURNED = ("goal_y_m", "side", "vy_mps", "wz_radps", "ahead_y", *(f"body_{i}_y_m" for i in range(NEAREST)))
-_SIGNS = np.array([-1.0 if name in _TURNED else 1.0 for name in TRUTH_NAMES], dtype=np.float32)
+_SIGNS = np.array([-1.0 if name in _TURNED else 1.0 for name in PRIVILEGED_NAMES], dtype=np.float32)
 _SWAPPED = {"room_left_m": "room_right_m", "room_right_m": "room_left_m"}
-_ORDER = np.array([TRUTH_NAMES.index(_SWAPPED.get(name, name)) for name in TRUTH_NAMES])
+_ORDER = np.array([PRIVILEGED_NAMES.index(_SWAPPED.get(name, name)) for name in PRIVILEGED_NAMES])
 
 
-def truth_vector(scene: Scene, pose: Pose2, twist: Sequence[float], robot_radius_m: float) -> np.ndarray:
-    """Ground truth as seen by a robot, float32 (len(TRUTH_NAMES),) in the order of TRUTH_NAMES.
+def privileged_vector(scene: Scene, pose: Pose2, twist: Sequence[float], robot_radius_m: float) -> np.ndarray:
+    """Privileged state as seen by a robot, float32 (len(TRUTH_NAMES),) in the order of TRUTH_NAMES.
 
     Args:
         scene: the world and the task.
@@ -83,25 +83,27 @@ def truth_vector(scene: Scene, pose: Pose2, twist: Sequence[float], robot_radius
     for gap_m, body in sorted(gaps, key=lambda pair: pair[0])[:NEAREST]:
         values += [1.0, float(body.role is Role.OBSTACLE), float(body.role is Role.DISTRACTOR)]
         values += [*_seen(body, pose, cos, sin), *_half_extents(body, pose.yaw_rad), gap_m]
-    values += [0.0] * (len(TRUTH_NAMES) - len(values))
+    values += [0.0] * (len(PRIVILEGED_NAMES) - len(values))
     return np.array(values, dtype=np.float32)
 
 
-def mirrored_truth(truths: np.ndarray) -> np.ndarray:
+def mirrored_privileged(state_vectors: np.ndarray) -> np.ndarray:
     """What is true in the worlds mirrored left to right: truth vectors (..., len(TRUTH_NAMES)) to such."""
-    return truths[..., _ORDER] * _SIGNS
+    return state_vectors[..., _ORDER] * _SIGNS
 
 
-def left_handed(truths: np.ndarray, action_names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def left_handed(state_vectors: np.ndarray, action_names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Every world as if its task said left: those that say right are mirrored, all others stay as they are.
 
     Returns:
         Truth vectors (N, len(TRUTH_NAMES)), and signs (N, len(action_names)) that take the actions decided by them
         back into the worlds as they are.
     """
-    right = truths[:, SIDE, None] < 0
+    right = state_vectors[:, SIDE, None] < 0
     turned = np.array([name != "vx" for name in action_names])
-    return np.where(right, mirrored_truth(truths), truths), np.where(right & turned, np.float32(-1), np.float32(1))
+    return np.where(right, mirrored_privileged(state_vectors), state_vectors), np.where(
+        right & turned, np.float32(-1), np.float32(1)
+    )
 
 
 def _seen(body: Body, pose: Pose2, cos: float, sin: float) -> tuple[float, float]:

@@ -36,8 +36,8 @@ class CameraSpec:
 
     Attributes:
         sensor_px: (width, height) of the real sensor; gives the aspect ratio.
-        image_px: (width, height) of the observation. The sensor picture is squeezed to it, aspect not preserved.
-        hfov_rad: horizontal field of view of the undistorted sensor picture. The vertical one follows
+        image_px: (width, height) of the observation. The sensor image is squeezed to it, aspect not preserved.
+        hfov_rad: horizontal field of view of the undistorted sensor image. The vertical one follows
             from the aspect ratio of the sensor (square pixels): see `vfov_rad`.
         mount_m: optical centre in the body frame (x forward, y left, z up from the floor).
         pitch_rad: positive looks down.

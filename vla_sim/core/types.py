@@ -129,11 +129,11 @@ class Body:
 
 @dataclass(frozen=True)
 class Look:
-    """Everything about a scene that changes the picture and nothing else.
+    """Everything about a scene that changes the image and nothing else.
 
     Attributes:
         sun_azimuth_rad, sun_elevation_rad: where the light comes from.
-        sun, ambient: strengths, 0..1 each; their sum near 1 gives a well exposed picture.
+        sun, ambient: strengths, 0..1 each; their sum near 1 gives a well exposed image.
         tint: RGB factor of the light, around 1.
         floor_texture, wall_texture: names of surfaces.
         floor_color, wall_color: RGB 0..1 that the texture is multiplied with.
@@ -198,7 +198,7 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Scene:
-    """One sampled world with its task: plain data from which physics, pictures and judgement are built.
+    """One sampled world with its task: plain data from which physics, images and judgement are built.
 
     Attributes:
         scenario: full name of the scenario, e.g. "obstacle_left".

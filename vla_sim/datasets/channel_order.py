@@ -1,13 +1,13 @@
-"""Whether stored pictures are RGB or BGR: files seldom say, and serbot's documents contradict its collector.
+"""Whether stored images are RGB or BGR: files seldom say, and serbot's documents contradict its collector.
 
 The guess rests on brown: cardboard, wood, flower pots and skin stand in rooms, and with red and blue exchanged they
 become azure, which hardly anything is. Among the clearly coloured pixels whose green lies in the middle,
 
     brownness = (brown - azure) / (brown + azure)
 
-is near +1 for pictures stored as RGB and near -1 for BGR; between -0.5 and 0.5, and where too few pixels are of either
+is near +1 for images stored as RGB and near -1 for BGR; between -0.5 and 0.5, and where too few pixels are of either
 colour, nothing is said. (Plain "red over blue" failed: a bluish lamp or floor turns it.) In the simulator's own
-pictures of suite seed, one recording gave the right order in 72 % of the cases, none in 26 % and the wrong one in 2 %;
+images of suite seed, one recording gave the right order in 72 % of the cases, none in 26 % and the wrong one in 2 %;
 so whole folders are asked rather than single recordings, what was found is always said, and a given order always wins.
 """
 
@@ -60,7 +60,7 @@ def check_choice(order: str) -> str:
 
 
 def brownness(images: np.ndarray) -> float:
-    """Brown against azure pixels when the pictures are taken for RGB, -1 to 1; 0 where there are hardly any.
+    """Brown against azure pixels when the images are taken for RGB, -1 to 1; 0 where there are hardly any.
 
     Args:
         images: uint8 (..., 3).
@@ -85,7 +85,7 @@ def guess(images: np.ndarray, *, otherwise: str) -> Order:
 
 
 def to_rgb(images: np.ndarray, order: str) -> np.ndarray:
-    """Pictures as RGB; a copy where channels are swapped."""
+    """Images as RGB; a copy where channels are swapped."""
     return np.ascontiguousarray(images[..., ::-1]) if order == BGR else images
 
 

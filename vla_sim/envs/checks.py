@@ -16,7 +16,7 @@ from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.seeds import checked_seed
 from vla_sim.core.types import Scene
 
-# Each env of a vector has a physics world and a part of the picture: more do not fit into one frame.
+# Each env of a vector has a physics world and a part of the image: more do not fit into one frame.
 MAX_ENVS = 1024
 
 

@@ -1,4 +1,4 @@
-"""Decides how an episode stands after a control step, from ground truth. Used by `vla_sim.envs.simulation`."""
+"""Decides how an episode stands after a control step, from privileged state. Used by `vla_sim.envs.simulation`."""
 
 from __future__ import annotations
 

@@ -68,8 +68,8 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
     language: None, "en" or "ko"; renderer: "software", "gpu" or "tiny".
 
     ## Info
-    Ground truth for judges and privileged policies, never part of the observation: `pose` (x, y, yaw), `goal_gap_m`,
-    `is_success`, `outcome`, `collision_partner`, `collision_events`, `sim_time_s`, `scene`.
+    Privileged state for judges and privileged policies, never part of the observation: `pose` (x, y, yaw),
+    `goal_gap_m`, `is_success`, `outcome`, `collision_partner`, `collision_events`, `sim_time_s`, `scene`.
 
     ## Misuse
     A step before `reset` or after the end, use after `close`, unknown options, seeds below 0 or from 2^63 on: one
@@ -146,7 +146,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         return self._image.copy()
 
     def close(self) -> None:
-        """Give physics and pictures back."""
+        """Give physics and images back."""
         if not self._closed:
             self._closed = True
             self.simulation.close()

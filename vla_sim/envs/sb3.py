@@ -20,7 +20,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from vla_sim.core.errors import UserError
-from vla_sim.core.privileged import TRUTH_NAMES, left_handed, truth_vector
+from vla_sim.core.privileged import PRIVILEGED_NAMES, left_handed, privileged_vector
 from vla_sim.core.specs import Embodiment
 from vla_sim.core.types import Outcome, Scene
 from vla_sim.envs.checks import checked_options
@@ -94,9 +94,9 @@ class NavigateVecEnv(VecEnv):
         super().__init__(num_envs, observation_space, spaces.Box(-1.0, 1.0, (len(self._scale),), np.float32))
 
     @property
-    def lanes(self) -> list[Simulation]:
+    def simulations(self) -> list[Simulation]:
         """The simulations, one for each env."""
-        return self.env.lanes
+        return self.env.simulations
 
     @abstractmethod
     def _observed(self, seen: Observation, indices: Sequence[int]) -> np.ndarray:
@@ -168,12 +168,12 @@ class NavigateVecEnv(VecEnv):
         return source.scene(self.seeds[int(rng.integers(len(self.seeds)))])
 
     def _story(self, index: int) -> dict[str, Any]:
-        scene = self.lanes[index].scene
+        scene = self.simulations[index].scene
         assert scene is not None
         return {"scenario": scene.scenario, "seed": scene.seed}
 
     def _ending(self, index: int) -> dict[str, Any]:
-        outcome = self.lanes[index].outcome
+        outcome = self.simulations[index].outcome
         assert outcome is not None
         return {
             **self._story(index),
@@ -184,7 +184,7 @@ class NavigateVecEnv(VecEnv):
 
 
 class PrivilegedVecEnv(NavigateVecEnv):
-    """Observes ground truth, float32 (46,): see `vla_sim.core.privileged.TRUTH_NAMES`. Nothing is drawn: fast."""
+    """Observes privileged state, float32 (46,): see `core.privileged.PRIVILEGED_NAMES`. Nothing is drawn: fast."""
 
     def __init__(
         self,
@@ -194,16 +194,16 @@ class PrivilegedVecEnv(NavigateVecEnv):
         *,
         seeds: range = ALL_TRAINING_SEEDS,
     ) -> None:
-        space = spaces.Box(-np.inf, np.inf, (len(TRUTH_NAMES),), np.float32)
+        space = spaces.Box(-np.inf, np.inf, (len(PRIVILEGED_NAMES),), np.float32)
         super().__init__(scenarios, num_envs, embodiment, space, seeds=seeds)
 
     def _observed(self, seen: Observation, indices: Sequence[int]) -> np.ndarray:
-        return np.stack([self._truth(self.lanes[index]) for index in indices])
+        return np.stack([self._truth(self.simulations[index]) for index in indices])
 
     def _truth(self, simulation: Simulation) -> np.ndarray:
         assert simulation.scene is not None
         twist = simulation.state()[TWIST:].tolist()
-        return truth_vector(simulation.scene, simulation.pose, twist, self.embodiment.body.radius_m)
+        return privileged_vector(simulation.scene, simulation.pose, twist, self.embodiment.body.radius_m)
 
 
 class LeftHandedVecEnv(VecEnvWrapper):
@@ -239,7 +239,7 @@ class LeftHandedVecEnv(VecEnvWrapper):
 
 
 class FeatureVecEnv(NavigateVecEnv):
-    """Observes what a frozen encoder makes of picture and instruction, float32 (F,). All lanes are drawn in one frame.
+    """Observes what a frozen encoder makes of image and instruction, float32 (F,). All envs are drawn in one frame.
 
     Args:
         encode: see `Encode`; for learned policies, `vla_sim.training.ppo_heads.HeadStart.encode`.

@@ -1,4 +1,4 @@
-"""One world, one robot, one task: the mechanism under both Gymnasium envs, without any picture."""
+"""One world, one robot, one task: the mechanism under both Gymnasium envs, without any image."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class Simulation:
         return np.array([cos * dx + sin * dy, cos * dy - sin * dx, turned, *twist], dtype=np.float32)
 
     def info(self) -> dict[str, Any]:
-        """Ground truth: pose (3,) float64, gap to the goal in m, outcome, contacts, the scene itself."""
+        """Privileged state: pose (3,) float64, gap to the goal in m, outcome, contacts, the scene itself."""
         assert self.scene is not None
         pose = self.pose
         return {

@@ -80,7 +80,7 @@ class NavigateVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         self.single_observation_space = observation_space(self.embodiment, images=images)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.lanes = [Simulation(self.embodiment) for _ in range(num_envs)]
+        self.simulations = [Simulation(self.embodiment) for _ in range(num_envs)]
         self._renderer = make_renderer(self.embodiment.camera.image_px, num_envs, name=renderer) if images else None
         self._gaps_m = np.zeros(num_envs)
         self._rngs = [np.random.default_rng() for _ in range(num_envs)]
@@ -106,8 +106,8 @@ class NavigateVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
     def step(self, actions: np.ndarray) -> Step:
         """Drive every env for one control step; finished ones begin anew instead, where autoreset is on."""
         check_open(self.closed, "step")
-        unstarted = [i for i, simulation in enumerate(self.lanes) if simulation.scene is None]
-        finished = [i for i, simulation in enumerate(self.lanes) if simulation.outcome is not None]
+        unstarted = [i for i, simulation in enumerate(self.simulations) if simulation.scene is None]
+        finished = [i for i, simulation in enumerate(self.simulations) if simulation.outcome is not None]
         anew = self.autoreset_mode is AutoresetMode.NEXT_STEP
         check_started(unstarted, [] if anew else finished)
         return self._stepped(actions, finished)
@@ -118,7 +118,7 @@ class NavigateVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         return self._stepped(actions, [])
 
     def _stepped(self, actions: np.ndarray, anew: list[int]) -> Step:
-        running = np.array([s.scene is not None and s.outcome is None for s in self.lanes])
+        running = np.array([s.scene is not None and s.outcome is None for s in self.simulations])
         checked = checked_actions(actions, self.embodiment, running)
         scenes = {i: self.source.next_scene(None, None, self._rngs[i]) for i in anew}
         for i, scene in scenes.items():
@@ -127,7 +127,7 @@ class NavigateVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         terminated, truncated = np.zeros(self.num_envs, dtype=bool), np.zeros(self.num_envs, dtype=bool)
         driven = np.flatnonzero(running).tolist()
         for i in driven:
-            simulation = self.lanes[i]
+            simulation = self.simulations[i]
             simulation.advance(checked[i])
             gap_m = simulation.goal_gap_m
             rewards[i] = reward_of(self._gaps_m[i] - gap_m, simulation.outcome)
@@ -144,38 +144,38 @@ class NavigateVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
             return None
         if self._renderer is None:
             raise UserError("an env without images has nothing to render: make it with images=True")
-        if all(simulation.scene is None for simulation in self.lanes):
+        if all(simulation.scene is None for simulation in self.simulations):
             raise NotStartedError("there is no image yet: reset() comes before the first render()")
         return tuple(self._renderer.render().copy())
 
     def close_extras(self, **_: Any) -> None:
         """Give physics and renderer back."""
-        for simulation in self.lanes:
+        for simulation in self.simulations:
             simulation.close()
         if self._renderer is not None:
             self._renderer.close()
 
     def _start(self, index: int, scene: Scene) -> None:
-        self.lanes[index].start(scene)
+        self.simulations[index].start(scene)
         if self._renderer is not None:
             self._renderer.load(index, scene, self.embodiment.camera)
-        self._gaps_m[index] = self.lanes[index].goal_gap_m
+        self._gaps_m[index] = self.simulations[index].goal_gap_m
 
     def _observe(self, changed: list[int]) -> Observation:
         """What all envs see; the image of an env that has not changed is not drawn again."""
-        states = [s.state() if s.scene is not None else np.zeros(6, np.float32) for s in self.lanes]
-        texts = tuple(s.scene.instruction.text if s.scene is not None else "" for s in self.lanes)
+        states = [s.state() if s.scene is not None else np.zeros(6, np.float32) for s in self.simulations]
+        texts = tuple(s.scene.instruction.text if s.scene is not None else "" for s in self.simulations)
         seen = {"instruction": texts, "state": np.stack(states)}
         if self._renderer is None:
             return seen
         for index in changed:
-            self._renderer.place(index, self.lanes[index].pose, self.lanes[index].moved())
+            self._renderer.place(index, self.simulations[index].pose, self.simulations[index].moved())
         return {"image": self._renderer.render().copy(), **seen}
 
     def _infos(self, mask: np.ndarray) -> dict[str, Any]:
         """Infos as Gymnasium batches them: an array for each key, and one of where it holds, named `_key`."""
-        present = [i for i in np.flatnonzero(mask).tolist() if self.lanes[i].scene is not None]
-        rows = [self.lanes[i].info() for i in present]
+        present = [i for i in np.flatnonzero(mask).tolist() if self.simulations[i].scene is not None]
+        rows = [self.simulations[i].info() for i in present]
         there = np.zeros(self.num_envs, dtype=bool)
         there[present] = True
         infos: dict[str, Any] = {}

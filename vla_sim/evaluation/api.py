@@ -26,7 +26,7 @@ from vla_sim.evaluation.runner import evaluate as evaluate_plan
 from vla_sim.evaluation.summary import summarise
 from vla_sim.evaluation.tables import console_table
 from vla_sim.policies.base import Policy
-from vla_sim.rollout.plan import LANES, Plan
+from vla_sim.rollout.plan import NUM_ENVS, Plan
 from vla_sim.rollout.result import EpisodeResult
 
 Driver = str | type[Policy] | Policy
@@ -172,7 +172,7 @@ def _in_this_process(plan: Plan, policies: dict[str, Driver]) -> Evaluation:
     with torch_threads(1):
         for name, given in policies.items():
             policy = load_policy(given) if isinstance(given, str) else given() if isinstance(given, type) else given
-            rollout = EvaluationRollout(plan, policy, "", lanes=LANES)
+            rollout = EvaluationRollout(plan, policy, "", num_envs=NUM_ENVS)
             try:
                 for unit in plan.units():
                     if unit.policy == name:

@@ -526,7 +526,9 @@ FIGURES: tuple[Figure, ...] = (
         "diagnostics", _diagnostics, "what the policy says of its decisions: mean over steps of successes, of others"
     ),
     Figure("facts", _facts, "of each further fact of the results that is a number: mean, and over how many episodes"),
-    Figure("privileged", lambda c: any(r.privileged for r in c), "whether the policy read the simulator's truth"),
+    Figure(
+        "privileged", lambda c: any(r.privileged for r in c), "whether the policy read the simulator's privileged state"
+    ),
     Figure("policy_hash", lambda c: _only(r.policy_hash for r in c), "identifies code, weights and settings"),
     Figure("scenario_hash", lambda c: _only(r.scenario_hash for r in c), "identifies the scenario's description"),
 )

@@ -29,15 +29,15 @@ from vla_sim.policies.expert import ExpertPolicy
 from vla_sim.policies.registry import is_class, load_policy, policy_folder, policy_hash
 from vla_sim.policies.types import BUILT_IN
 from vla_sim.rollout.observers import Actions
-from vla_sim.rollout.plan import LANES, Job, Plan
+from vla_sim.rollout.plan import NUM_ENVS, Job, Plan
 from vla_sim.rollout.rollout import Ended, Scenes, rollout
 from vla_sim.rollout.steering import EXPERT, ByPolicy, Decision, Supervised
 from vla_sim.scenarios import load_scenario
 
 FORMAT = 1
 OFFLINE_FILE = "offline.jsonl"
-# Drives of a unit; a unit is of one scenario and is lost as a whole when the run is interrupted.
-UNIT_DRIVES = 5 * LANES
+# Episodes of a unit; a unit is of one scenario and is lost as a whole when the run is interrupted.
+UNIT_EPISODES = 5 * NUM_ENVS
 # All policies of a process are asked in one step.
 HANG_TIMEOUT_S = 600.0
 
@@ -50,17 +50,17 @@ SHADOW = "shadow "
 
 
 @dataclass(frozen=True, eq=False)
-class ExpertDrive:
+class ExpertEpisode:
     """One drive of the expert, and what each policy would have done at each of its T steps.
 
     Attributes:
         scenario, scenario_hash, seed: which world.
-        outcome: how the expert's drive ended.
+        outcome: how the expert's episode ended.
         action_names: components of an action, A of ("vx", "vy", "wz"), in m/s, m/s and rad/s.
         labels: float64 (T, A), the expert's action at each step.
         actions: by policy, float64 (T, A), as the policy gave them: not clipped to what the robot can do.
         failures: by policy, why it gave no actions.
-        policy_hashes: by policy, and the expert's; tell whether a stored drive is still about the same policies.
+        policy_hashes: by policy, and the expert's; tell whether a stored episode is still about the same policies.
     """
 
     scenario: str
@@ -106,7 +106,7 @@ class ExpertDrive:
         return json.dumps(values, ensure_ascii=False, allow_nan=False)
 
     @classmethod
-    def from_json(cls, line: str) -> ExpertDrive:
+    def from_json(cls, line: str) -> ExpertEpisode:
         """The drive that `to_json` wrote.
 
         Raises:
@@ -185,22 +185,22 @@ class OfflineBench:
         self._on_step = on_step
         self._hashes = _hashes(policies)
         self._env = NavigateVectorEnv(
-            LANES, plan.scenarios[0], plan.embodiment, renderer=plan.renderer, autoreset_mode="Disabled"
+            NUM_ENVS, plan.scenarios[0], plan.embodiment, renderer=plan.renderer, autoreset_mode="Disabled"
         )
         self._scenes = Scenes(self._env.embodiment, plan.instruction_set, plan.language)
         self._shadowed = Shadowed({name: load_policy(name) for name in policies}, self._env.embodiment)
 
-    def drive(self, scenario: str, seeds: Iterable[int]) -> list[ExpertDrive]:
+    def drive(self, scenario: str, seeds: Iterable[int]) -> list[ExpertEpisode]:
         """The expert's drives through one scenario, in the order of the seeds."""
         jobs = [Job(EXPERT, scenario, "", index, seed) for index, seed in enumerate(seeds)]
         episodes = rollout(self._env, self._shadowed, jobs, self._scenes, Actions, on_step=self._on_step)
-        drives = {ended.job.index: self._drive_of(ended) for ended in episodes}
+        drives = {ended.job.index: self._episode_of(ended) for ended in episodes}
         return [drives[job.index] for job in jobs]
 
-    def _drive_of(self, ended: Ended[Job, Actions]) -> ExpertDrive:
+    def _episode_of(self, ended: Ended[Job, Actions]) -> ExpertEpisode:
         proposed, failures = ended.observer.proposed, dict(self._shadowed.failures)
         answers = {name: proposed.get(SHADOW + name) for name in self._hashes}
-        return ExpertDrive(
+        return ExpertEpisode(
             scenario=ended.job.scenario,
             scenario_hash=self._scenes.source(ended.job.scenario).scenario.hash,
             seed=ended.job.seed,
@@ -218,21 +218,21 @@ class OfflineBench:
 
 
 def units_of(plan: Plan) -> list[OfflineUnit]:
-    """The plan's worlds as (scenario, seeds), cut so that a drive's batch never depends on the workers."""
+    """The plan's worlds as (scenario, seeds), cut so that an episode's batch never depends on the workers."""
     seeds = tuple(range(plan.seed, plan.seed + plan.episodes))
-    cuts = [seeds[start : start + UNIT_DRIVES] for start in range(0, len(seeds), UNIT_DRIVES)]
+    cuts = [seeds[start : start + UNIT_EPISODES] for start in range(0, len(seeds), UNIT_EPISODES)]
     return [(scenario, cut) for scenario in plan.scenarios for cut in cuts]
 
 
-def drive_offline(
+def run_expert(
     plan: Plan,
     policies: Sequence[str],
     path: Path,
     *,
     workers: int = 1,
     on_progress: Progress = lambda done, total: None,
-) -> list[ExpertDrive]:
-    """All drives of a plan, those that `path` already holds for the same policies taken from there.
+) -> list[ExpertEpisode]:
+    """All episodes of a plan, those that `path` already holds for the same policies taken from there.
 
     Args:
         plan: gives scenarios, seeds, phrasings and robot; its own policies do not matter.
@@ -245,7 +245,7 @@ def drive_offline(
         UserError: a policy of our own types cannot be used, or the file cannot be written.
         KeyboardInterrupt: as it comes; what ran is in the file.
     """
-    drives = {drive.key: drive for drive in stored_drives(plan, policies, path)}
+    drives = {drive.key: drive for drive in stored_episodes(plan, policies, path)}
     total = len(plan.scenarios) * plan.episodes
     missing = [unit for unit in units_of(plan) if any((unit[0], seed) not in drives for seed in unit[1])]
     try:
@@ -263,8 +263,8 @@ def drive_offline(
     return ordered
 
 
-def stored_drives(plan: Plan, policies: Sequence[str], path: Path) -> list[ExpertDrive]:
-    """Drives of this plan in the file that are about the policies and scenarios as they are now.
+def stored_episodes(plan: Plan, policies: Sequence[str], path: Path) -> list[ExpertEpisode]:
+    """Episodes of this plan in the file that are about the policies and scenarios as they are now.
 
     Anything else, a line cut off by an interruption among it, is left out and has to be driven again.
     """
@@ -274,7 +274,7 @@ def stored_drives(plan: Plan, policies: Sequence[str], path: Path) -> list[Exper
     found = []
     for line in path.read_text("utf-8", errors="replace").split("\n"):
         try:
-            drive = ExpertDrive.from_json(line)
+            drive = ExpertEpisode.from_json(line)
         except ValueError:
             continue
         same = drive.policy_hashes == hashes and scenarios.get(drive.scenario) == drive.scenario_hash
@@ -287,7 +287,7 @@ def _hashes(policies: Sequence[str]) -> dict[str, str]:
     return {name: policy_hash(name) for name in dict.fromkeys((*policies, EXPERT))}
 
 
-def _lines(drives: Iterable[ExpertDrive]) -> str:
+def _lines(drives: Iterable[ExpertEpisode]) -> str:
     return "".join(drive.to_json() + "\n" for drive in drives)
 
 
@@ -320,10 +320,12 @@ class OfflineWorker:
         return work
 
 
-def _driven(plan: Plan, policies: tuple[str, ...], units: Sequence[OfflineUnit], workers: int) -> Iterator[ExpertDrive]:
-    """The drives of all units, each as soon as every group of policies has been asked in it."""
+def _driven(
+    plan: Plan, policies: tuple[str, ...], units: Sequence[OfflineUnit], workers: int
+) -> Iterator[ExpertEpisode]:
+    """The episodes of all units, each as soon as every group of policies has been asked in it."""
     groups, hashes = groups_of(policies), _hashes(policies)
-    found: dict[OfflineUnit, dict[tuple[str, ...], list[ExpertDrive] | str]] = {unit: {} for unit in units}
+    found: dict[OfflineUnit, dict[tuple[str, ...], list[ExpertEpisode] | str]] = {unit: {} for unit in units}
     with Pool(OfflineWorker(plan), workers=workers, hang_timeout_s=HANG_TIMEOUT_S) as pool:
         for asked, unit in itertools.product(groups, units):
             pool.submit(Task(unit, asked))
@@ -343,10 +345,10 @@ def _driven(plan: Plan, policies: tuple[str, ...], units: Sequence[OfflineUnit],
 
 def _joined(
     groups: Sequence[tuple[str, ...]],
-    parts: Mapping[tuple[str, ...], list[ExpertDrive] | str],
+    parts: Mapping[tuple[str, ...], list[ExpertEpisode] | str],
     hashes: dict[str, str],
-) -> Iterator[ExpertDrive]:
-    """The drives of a unit with the answers of all groups; the expert's part is that of the first group."""
+) -> Iterator[ExpertEpisode]:
+    """The episodes of a unit with the answers of all groups; the expert's part is that of the first group."""
     first = parts[groups[0]]
     assert not isinstance(first, str)
     for number, drive in enumerate(first):

@@ -22,7 +22,7 @@ def table_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def shown_policy(row: Row) -> str:
-    """The policy with a mark if it reads the simulator's truth."""
+    """The policy with a mark if it reads the simulator's privileged state."""
     return row["policy"] + (" (privileged)" if row["privileged"] else "")
 
 

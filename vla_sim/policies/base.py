@@ -25,7 +25,7 @@ class PolicySpec:
         action_names: components of its actions, of ("vx", "vy", "wz") in that order; empty: it follows the env.
         image_px: (width, height) of the images it reads; empty: it does not look at them.
         control_s: seconds from one action to the next that it was made for; None: any.
-        requires_privileged_info: it reads ground truth from the infos; reports print that beside its score.
+        requires_privileged_info: it reads privileged state from the infos; reports print that beside its score.
         description: one line for tables.
     """
 
@@ -77,20 +77,20 @@ def _size(image_px: Sequence[int]) -> str:
 
 
 class Policy(ABC):
-    """Drives N worlds ("lanes") side by side, each in its own episode.
+    """Drives N worlds ("envs") side by side, each in its own episode.
 
-    What it decides for a lane depends on that lane alone, and on nothing before its last reset.
+    What it decides for a env depends on that env alone, and on nothing before its last reset.
     """
 
     spec: PolicySpec = PolicySpec()
 
     @abstractmethod
-    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
+    def reset(self, reset_mask: np.ndarray, seeds: np.ndarray) -> None:
         """Start new episodes.
 
         Args:
-            lanes: bool (N,), which lanes start anew; the others keep their memory. The first call fixes N.
-            seeds: int64 (N,), the episodes' seeds; those of other lanes mean nothing.
+            reset_mask: bool (N,), which envs start anew; the others keep their memory. The first call fixes N.
+            seeds: int64 (N,), the episodes' seeds; those of other envs mean nothing.
         """
 
     @abstractmethod
@@ -99,7 +99,7 @@ class Policy(ABC):
 
         Args:
             observation: "image" uint8 (N, 224, 224, 3), "instruction" a list of N texts, "state" float32 (N, S).
-            infos: ground truth of each lane; only for policies that say `requires_privileged_info`.
+            infos: privileged state of each env; only for policies that say `requires_privileged_info`.
         """
 
     def prepare(self, robot: Embodiment) -> None:  # noqa: B027 (nothing to do is the rule)

@@ -54,7 +54,7 @@ class HoldPolicy(Following):
         folder.know(("action_names",))
         return cls(folder.action_names(()))
 
-    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
+    def reset(self, reset_mask: np.ndarray, seeds: np.ndarray) -> None:
         """Nothing to forget."""
 
     def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
@@ -82,7 +82,7 @@ class StraightPolicy(Following):
         super().prepare(robot)
         self._speed_mps = robot.cruise_mps
 
-    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
+    def reset(self, reset_mask: np.ndarray, seeds: np.ndarray) -> None:
         """Nothing to forget."""
 
     def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
@@ -122,21 +122,21 @@ class RandomPolicy(Following):
             hold_steps=folder.get("hold_steps", int, 1),
         )
 
-    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
-        """Draw anew from the seeds of the marked lanes."""
-        if len(self._generators) != len(lanes):
-            self._generators = [np.random.default_rng(0) for _ in lanes]
-            self._steps = np.zeros(len(lanes), dtype=np.int64)
-            self._held = np.zeros((len(lanes), len(self._names)), dtype=np.float32)
-        for lane in np.flatnonzero(lanes):
-            self._generators[lane] = np.random.default_rng([int(seeds[lane]), RANDOM_STREAM])
-            self._steps[lane] = 0
+    def reset(self, reset_mask: np.ndarray, seeds: np.ndarray) -> None:
+        """Draw anew from the seeds of the marked envs."""
+        if len(self._generators) != len(reset_mask):
+            self._generators = [np.random.default_rng(0) for _ in reset_mask]
+            self._steps = np.zeros(len(reset_mask), dtype=np.int64)
+            self._held = np.zeros((len(reset_mask), len(self._names)), dtype=np.float32)
+        for env_index in np.flatnonzero(reset_mask):
+            self._generators[env_index] = np.random.default_rng([int(seeds[env_index]), RANDOM_STREAM])
+            self._steps[env_index] = 0
 
     def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
         """Random twists."""
-        for lane, generator in enumerate(self._generators):
-            if self._steps[lane] % self._hold_steps == 0:
-                self._held[lane] = self._draw(generator)
+        for env_index, generator in enumerate(self._generators):
+            if self._steps[env_index] % self._hold_steps == 0:
+                self._held[env_index] = self._draw(generator)
         self._steps += 1
         return self._held.copy()
 
@@ -151,7 +151,7 @@ class RandomPolicy(Following):
 
 
 class ReplayPolicy(Policy):
-    """Replays a list of actions in every lane, then stands still."""
+    """Replays a list of actions in every env, then stands still."""
 
     def __init__(
         self, actions: Sequence[Sequence[float]] | np.ndarray, action_names: tuple[str, ...] = ("vx", "vy")
@@ -176,14 +176,14 @@ class ReplayPolicy(Policy):
         except (ValueError, TypeError) as error:
             raise folder.error(str(error)) from error
 
-    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
-        """Start the list again in the marked lanes."""
-        if len(self._steps) != len(lanes):
-            self._steps = np.zeros(len(lanes), dtype=np.int64)
-        self._steps[np.asarray(lanes, dtype=bool)] = 0
+    def reset(self, reset_mask: np.ndarray, seeds: np.ndarray) -> None:
+        """Start the list again in the marked envs."""
+        if len(self._steps) != len(reset_mask):
+            self._steps = np.zeros(len(reset_mask), dtype=np.int64)
+        self._steps[np.asarray(reset_mask, dtype=bool)] = 0
 
     def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
-        """The next row of each lane; zeros after the last."""
+        """The next row of each env; zeros after the last."""
         padded = np.concatenate([self._actions, np.zeros_like(self._actions[:1], shape=(1, self._actions.shape[1]))])
         actions = padded[np.minimum(self._steps, len(self._actions))]
         self._steps += 1

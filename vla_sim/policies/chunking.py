@@ -20,14 +20,14 @@ class ChunkPredictor(Protocol):
     Attributes:
         spec: as of a policy.
         horizon: k, actions of a chunk, one control step apart.
-        remembers: whether it must see every picture, also those for which no chunk is needed.
+        remembers: whether it must see every image, also those for which no chunk is needed.
     """
 
     spec: PolicySpec
     horizon: int
     remembers: bool
 
-    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
+    def reset(self, reset_mask: np.ndarray, seeds: np.ndarray) -> None:
         """As of a policy."""
 
     def chunk(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
@@ -37,7 +37,7 @@ class ChunkPredictor(Protocol):
 class ChunkedPolicy(Policy):
     """Receding horizon: of each chunk the first `execute` actions are driven, then a new one is asked for.
 
-    Lanes count for themselves, so what a lane drives never depends on when another one started.
+    Envs count for themselves, so what a env drives never depends on when another one started.
 
     Args:
         predictor: gives the chunks.
@@ -55,16 +55,16 @@ class ChunkedPolicy(Policy):
         self._chunks = np.zeros((0, predictor.horizon, len(predictor.spec.action_names)), dtype=np.float32)
         self._driven = np.zeros(0, dtype=np.int64)
 
-    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
-        """Drop the chunks of the marked lanes."""
-        self._predictor.reset(lanes, seeds)
-        if len(self._driven) != len(lanes):
-            self._chunks = np.zeros((len(lanes), *self._chunks.shape[1:]), dtype=np.float32)
-            self._driven = np.zeros(len(lanes), dtype=np.int64)
-        self._driven[np.asarray(lanes, dtype=bool)] = 0
+    def reset(self, reset_mask: np.ndarray, seeds: np.ndarray) -> None:
+        """Drop the chunks of the marked envs."""
+        self._predictor.reset(reset_mask, seeds)
+        if len(self._driven) != len(reset_mask):
+            self._chunks = np.zeros((len(reset_mask), *self._chunks.shape[1:]), dtype=np.float32)
+            self._driven = np.zeros(len(reset_mask), dtype=np.int64)
+        self._driven[np.asarray(reset_mask, dtype=bool)] = 0
 
     def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
-        """The next action of each lane's chunk, float32 (N, A)."""
+        """The next action of each env's chunk, float32 (N, A)."""
         ended = self._driven % self._execute == 0
         if ended.any() or self._predictor.remembers:
             chunks = self._predictor.chunk(observation, infos)
@@ -92,17 +92,17 @@ class TemporalEnsemble(Policy):
             raise ValueError(f"decay must not be negative, got {decay}")
         self.spec = predictor.spec
         self._predictor, self._decay = predictor, decay
-        # Chunks by age (0 is now's), and how many of them a lane has.
+        # Chunks by age (0 is now's), and how many of them a env has.
         self._chunks = np.zeros((0, predictor.horizon, predictor.horizon, len(self.spec.action_names)))
         self._alive = np.zeros(0, dtype=np.int64)
 
-    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
-        """Drop the predictions of the marked lanes."""
-        self._predictor.reset(lanes, seeds)
-        if len(self._alive) != len(lanes):
-            self._chunks = np.zeros((len(lanes), *self._chunks.shape[1:]))
-            self._alive = np.zeros(len(lanes), dtype=np.int64)
-        marked = np.asarray(lanes, dtype=bool)
+    def reset(self, reset_mask: np.ndarray, seeds: np.ndarray) -> None:
+        """Drop the predictions of the marked envs."""
+        self._predictor.reset(reset_mask, seeds)
+        if len(self._alive) != len(reset_mask):
+            self._chunks = np.zeros((len(reset_mask), *self._chunks.shape[1:]))
+            self._alive = np.zeros(len(reset_mask), dtype=np.int64)
+        marked = np.asarray(reset_mask, dtype=bool)
         self._chunks[marked], self._alive[marked] = 0, 0
 
     def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
@@ -159,9 +159,9 @@ def chunk_targets(actions: np.ndarray, mask: np.ndarray, horizon: int) -> tuple[
     Returns:
         Actions (n, T, k, A), zeros where there is none, and bool (n, T, k).
     """
-    lanes, steps, components = actions.shape
-    padded = np.concatenate([actions, np.zeros((lanes, horizon - 1, components), actions.dtype)], axis=1)
-    exists = np.concatenate([mask, np.zeros((lanes, horizon - 1), dtype=bool)], axis=1)
+    reset_mask, steps, components = actions.shape
+    padded = np.concatenate([actions, np.zeros((reset_mask, horizon - 1, components), actions.dtype)], axis=1)
+    exists = np.concatenate([mask, np.zeros((reset_mask, horizon - 1), dtype=bool)], axis=1)
     index = np.arange(steps)[:, None] + np.arange(horizon)
     real = exists[:, index] & mask[:, :, None]
     return np.where(real[..., None], padded[:, index], 0), real

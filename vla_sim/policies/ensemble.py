@@ -1,4 +1,4 @@
-"""Several policies as one: the policy type "ensemble". Members on the same backbone see each picture once."""
+"""Several policies as one: the policy type "ensemble". Members on the same backbone see each image once."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ class EnsemblePolicy(Policy):
         for member in self.members:
             member.prepare(robot)
 
-    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
+    def reset(self, reset_mask: np.ndarray, seeds: np.ndarray) -> None:
         """Reset every member."""
         for member in self.members:
-            member.reset(lanes, seeds)
+            member.reset(reset_mask, seeds)
 
     def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
         """The weighted mean, float32 (N, A)."""

@@ -1,4 +1,4 @@
-"""The scripted expert: reads ground truth, drives the shortest path on the instructed side. Labels for learning."""
+"""The scripted expert: reads privileged state, drives the shortest path on the instructed side. Labels for learning."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TURN_GAIN = 2.5
 
 
 class _Driver:
-    """The expert in one lane."""
+    """The expert in one env."""
 
     def __init__(self, scene: Scene, embodiment: Embodiment, margin_m: float) -> None:
         self.scene = scene
@@ -104,27 +104,27 @@ class ExpertPolicy(Policy):
         self._drivers: list[_Driver | None] = []
         self._margins: list[float] = []
 
-    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
-        """Forget the marked lanes; draw their habits."""
-        if len(self._drivers) != len(lanes):
-            self._drivers, self._margins = [None] * len(lanes), [0.0] * len(lanes)
-        for lane in np.flatnonzero(lanes):
-            rng = np.random.default_rng([int(seeds[lane]), HABIT_STREAM])
-            self._drivers[lane] = None
-            self._margins[lane] = float(rng.uniform(*self._margin_m))
+    def reset(self, reset_mask: np.ndarray, seeds: np.ndarray) -> None:
+        """Forget the marked envs; draw their habits."""
+        if len(self._drivers) != len(reset_mask):
+            self._drivers, self._margins = [None] * len(reset_mask), [0.0] * len(reset_mask)
+        for env_index in np.flatnonzero(reset_mask):
+            rng = np.random.default_rng([int(seeds[env_index]), HABIT_STREAM])
+            self._drivers[env_index] = None
+            self._margins[env_index] = float(rng.uniform(*self._margin_m))
 
     def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
         """Body twists, float32 (N, action_dim)."""
         if infos is None:
-            raise ValueError("the expert needs ground truth: pass infos")
-        return np.stack([self._act(lane, info) for lane, info in enumerate(infos)])
+            raise ValueError("the expert needs privileged state: pass infos")
+        return np.stack([self._act(env_index, info) for env_index, info in enumerate(infos)])
 
-    def _act(self, lane: int, info: Mapping[str, Any]) -> np.ndarray:
+    def _act(self, env_index: int, info: Mapping[str, Any]) -> np.ndarray:
         embodiment: Embodiment = info["embodiment"]
         if "scene" not in info:
             return np.zeros(len(embodiment.action_names), dtype=np.float32)
-        driver = self._drivers[lane]
+        driver = self._drivers[env_index]
         if driver is None or driver.scene is not info["scene"]:
-            driver = self._drivers[lane] = _Driver(info["scene"], embodiment, self._margins[lane])
+            driver = self._drivers[env_index] = _Driver(info["scene"], embodiment, self._margins[env_index])
         twist = dict(zip(ACTION_NAMES, driver.twist(Pose2(*map(float, info["pose"]))), strict=True))
         return np.array([twist[name] for name in embodiment.action_names], dtype=np.float32)

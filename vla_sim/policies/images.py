@@ -1,4 +1,4 @@
-"""Pictures at a network's resolution. Training and driving both shrink here, so the network sees the same pixels."""
+"""Images at a network's resolution. Training and driving both shrink here, so the network sees the same pixels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def shrink(images: np.ndarray, side_px: int) -> np.ndarray:
-    """Square pictures, antialiased (triangle filter) and rounded to uint8.
+    """Square images, antialiased (triangle filter) and rounded to uint8.
 
     Args:
         images: uint8 (N, H, W, 3).

@@ -1,4 +1,4 @@
-"""Drives with a small network on ground truth: the policy type "ppo_state". Importing this module loads torch."""
+"""Drives with a small network on privileged state: the policy type "ppo_state". Importing this module loads torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from vla_sim.core.privileged import TRUTH_NAMES, left_handed, truth_vector
+from vla_sim.core.privileged import PRIVILEGED_NAMES, left_handed, privileged_vector
 from vla_sim.core.specs import Embodiment
 from vla_sim.core.types import Pose2
 from vla_sim.policies.base import Policy, PolicySpec
@@ -71,7 +71,7 @@ class StatePolicy(Policy):
         """Config: observation (names, mean, variance, clip), left_handed, hidden, action (names, units, scale)."""
         folder.know(KEYS)
         observation, action = folder.get("observation", dict), folder.get("action", dict)
-        if observation.get("names") != list(TRUTH_NAMES):
+        if observation.get("names") != list(PRIVILEGED_NAMES):
             raise folder.error(
                 "observation.names differ from what this version observes (vla_sim.core.privileged.TRUTH_NAMES)"
             )
@@ -87,41 +87,41 @@ class StatePolicy(Policy):
         if not 0 < len(hidden) <= 16:
             raise folder.error(f"hidden must be between 1 and 16 widths, got {len(hidden)}")
         with torch.device("meta"):  # sizes are held against the file before anything is allocated
-            wanted = StateHead(len(TRUTH_NAMES), hidden, len(names)).state_dict()
+            wanted = StateHead(len(PRIVILEGED_NAMES), hidden, len(names)).state_dict()
         folder.check_weights({name: (tuple(tensor.shape), torch.float32) for name, tensor in wanted.items()})
-        head = StateHead(len(TRUTH_NAMES), hidden, len(names))
+        head = StateHead(len(PRIVILEGED_NAMES), hidden, len(names))
         folder.load_into(head)
         return cls(
             head,
             _spec(folder, names),
-            mean=_numbers(folder, "observation", "mean", len(TRUTH_NAMES)),
-            variance=_numbers(folder, "observation", "variance", len(TRUTH_NAMES), positive=True),
+            mean=_numbers(folder, "observation", "mean", len(PRIVILEGED_NAMES)),
+            variance=_numbers(folder, "observation", "variance", len(PRIVILEGED_NAMES), positive=True),
             clip=float(clip),
             scale=_numbers(folder, "action", "scale", len(names), positive=True),
             mirror=folder.get("left_handed", bool),
         )
 
-    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
+    def reset(self, reset_mask: np.ndarray, seeds: np.ndarray) -> None:
         """Nothing to forget: every step is decided by what is."""
 
     def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
-        """Body twists, float32 (N, A); zeros in lanes without a world."""
+        """Body twists, float32 (N, A); zeros in envs without a world."""
         if infos is None:
-            raise ValueError("this policy needs ground truth: pass infos")
-        there = [lane for lane, info in enumerate(infos) if "scene" in info]
+            raise ValueError("this policy needs privileged state: pass infos")
+        there = [env_index for env_index, info in enumerate(infos) if "scene" in info]
         actions = np.zeros((len(infos), len(self._scale)), dtype=np.float32)
         if there:
-            truths = np.stack([_truth(infos[lane], observation["state"][lane]) for lane in there])
-            actions[there] = self.decide(truths)
+            state_vectors = np.stack([_truth(infos[env_index], observation["state"][env_index]) for env_index in there])
+            actions[there] = self.decide(state_vectors)
         return actions
 
     @torch.inference_mode()
-    def decide(self, truths: np.ndarray) -> np.ndarray:
+    def decide(self, state_vectors: np.ndarray) -> np.ndarray:
         """Body twists, float32 (N, A), from truth vectors (N, len(TRUTH_NAMES))."""
         signs = np.ones(1, dtype=np.float32)
         if self._mirror:
-            truths, signs = left_handed(truths, self.spec.action_names)
-        normalised = np.clip((truths - self._mean) / self._std, -self._clip, self._clip).astype(np.float32)
+            state_vectors, signs = left_handed(state_vectors, self.spec.action_names)
+        normalised = np.clip((state_vectors - self._mean) / self._std, -self._clip, self._clip).astype(np.float32)
         actions = self._head(torch.from_numpy(normalised)).clamp(-1, 1).numpy()
         return (actions * signs * self._scale).astype(np.float32)
 
@@ -129,7 +129,7 @@ class StatePolicy(Policy):
 def _truth(info: Mapping[str, Any], state: np.ndarray) -> np.ndarray:
     embodiment: Embodiment = info["embodiment"]
     pose = Pose2(*map(float, info["pose"]))
-    return truth_vector(info["scene"], pose, state[TWIST].tolist(), embodiment.body.radius_m)
+    return privileged_vector(info["scene"], pose, state[TWIST].tolist(), embodiment.body.radius_m)
 
 
 def _spec(folder: PolicyFolder, names: Sequence[str]) -> PolicySpec:

@@ -21,10 +21,10 @@ from vla_sim.envs.vector import NavigateVectorEnv
 from vla_sim.policies.base import fit
 from vla_sim.policies.images import shrink
 from vla_sim.rollout.observers import Moment, Observer, Taken
-from vla_sim.rollout.recording import LABEL_MARGIN_M, LANES
+from vla_sim.rollout.recording import LABEL_MARGIN_M, NUM_ENVS
 from vla_sim.rollout.rollout import Scenes, rollout
 from vla_sim.rollout.steering import EXPERT, Noisy, Steering, Supervised
-from vla_sim.sim.camera import place_in_picture
+from vla_sim.sim.camera import place_in_image
 
 SHARD_EPISODES = 100
 
@@ -56,7 +56,7 @@ def goal_in_image(scene: Scene, spec: Embodiment, pose: Pose2) -> tuple[float, f
     """Where the middle of the goal appears: (right, down) as fractions of the image, NaN outside. It may be hidden."""
     goal = scene.goal
     centre = (goal.x_m, goal.y_m, goal.size_m[2] / 2)
-    return place_in_picture(spec.camera, scene.look, pose, centre) or (math.nan, math.nan)
+    return place_in_image(spec.camera, scene.look, pose, centre) or (math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class _Trace(Observer):
 def collect_shard(tasks: Sequence[Task], embodiment: str, learner: str | None, image_px: int) -> Demonstrations:
     """Run these tasks in one vector env; see `collect`."""
     robot = load_embodiment(embodiment)
-    env = NavigateVectorEnv(LANES, tasks[0].scenario, robot, autoreset_mode="Disabled")
+    env = NavigateVectorEnv(NUM_ENVS, tasks[0].scenario, robot, autoreset_mode="Disabled")
     scenes, traces = Scenes(robot), {}
     try:
         steering = _steering(learner, robot)

@@ -44,7 +44,7 @@ class EvaluationRollout:
         plan: gives embodiment, phrasings and renderer.
         policy: already loaded.
         policy_hash: identifies it in the results.
-        lanes: envs side by side. Always all of them are in a batch, running or not.
+        num_envs: envs side by side. Always all of them are in a batch, running or not.
         on_step: called after every step (a sign of life).
 
     Raises:
@@ -57,7 +57,7 @@ class EvaluationRollout:
         policy: Policy,
         policy_hash: str,
         *,
-        lanes: int,
+        num_envs: int,
         on_step: Callable[[], None] = lambda: None,
     ) -> None:
         self._plan = plan
@@ -66,7 +66,7 @@ class EvaluationRollout:
         self._on_step = on_step
         # Any scenario will do: scenes are handed to the env one by one.
         self.env = NavigateVectorEnv(
-            lanes, plan.scenarios[0], plan.embodiment, renderer=plan.renderer, autoreset_mode="Disabled"
+            num_envs, plan.scenarios[0], plan.embodiment, renderer=plan.renderer, autoreset_mode="Disabled"
         )
         self._scenes = Scenes(self.env.embodiment, plan.instruction_set, plan.language)
         self._steering = ByPolicy(policy, self.env.embodiment)

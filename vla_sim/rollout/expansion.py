@@ -1,4 +1,4 @@
-"""Plans how a set of recordings is filled up with simulated drives: the emptiest cells first. Used by `expand`.
+"""Plans how a set of recordings is filled up with simulated episodes: the emptiest cells first. Used by `expand`.
 
 A cell is a scenario (which includes the side) and a distance. Cells are those of the recordings, their mirrored
 twins, and every distance of a scenario whose recordings name distances.
@@ -48,7 +48,7 @@ class ExpansionPlan:
 
     Attributes:
         before: recordings by cell.
-        added: cell of each simulated drive.
+        added: cell of each simulated episode.
         jobs: the drives.
         possible: cells that drives can be added to.
     """
@@ -170,7 +170,7 @@ class _Worlds:
         return self._found(cell, range(TRIES)) is not None
 
     def job(self, index: int, cell: Cell) -> RecordingJob:
-        """A drive in a world of the cell."""
+        """An episode in a world of the cell."""
         seed = self._found(cell, range(self._seed, self._seed + 100 * TRIES))
         if seed is None:
             raise UserError(f"no world for {cell} among the seeds from {self._seed}")

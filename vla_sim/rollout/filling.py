@@ -1,4 +1,4 @@
-"""Fills a folder with recorded drives, on several processes, and goes on where an interrupted run stopped.
+"""Fills a folder with recorded episodes, on several processes, and goes on where an interrupted run stopped.
 
 Used by the commands `collect` and `expand`.
 """
@@ -19,11 +19,11 @@ from vla_sim.datasets.serbot.actions import padded, with_still_start
 from vla_sim.datasets.serbot.hdf5 import SerbotStyle
 from vla_sim.datasets.store import Entry
 from vla_sim.datasets.writing import DatasetWriter, write_entry
-from vla_sim.rollout.recording import LANES, Recorder, RecordingJob, RecordingSetup
+from vla_sim.rollout.recording import NUM_ENVS, Recorder, RecordingJob, RecordingSetup
 from vla_sim.rollout.steering import EXPERT
 
-# Episodes of a unit: enough to keep all lanes busy, few enough to share the work evenly.
-MOST_EPISODES = 6 * LANES
+# Episodes of a unit: enough to keep all envs busy, few enough to share the work evenly.
+MOST_EPISODES = 6 * NUM_ENVS
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def fill(
     Args:
         writer: of the new set.
         jobs: all of the plan.
-        setup: what decides each drive.
+        setup: what decides each episode.
         shape: what decides its file.
         workers: processes.
         on_entry: told of each new episode once it is safe.
@@ -109,7 +109,7 @@ class _Unit:
 def _units(jobs: Sequence[RecordingJob], done: set[int], setup: RecordingSetup, workers: int) -> list[_Unit]:
     if setup.policy == EXPERT:
         jobs = [job for job in jobs if job.index not in done]
-        size = max(LANES, min(MOST_EPISODES, len(jobs) // (4 * workers)))
+        size = max(NUM_ENVS, min(MOST_EPISODES, len(jobs) // (4 * workers)))
     else:
         # A network's sums may depend on what shares its batch: units must not depend on what is done already.
         size = MOST_EPISODES

@@ -15,10 +15,10 @@ from vla_sim.rollout.result import Key
 
 FORMAT = 1
 # More envs share a batch better; more than this no longer pay.
-LANES = 12
+NUM_ENVS = 12
 # Episodes of a unit: many, so that envs seldom wait for the last one, but fewer towards the end of a run, so that no
 # worker waits long for the others.
-MOST_EPISODES = 8 * LANES
+MOST_EPISODES = 8 * NUM_ENVS
 ENOUGH_UNITS = 6
 MAX_JOBS = 10_000_000
 MAX_SEED = 2**63 - 1
@@ -42,7 +42,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Unit:
-    """Jobs of one policy that run together in one vector env of `LANES` envs.
+    """Jobs of one policy that run together in one vector env of `NUM_ENVS` envs.
 
     `earlier_error` is what the unit raised that they were part of before: they are driven again, one by one.
     """
@@ -134,9 +134,9 @@ class Plan:
         units = []
         for policy in self.policies:
             jobs = self.jobs_of(policy)
-            least = LANES if len(jobs) < 3 * MOST_EPISODES else 2 * LANES
+            least = NUM_ENVS if len(jobs) < 3 * MOST_EPISODES else 2 * NUM_ENVS
             while jobs:
-                size = min(max(least, len(jobs) // ENOUGH_UNITS // LANES * LANES), MOST_EPISODES)
+                size = min(max(least, len(jobs) // ENOUGH_UNITS // NUM_ENVS * NUM_ENVS), MOST_EPISODES)
                 units.append(Unit(tuple(jobs[:size])))
                 jobs = jobs[size:]
         return units

@@ -30,12 +30,12 @@ from vla_sim.rollout.steering import EXPERT, EightHeadings, Noisy, Steering, Sup
 from vla_sim.sim.renderers import RENDERERS
 
 # Envs side by side.
-LANES = 8
+NUM_ENVS = 8
 # An env needs one until it is given scenes.
 ANY_SCENARIO = "obstacle_left"
 # When the expert labels another's states its clearance is the same everywhere, so that like states get like labels.
 LABEL_MARGIN_M = (0.13, 0.13)
-# Simulated drives have no date: their clock starts here and counts a second for each index, so that names differ.
+# Simulated episodes have no date: their clock starts here and counts a second for each index, so that names differ.
 FIRST_TAKEN = datetime(2000, 1, 1)
 # Distances ahead that part close from medium and medium from far, as in the cup family's scenarios.
 DISTANCE_LIMITS_M = (1.0, 1.4)
@@ -70,7 +70,7 @@ class RecordingSetup:
     Attributes:
         policy: who steers: the expert, or a policy whose every state the expert labels.
         embodiment: name or file of the robot.
-        image_px: (width, height) of the pictures; None: the embodiment's.
+        image_px: (width, height) of the images; None: the embodiment's.
         noise: size of smooth noise on the steering in shares of full speed; labels stay clean.
         keys: whether the steering is rounded to the eight directions of serbot's keys.
         language: of the sentences; None draws it.
@@ -97,7 +97,7 @@ class RecordingSetup:
             raise UserError(f"keys are for robots with actions vx, vy; {self.embodiment} has a yaw rate")
 
     def robot(self) -> Embodiment:
-        """The embodiment with pictures of the wanted size."""
+        """The embodiment with images of the wanted size."""
         spec = load_embodiment(self.embodiment)
         if self.image_px is None:
             return spec
@@ -114,13 +114,13 @@ class Recorder:
         UserError: a policy cannot be loaded or does not fit the robot.
     """
 
-    def __init__(self, setup: RecordingSetup, *, lanes: int = LANES) -> None:
+    def __init__(self, setup: RecordingSetup, *, num_envs: int = NUM_ENVS) -> None:
         self.setup = setup
         self._robot = setup.robot()
         self._scenes = Scenes(self._robot, "train", setup.language)
         self._steering = _steering(setup, self._robot)
         self._env = NavigateVectorEnv(
-            lanes, ANY_SCENARIO, self._robot, renderer=setup.renderer, autoreset_mode="Disabled"
+            num_envs, ANY_SCENARIO, self._robot, renderer=setup.renderer, autoreset_mode="Disabled"
         )
 
     def __enter__(self) -> Recorder:

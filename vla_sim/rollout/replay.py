@@ -67,7 +67,7 @@ def replay_episode(plan: Plan, record: EpisodeResult) -> Replayed:
         "outcome": ended.outcome.value,
         "steps": len(facts.path.poses) - 1,
         "state hash": hashlib.sha256(np.array(facts.path.poses).tobytes()).hexdigest(),
-        "picture hash": facts.hash.hexdigest,
+        "image hash": facts.hash.hexdigest,
     }
     return Replayed(ended.scene, facts.seen.images, tuple(_differences(found, record)))
 
@@ -79,7 +79,7 @@ def _differences(found: Mapping[str, object], record: EpisodeResult) -> list[str
         "outcome": record.outcome.value,
         "steps": record.steps,
         "state hash": record.state_hash,
-        "picture hash": record.picture_hash,
+        "image hash": record.picture_hash,
     }
     return [
         f"{name}: recorded {recorded[name]!r}, now {found[name]!r}" for name in found if found[name] != recorded[name]

@@ -130,9 +130,9 @@ def rollout(
         for index, episode in enumerate(running):
             if episode is not None:
                 taken = Taken.of(decision, index, actions[index], asked)
-                episode.observer.on_step(taken, Moment.of(observation, index, env.lanes[index]))
+                episode.observer.on_step(taken, Moment.of(observation, index, env.simulations[index]))
         for index, episode in enumerate(running):
-            if episode is not None and env.lanes[index].outcome is not None:
+            if episode is not None and env.simulations[index].outcome is not None:
                 yield _ended(env, index, running, observation)
         on_step()
 
@@ -159,13 +159,13 @@ def _fill(
     for index in np.flatnonzero(mask).tolist():
         episode = running[index]
         assert episode is not None
-        episode.observer.on_episode_start(Moment.of(observation, index, env.lanes[index]))
+        episode.observer.on_episode_start(Moment.of(observation, index, env.simulations[index]))
     return observation
 
 
 def _infos(env: NavigateVectorEnv) -> list[dict[str, Any]]:
     """Privileged state of every env and the robot; an env that never started has the robot alone."""
-    return [{**(s.info() if s.scene is not None else {}), "embodiment": env.embodiment} for s in env.lanes]
+    return [{**(s.info() if s.scene is not None else {}), "embodiment": env.embodiment} for s in env.simulations]
 
 
 def _executable(
@@ -190,7 +190,7 @@ def _ended(
     error: str | None = None,
 ) -> Ended[J, O]:
     """Take an episode out of its env."""
-    episode, simulation = running[index], env.lanes[index]
+    episode, simulation = running[index], env.simulations[index]
     assert episode is not None
     running[index] = None
     if error is not None:

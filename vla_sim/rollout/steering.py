@@ -274,9 +274,9 @@ class EightHeadings(Policy):
         self._policy.prepare(robot)
         self._speed_mps = robot.max_mps
 
-    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
+    def reset(self, reset_mask: np.ndarray, seeds: np.ndarray) -> None:
         """Reset the policy."""
-        self._policy.reset(lanes, seeds)
+        self._policy.reset(reset_mask, seeds)
 
     def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
         """Rounded body twists, float32 (N, 2)."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from vla_sim.core.memory import keep_freed_memory
 from vla_sim.core.pool import Emit, Work, heartbeat
-from vla_sim.rollout.plan import LANES, Plan, Unit
+from vla_sim.rollout.plan import NUM_ENVS, Plan, Unit
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class EvaluationWorker:
             loaded = load_policy(policy)
             for path in _named_files(loaded):
                 read.note(path)
-        rollout = EvaluationRollout(self.plan, loaded, code, lanes=LANES, on_step=heartbeat)
+        rollout = EvaluationRollout(self.plan, loaded, code, num_envs=NUM_ENVS, on_step=heartbeat)
 
         def work(unit: Unit, emit: Emit) -> None:
             def tell() -> None:

@@ -29,7 +29,7 @@ class KindDefaults:
     """What a file need not say about a kind: full extents along, across and up in metres, mass, surface.
 
     None of the real objects was measured. Cups and bottles are larger than life, so that a 224-pixel wide-angle
-    picture shows what they are from 4 m away.
+    image shows what they are from 4 m away.
     """
 
     depth_m: Distribution

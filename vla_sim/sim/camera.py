@@ -1,6 +1,6 @@
 """Cameras: where they look, and what every renderer offers. `vla_sim.sim.renderers` makes one by name.
 
-A renderer holds a number of slots. Each slot shows one scene from one robot's camera; a picture depends on nothing but
+A renderer holds a number of slots. Each slot shows one scene from one robot's camera; an image depends on nothing but
 its own scene, camera and poses: not on the slot, on what other slots hold, or on what was drawn before.
 """
 
@@ -24,7 +24,7 @@ FIRST_BODY_LABEL = 2
 
 
 class Renderer(Protocol):
-    """Draws scenes as a robot's camera sees them. The robot itself is not in its own picture."""
+    """Draws scenes as a robot's camera sees them. The robot itself is not in its own image."""
 
     slots: int
 
@@ -42,7 +42,7 @@ class Renderer(Protocol):
         """
 
     def render(self) -> np.ndarray:
-        """Pictures of all slots: uint8 RGB (slots, H, W, 3), C-contiguous; the next call overwrites them."""
+        """Images of all slots: uint8 RGB (slots, H, W, 3), C-contiguous; the next call overwrites them."""
 
     def depth(self, slot: int) -> np.ndarray:
         """Distance along the optical axis in metres, float32 (H, W); the camera's far_m where nothing is."""
@@ -76,8 +76,8 @@ def camera_pose(camera: CameraSpec, look: Look, robot: Pose2) -> tuple[np.ndarra
     return position, _about_z(yaw + pan) @ _about_y(camera.pitch_rad + tilt) @ _about_x(roll)
 
 
-def place_in_picture(camera: CameraSpec, look: Look, robot: Pose2, point_m: Vec3) -> tuple[float, float] | None:
-    """Where a world point appears: (right, down) as shares of the picture's sides, 0..1; None outside the picture."""
+def place_in_image(camera: CameraSpec, look: Look, robot: Pose2, point_m: Vec3) -> tuple[float, float] | None:
+    """Where a world point appears: (right, down) as shares of the image's sides, 0..1; None outside the image."""
     position, turn = camera_pose(camera, look, robot)
     forward, left, up = (np.array(point_m) - position) @ turn
     if forward < camera.near_m:

@@ -13,7 +13,7 @@ PROBE_COMMAND = ("-m", "vla_sim.sim.gpu_probe")
 
 @dataclass(frozen=True)
 class GpuProbe:
-    """Whether the GPU pipe drew a correct picture; `message` names the device, or says what went wrong."""
+    """Whether the GPU pipe drew a correct image; `message` names the device, or says what went wrong."""
 
     works: bool
     message: str
@@ -39,7 +39,7 @@ def draw_once() -> str:
     """Clear a small buffer on the GPU pipe, check its colour and return the device's name.
 
     Raises:
-        RuntimeError: no pipe, no buffer, or a wrong picture.
+        RuntimeError: no pipe, no buffer, or a wrong image.
     """
     import numpy as np
 
@@ -48,9 +48,9 @@ def draw_once() -> str:
     target = new_target("gpu", (16, 16), background=(1.0, 0.5, 0.0))
     draw([target])
     if not target.texture.hasRamImage():
-        raise RuntimeError("no picture came back")
+        raise RuntimeError("no image came back")
     if not np.allclose(target.pixels().reshape(-1, 3), (255, 128, 0), atol=2):
-        raise RuntimeError("the picture has the wrong colour")
+        raise RuntimeError("the image has the wrong colour")
     name: str = target.buffer.getGsg().getDriverRenderer()
     target.close()
     return name

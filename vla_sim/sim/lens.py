@@ -18,11 +18,11 @@ class LensError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Lens:
-    """What has to be drawn for one camera, and how its picture is made of that.
+    """What has to be drawn for one camera, and how its image is made of that.
 
     Attributes:
-        draw_px: (width, height) of the pinhole picture to draw.
-        half_tan: (horizontal, vertical) tangent of half the field of view of that picture.
+        draw_px: (width, height) of the pinhole image to draw.
+        half_tan: (horizontal, vertical) tangent of half the field of view of that image.
         table: int32 (H * W,), for each pixel of the camera the flat index of the drawn pixel; None for a pinhole.
         rays: float64 (H, W, 3), direction of each drawn pixel's centre as (forward, left, up) with forward 1.
     """
@@ -32,13 +32,13 @@ class Lens:
     table: np.ndarray | None
     rays: np.ndarray
 
-    def apply(self, picture: np.ndarray, image_px: tuple[int, int]) -> np.ndarray:
-        """The camera's picture (H, W, ...) from the drawn one."""
+    def apply(self, image: np.ndarray, image_px: tuple[int, int]) -> np.ndarray:
+        """The camera's image (H, W, ...) from the drawn one."""
         if self.table is None:
-            return picture
+            return image
         width, height = image_px
-        flat = picture.reshape(-1, *picture.shape[2:])
-        return flat[self.table].reshape(height, width, *picture.shape[2:])
+        flat = image.reshape(-1, *image.shape[2:])
+        return flat[self.table].reshape(height, width, *image.shape[2:])
 
 
 @functools.lru_cache(maxsize=16)
@@ -49,7 +49,7 @@ def lens_of(camera: CameraSpec) -> Lens:
     optical axis) appears at r (1 + k1 r^2). Pixels take the nearest drawn pixel.
 
     Raises:
-        LensError: the distortion folds the picture over within the field of view.
+        LensError: the distortion folds the image over within the field of view.
     """
     half_tan = (math.tan(camera.hfov_rad / 2), math.tan(camera.vfov_rad / 2))
     if camera.distortion == 0:
@@ -60,7 +60,7 @@ def lens_of(camera: CameraSpec) -> Lens:
     true = undistort(np.hypot(x, y), camera.distortion)
     scale = np.where(np.hypot(x, y) > 0, true / np.maximum(np.hypot(x, y), 1e-12), 1.0)
     x, y = x * scale, y * scale
-    # Whole pixels more on every side, at the density of the camera's own picture, so the middle stays as sharp.
+    # Whole pixels more on every side, at the density of the camera's own image, so the middle stays as sharp.
     density = width / (2 * half_tan[0]), height / (2 * half_tan[1])
     draw = tuple(
         max(8, 2 * math.ceil(float(np.abs(axis).max()) * d + 0.5)) for axis, d in zip((x, y), density, strict=True)

@@ -203,7 +203,7 @@ def _wears_look(body: Body) -> bool:
 
 
 def _texture_name(body: Body, look: Look) -> str:
-    """The picture a body wears, "" for none."""
+    """The image a body wears, "" for none."""
     if _wears_look(body):
         return "" if look.wall_texture == surfaces.PLAIN else look.wall_texture
     return body_texture(body.kind, body.texture)

@@ -1,4 +1,4 @@
-"""Where an overview picture is taken from, and which walls it must leave out to show the robot. Pure numpy."""
+"""Where an overview image is taken from, and which walls it must leave out to show the robot. Pure numpy."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Cameras drawn by Panda3D: its software rasteriser, or a GPU through EGL. Made by `vla_sim.sim.renderers`.
 
 Every slot has an off-screen buffer of its own, all are drawn
-in one frame: positions inside a larger buffer would enter the rounding of vertices, and the picture of a scene must
+in one frame: positions inside a larger buffer would enter the rounding of vertices, and the image of a scene must
 not depend on its slot.
 """
 
@@ -44,7 +44,7 @@ class PandaRenderer:
         self.image_px = image_px
         self.name = _usable(pipe)
         width, height = image_px
-        self._pictures = np.zeros((slots, height, width, 3), np.uint8)
+        self._images = np.zeros((slots, height, width, 3), np.uint8)
         self._slots = [_Slot(self.name, image_px) for _ in range(slots)]
         self._overviews: dict[tuple[int, int], Target] = {}
         self._stale = set(range(slots))
@@ -62,16 +62,16 @@ class PandaRenderer:
         self._stale.add(slot)
 
     def render(self) -> np.ndarray:
-        """Pictures of all slots: uint8 RGB (slots, H, W, 3), C-contiguous; the next call overwrites them.
+        """Images of all slots: uint8 RGB (slots, H, W, 3), C-contiguous; the next call overwrites them.
 
         Only slots that were loaded or placed since the last call are drawn, all in one frame.
         """
         stale = sorted(self._stale)
         draw([self._slots[slot].target for slot in stale])
         for slot in stale:
-            self._slots[slot].read(self._pictures[slot])
+            self._slots[slot].read(self._images[slot])
         self._stale.clear()
-        return self._pictures
+        return self._images
 
     def depth(self, slot: int) -> np.ndarray:
         """Distance along the optical axis in metres, float32 (H, W); the camera's far_m where nothing is."""
@@ -136,7 +136,7 @@ class _Slot:
             self._drop_labels()
 
     def read(self, out: np.ndarray) -> None:
-        """Copy the drawn picture into uint8 (H, W, 3)."""
+        """Copy the drawn image into uint8 (H, W, 3)."""
         drawn = self.target.pixels()
         if self._stage is None or self._lens.table is None:
             out[:] = drawn

@@ -68,7 +68,7 @@ class Target:
         self.lens.setNearFar(near_m, far_m)
 
     def pixels(self) -> np.ndarray:
-        """The drawn picture, uint8 RGB (H, W, 3), top row first; a view."""
+        """The drawn image, uint8 RGB (H, W, 3), top row first; a view."""
         width, height = self.size_px
         data = np.frombuffer(self.texture.getRamImageAs("RGB"), np.uint8)
         return data.reshape(height, width, 3)[::-1]

@@ -13,11 +13,11 @@ def make_renderer(image_px: tuple[int, int], slots: int = 1, *, name: str = "sof
     """A renderer by name.
 
     Args:
-        image_px: (width, height) of every picture.
+        image_px: (width, height) of every image.
         slots: number of scenes that are shown at a time.
         name: "software" (Panda3D's own rasteriser, the default: needs nothing and is the same on every machine),
             "gpu" (Panda3D through EGL: probed in a process of its own first) or "tiny" (PyBullet's TinyRenderer with
-            plain shapes: the slow reference that pictures are checked against).
+            plain shapes: the slow reference that images are checked against).
 
     Raises:
         UserError: unknown name, or no working GPU pipe on this machine.

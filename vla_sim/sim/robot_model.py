@@ -1,4 +1,4 @@
-"""A simple model of the robot for overview pictures: a round body on three omni wheels with a camera on a mast."""
+"""A simple model of the robot for overview images: a round body on three omni wheels with a camera on a mast."""
 
 from __future__ import annotations
 

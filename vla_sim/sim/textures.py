@@ -1,6 +1,6 @@
 """Surfaces drawn with numpy, by name: grey or coloured patterns that the colour of a body, floor or wall multiplies.
 
-Used by the renderers. Every picture is small, tiles where it must, and is drawn once a process for each variant.
+Used by the renderers. Every image is small, tiles where it must, and is drawn once a process for each variant.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def check_texture(name: str, allowed: tuple[str, ...], where: str) -> None:
 
 
 def body_texture(kind: Kind, name: str) -> str:
-    """The picture that a body of this kind with this `Body.texture` wears."""
+    """The image that a body of this kind with this `Body.texture` wears."""
     check_texture(name, surfaces.TEXTURES, f"a {kind.value}")
     return PLAIN_LOOK[kind] if name == surfaces.PLAIN else name
 
 
 @functools.cache
 def texture_pixels(name: str, variant: int = 0) -> np.ndarray:
-    """The picture of a surface: uint8 (SIZE_PX, SIZE_PX, 3) RGB top-down, read-only; the shadow has 4 channels.
+    """The image of a surface: uint8 (SIZE_PX, SIZE_PX, 3) RGB top-down, read-only; the shadow has 4 channels.
 
     Args:
         name: a surface, or one of the looks behind "plain".

@@ -1,4 +1,4 @@
-"""PyBullet's TinyRenderer with primitive shapes: slow and plain, the reference for all other pictures."""
+"""PyBullet's TinyRenderer with primitive shapes: slow and plain, the reference for all other images."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class TinyRenderer:
             self._p.resetBasePositionAndOrientation(number, position, quat, physicsClientId=self._clients[slot])
 
     def render(self) -> np.ndarray:
-        """Pictures of all slots: uint8 RGB (slots, H, W, 3)."""
+        """Images of all slots: uint8 RGB (slots, H, W, 3)."""
         return np.stack([self._shoot(slot)[0] for slot in range(self.slots)])
 
     def depth(self, slot: int) -> np.ndarray:
@@ -97,7 +97,7 @@ class TinyRenderer:
         return loaded
 
     def _shoot(self, slot: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Picture uint8 (H, W, 3), depth buffer float (H, W) and labels int32 (H, W) of one slot."""
+        """Image uint8 (H, W, 3), depth buffer float (H, W) and labels int32 (H, W) of one slot."""
         width, height = self.image_px
         if self._scenes[slot] is None:
             empty = np.zeros((height, width), np.int32)
@@ -111,7 +111,7 @@ class TinyRenderer:
         _, _, rgba, depth, found = p.getCameraImage(
             width, height, view, lens, renderer=p.ER_TINY_RENDERER, shadow=0, physicsClientId=client
         )
-        picture = np.asarray(rgba, dtype=np.uint8).reshape(height, width, 4)[:, :, :3]
+        image = np.asarray(rgba, dtype=np.uint8).reshape(height, width, 4)[:, :, :3]
         # Bullet numbers from 0, the floor first, and -1 for nothing.
         labels = np.asarray(found, dtype=np.int32).reshape(height, width) + FLOOR_LABEL
-        return np.ascontiguousarray(picture), np.asarray(depth).reshape(height, width), labels
+        return np.ascontiguousarray(image), np.asarray(depth).reshape(height, width), labels

@@ -106,7 +106,7 @@ class _Check:
 
 
 def _moments(robot: Embodiment) -> list[Moment]:
-    """What envs show while they drive straight ahead: observations, and ground truth for those who may read it."""
+    """What envs show while they drive straight ahead: observations, and privileged state for those who may read it."""
     env = NavigateVectorEnv(ENVS, SCENARIO, robot, autoreset_mode="Disabled")
     try:
         observation, _ = env.reset(seed=list(range(ENVS)))
@@ -114,7 +114,7 @@ def _moments(robot: Embodiment) -> list[Moment]:
         ahead[:, 0] = 0.2
         moments = []
         for _ in range(STEPS):
-            moments.append((_kept(observation), [{**s.info(), "embodiment": robot} for s in env.lanes]))
+            moments.append((_kept(observation), [{**s.info(), "embodiment": robot} for s in env.simulations]))
             observation, *_ = env.step(ahead)
         return moments
     finally:

@@ -92,10 +92,10 @@ class EchoPolicy(Policy):
         self.seeds: list[tuple[np.ndarray, np.ndarray]] = []
         self._action, self._count = np.array(action, np.float32), 0
 
-    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
+    def reset(self, reset_mask: np.ndarray, seeds: np.ndarray) -> None:
         """Keep which envs start anew."""
-        self._count = len(lanes)
-        self.seeds.append((np.array(lanes), np.array(seeds)))
+        self._count = len(reset_mask)
+        self.seeds.append((np.array(reset_mask), np.array(seeds)))
 
     def act(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
         """The action, for every env."""

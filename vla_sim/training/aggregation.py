@@ -1,4 +1,4 @@
-"""What DAgger gathers: drives of a learner and an expert in turns, labelled by the expert, on disk with a manifest.
+"""What DAgger gathers: episodes of a learner and an expert in turns, labelled by the expert, on disk with a manifest.
 
 A round's drives come in parts, each complete or absent; its manifest is written when all parts are there.
 """
@@ -98,8 +98,8 @@ class Gathering:
         noise: on the steering, in shares of full speed; labels stay clean.
         learner: policy folder that steers the rest; "" where the expert steers alone.
         learner_hash: of that policy.
-        embodiment, image_px: the robot; side of the pictures to keep.
-        frames: enough pictures; seeds beyond are not driven, and the last drive is cut. 0: all seeds, uncut.
+        embodiment, image_px: the robot; side of the images to keep.
+        frames: enough images; seeds beyond are not driven, and the last drive is cut. 0: all seeds, uncut.
     """
 
     name: str
@@ -143,7 +143,7 @@ class Gathering:
 
 
 def gather(gathering: Gathering, folder: Path, *, workers: int = 1) -> list[Sequences]:
-    """Drive what is missing of a round; its episodes, pictures on disk.
+    """Drive what is missing of a round; its episodes, images on disk.
 
     Args:
         gathering: what to drive.
@@ -162,7 +162,7 @@ def gather(gathering: Gathering, folder: Path, *, workers: int = 1) -> list[Sequ
         manifest = {**plan, **_counts(folder, gathering.frames)}
         write_whole(folder / MANIFEST, (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
         log.info(
-            f"{gathering.name}: {manifest['episodes']} episodes, {manifest['frames']} pictures, beta "
+            f"{gathering.name}: {manifest['episodes']} episodes, {manifest['frames']} images, beta "
             f"{gathering.beta:.2f}, {manifest['outcomes'].get('success', 0) / manifest['episodes']:.1%} success"
         )
     return read_parts(folder)
@@ -240,7 +240,7 @@ def _drop_surplus(gathering: Gathering, folder: Path) -> None:
     """Several workers may have driven a part more than one worker would have."""
     found = _frames(folder)
     if found < gathering.frames:
-        raise UserError(f"{gathering.name}: all drives have {found} pictures, {gathering.frames} are wanted")
+        raise UserError(f"{gathering.name}: all drives have {found} images, {gathering.frames} are wanted")
     for name in sorted((path.name for path in folder.glob("part_*")), reverse=True):
         found -= int(read_round(folder / name).mask.sum())
         if found < gathering.frames:

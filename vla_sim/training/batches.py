@@ -27,7 +27,7 @@ class Sequences:
         actions: float32 (E, T, A), the expert's twist at each step in m/s and rad/s.
         mask: bool (E, T), which steps exist; each episode starts at 0 and has no gap.
         groups: per episode, what it is counted under (a scenario, say): groups are drawn equally often. Empty: all one.
-        goals: float32 (E, T, 2), where the goal is in each picture: (right, down) as shares of its sides, NaN where it
+        goals: float32 (E, T, 2), where the goal is in each image: (right, down) as shares of its sides, NaN where it
             is outside. None: nowhere known.
     """
 
@@ -210,7 +210,7 @@ def whole_batch(sequences: Sequences, episodes: Sequence[int], config: TrainConf
 
 
 def goal_cells(goals: np.ndarray, grid: int) -> tuple[np.ndarray, np.ndarray]:
-    """Index of the cell of each goal that is in its picture, int64 (n,), and which those are, bool (F,)."""
+    """Index of the cell of each goal that is in its image, int64 (n,), and which those are, bool (F,)."""
     with np.errstate(invalid="ignore"):
         seen: np.ndarray = np.all((goals >= 0) & (goals < 1), axis=1)
     columns, rows = (goals[seen] * grid).astype(np.int64).T

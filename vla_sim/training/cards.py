@@ -14,9 +14,9 @@ from vla_sim.scenarios.library import suites_of
 # How the shipped policies are made again; then those of `recipes.train_zoo`, from the same demonstrations.
 TRAIN = "python -m recipes.train_shipped --out runs/train --publish policies"
 TRAIN_ROWS = "python -m recipes.train_zoo --data runs/train/data --out runs/rows --publish policies"
-HOW = """Imitation of the scripted expert in simulation, from scratch: its own drives, then rounds of DAgger, in worlds
-of seeds below 100000, left and right balanced by mirroring:"""
-LIMITS = """Only simulated pictures: expect no more of real ones. The expert that was imitated keeps its heading, so no
+HOW = """Imitation of the scripted expert in simulation, from scratch: its own episodes, then rounds of DAgger, in
+worlds of seeds below 100000, left and right balanced by mirroring:"""
+LIMITS = """Only simulated images: expect no more of real ones. The expert that was imitated keeps its heading, so no
 policy here turns. Kinds, colours and sides that the instructions of the suites do not name are unknown to it."""
 
 
@@ -73,7 +73,8 @@ def _reads(folder: PolicyFolder) -> str:
     return f"""## What it reads and gives
 
 A 224x224 RGB picture from the robot's camera and an instruction in English or Korean; body twists in m/s and rad/s (x
-forward, y left), which `{CONFIG}` names. No ground truth. Use: `vla-sim eval --policy {folder.name} --suite core`, or
+forward, y left), which `{CONFIG}` names. No privileged state.
+Use: `vla-sim eval --policy {folder.name} --suite core`, or
 `vla_sim.policies.registry.load_policy("{folder.name}")`."""
 
 

@@ -79,13 +79,13 @@ def chosen_names(scenarios: Sequence[str], suites: Sequence[str]) -> tuple[str, 
 
 
 def _fit_plan(config: CloneConfig) -> FitPlan:
-    from vla_sim.training.closed_loop import Exam, FitPlan
+    from vla_sim.training.closed_loop import FitPlan, ValidationSuite
     from vla_sim.training.seeds import CHOOSING, seeds_within
 
     checks = config.checks
     seeds = seeds_within(CHOOSING, 0, checks.check_episodes, "the worlds of the checks")
-    exam = Exam(chosen_names(checks.scenario, checks.suite), seeds, config.embodiment)
-    return FitPlan(config.learning.steps, checks.check_every, checks.patience, exam)
+    suite = ValidationSuite(chosen_names(checks.scenario, checks.suite), seeds, config.embodiment)
+    return FitPlan(config.learning.steps, checks.check_every, checks.patience, suite)
 
 
 def _sources(config: CloneConfig, out: Path) -> tuple[list[Source], Beginning]:
@@ -151,7 +151,7 @@ def _check_plan(config: CloneConfig, plan: FitPlan, trainer: Trainer, sources: S
     from vla_sim.training.sources import describe
 
     facts = dataclasses.asdict(plan)
-    facts["exam"]["seeds"] = [plan.exam.seeds[0], plan.exam.seeds[-1]]
+    facts["exam"]["seeds"] = [plan.suite.seeds[0], plan.suite.seeds[-1]]
     bind(
         out,
         {

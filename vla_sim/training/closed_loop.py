@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import sweep_aside, whole_folder, write_whole
-from vla_sim.training.tensorboard_log import Board
+from vla_sim.training.tensorboard_log import TensorBoardLog
 
 if TYPE_CHECKING:
     from vla_sim.training.batches import Sequences
@@ -31,7 +31,7 @@ BEST, CHECKS, POLICY = "best.json", "checks", "policy"
 
 
 @dataclass(frozen=True)
-class Exam:
+class ValidationSuite:
     """Worlds that policies are driven through.
 
     Attributes:
@@ -94,14 +94,14 @@ class FitPlan:
         steps: at most.
         check_every: steps between two looks at the closed loop.
         patience: looks without a new best after which training stops; 0 trains to the end.
-        exam: what a look drives.
+        suite: what a look drives.
         driver: which of the trained policies drives.
     """
 
     steps: int
     check_every: int
     patience: int
-    exam: Exam
+    suite: ValidationSuite
     driver: str = "clip_lstm"
 
     def __post_init__(self) -> None:
@@ -174,7 +174,7 @@ def fit(
     for folder in (out, out / CHECKS):
         sweep_aside(folder)
     # What an interrupted run drew beyond its checkpoint is drawn anew.
-    board = Board(out / "tensorboard", first_step=trainer.step + 1) if curves else None
+    board = TensorBoardLog(out / "tensorboard", first_step=trainer.step + 1) if curves else None
     try:
         return _fit(trainer, plan, validation, workers, board)
     finally:
@@ -187,7 +187,7 @@ def _fit(
     plan: FitPlan,
     validation: Sequence[Sequences],
     workers: int,
-    board: Board | None,
+    board: TensorBoardLog | None,
 ) -> Path:
     out = trainer.out_dir
     looks: list[Look] = []
@@ -219,7 +219,7 @@ def _look(trainer: Trainer, plan: FitPlan, step: int, validation: Sequence[Seque
     shutil.rmtree(folder, ignore_errors=True)
     with whole_folder(folder) as aside:
         trainer.export(aside / POLICY)
-    found = plan.exam.drive(folder / POLICY / plan.driver, folder / "drives", workers=workers)
+    found = plan.suite.drive(folder / POLICY / plan.driver, folder / "drives", workers=workers)
     return Look(step, sum(found.values()), len(found), by_scenario(found), _losses(trainer, validation))
 
 

@@ -24,9 +24,9 @@ class TrainConfig:
         ema_decay: per step, of the averaged weights that are exported.
         mirror: probability of mirroring an episode.
         jitter: strength of changes of colour, 0 for none.
-        shift_px: largest shift of the picture.
+        shift_px: largest shift of the image.
         vary_words: share of unimportant words dropped, and again garbled.
-        where_weight: weight of the lesson in which cell of the picture the goal is.
+        where_weight: weight of the lesson in which cell of the image the goal is.
         precision: "float32", "bfloat16" (mixed), or "auto": bfloat16 where the processor computes in it, which
             takes little more than half the time.
         seed: of everything random.

@@ -19,7 +19,7 @@ from vla_sim.core.files import sweep_aside, whole_folder, write_whole
 from vla_sim.policies.registry import policy_hash
 from vla_sim.training.aggregation import Gathering, Schedule, gather
 from vla_sim.training.batches import Sampler, Sequences
-from vla_sim.training.closed_loop import Exam, FitPlan, Successes, fit
+from vla_sim.training.closed_loop import FitPlan, Successes, ValidationSuite, fit
 from vla_sim.training.config import TrainConfig
 from vla_sim.training.gate import LEVEL, Verdict, judge
 from vla_sim.training.seeds import CHOOSING, COMPARING, LEARNING, seeds_within
@@ -49,9 +49,9 @@ class RoundsPlan:
         choosing, comparing: seeds per scenario by which states of a training, and then rounds, are compared.
         level: of the gate's test.
         gathered_share: how often a step draws from what was gathered, against the demonstrations.
-        frames: pictures that each round gathers, no more and no fewer; empty: as many as its episodes have.
+        frames: images that each round gathers, no more and no fewer; empty: as many as its episodes have.
         stride: seeds from the first of a round to the first of the next; 0: as many as it has episodes.
-        keep_dropped: learn from the drives of dropped rounds too; their labels are the expert's all the same.
+        keep_dropped: learn from the episodes of dropped rounds too; their labels are the expert's all the same.
         seed: number of the run: of worlds, batches and mixing.
     """
 
@@ -91,14 +91,14 @@ class RoundsPlan:
         first = self.seed * SEED_STRIDE % (3 * SEED_STRIDE) + number * (self.stride or self.episodes)
         return seeds_within(LEARNING, first, self.episodes, f"the worlds of round {number} (seed {self.seed})")
 
-    def exam(self) -> Exam:
+    def suite(self) -> ValidationSuite:
         """By which the best state of a training is chosen."""
         seeds = seeds_within(CHOOSING, 0, self.choosing, "the worlds of the checks")
-        return Exam(self.scenarios, seeds, self.embodiment)
+        return ValidationSuite(self.scenarios, seeds, self.embodiment)
 
-    def gate(self) -> Exam:
+    def gate(self) -> ValidationSuite:
         """By which two rounds are compared."""
-        return Exam(
+        return ValidationSuite(
             self.scenarios, seeds_within(COMPARING, 0, self.comparing, "the worlds of the gate"), self.embodiment
         )
 
@@ -256,7 +256,7 @@ class Rounds:
         begun = self._begun(str(self.policy_of(accepted) / driver))
         config = self._config(begun, number)
         trainer = Trainer(begun, config, folder, self._sampler(config, gathered))
-        fitting = FitPlan(plan.steps, plan.check_every, plan.patience, plan.exam(), driver)
+        fitting = FitPlan(plan.steps, plan.check_every, plan.patience, plan.suite(), driver)
         fit(trainer, fitting, workers=self._workers)
 
     def _sampler(self, config: TrainConfig, gathered: Sequence[Sequences]) -> Sampler:

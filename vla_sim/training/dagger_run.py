@@ -121,7 +121,7 @@ def _report(
     workers: int,
 ) -> Path:
     """Start and last accepted round in worlds that nothing was chosen by."""
-    from vla_sim.training.closed_loop import Exam
+    from vla_sim.training.closed_loop import ValidationSuite
     from vla_sim.training.dagger import START
     from vla_sim.training.gate import judge
     from vla_sim.training.seeds import REPORTING
@@ -131,9 +131,9 @@ def _report(
     document: dict[str, Any] = {"format": 1, "rounds": entries, "last_accepted": last, "driver": rounds.driver}
     if config.gate.report_episodes and accepted:
         seeds = range(REPORTING, REPORTING + config.gate.report_episodes)
-        exam = Exam(plan.scenarios, seeds, plan.embodiment, instruction_set="eval")
+        suite = ValidationSuite(plan.scenarios, seeds, plan.embodiment, instruction_set="eval")
         driven = {
-            name: exam.drive(rounds.policy_of(name) / rounds.driver, out / name / "report", workers=workers)
+            name: suite.drive(rounds.policy_of(name) / rounds.driver, out / name / "report", workers=workers)
             for name in (START, last)
         }
         verdict = judge(driven[last], driven[START], level=plan.level)

@@ -1,4 +1,4 @@
-"""What a model is trained to do, as numbers: the expert's action, and in which cell of the picture the goal is."""
+"""What a model is trained to do, as numbers: the expert's action, and in which cell of the image the goal is."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     import torch
 
     from vla_sim.policies.models.specs import ActionSpec
-    from vla_sim.policies.models.text_batch import Rows
+    from vla_sim.policies.models.text_batch import TextBatch
 
 
 def recoloured(batch: Batch) -> torch.Tensor:
-    """The batch's pictures in their changed colours, float32 (F, h, w, 3) in 0..255."""
+    """The batch's images in their changed colours, float32 (F, h, w, 3) in 0..255."""
     import torch
 
     frames, height, width, _ = batch.images.shape
@@ -28,7 +28,7 @@ def recoloured(batch: Batch) -> torch.Tensor:
     return torch.baddbmm(offset[:, None], flat, matrix).clamp_(0, 255).view(frames, height, width, 3)
 
 
-def trimmed(tokens: Rows) -> Rows:
+def trimmed(tokens: TextBatch) -> TextBatch:
     """Without the columns in which every text is padding; what models make of the rest is the same."""
     rows = dict(tokens)
     for name in [key.removesuffix(".mask") for key in tokens if key.endswith(".mask")]:
@@ -64,7 +64,7 @@ def action_target(
 
 
 def where_loss(logits: torch.Tensor, goals: np.ndarray) -> torch.Tensor:
-    """Cross-entropy of the cell of the goal, over the pictures that show it.
+    """Cross-entropy of the cell of the goal, over the images that show it.
 
     Args:
         logits: (F, P), a square grid of cells.

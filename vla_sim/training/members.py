@@ -69,7 +69,7 @@ class Members(nn.Module):
 
     @property
     def image_px(self) -> int:
-        """Side of the pictures that they read."""
+        """Side of the images that they read."""
         return max(int(backbone.image_px) for backbone in self.parts)  # type: ignore[arg-type]
 
     def train(self, mode: bool = True) -> Members:

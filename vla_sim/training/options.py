@@ -156,7 +156,7 @@ class DaggerConfig:
 class PpoTuning:
     """How PPO learns; defaults depend on the kind (state; features)."""
 
-    lanes: PositiveInt | None = None
+    num_envs: PositiveInt | None = None
     """Worlds side by side (16; 8)."""
     rollout: PositiveInt | None = None
     """Steps of each world between two updates (64)."""

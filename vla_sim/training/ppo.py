@@ -24,7 +24,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import sweep_aside, whole_folder, write_whole
-from vla_sim.core.privileged import TRUTH_NAMES
+from vla_sim.core.privileged import PRIVILEGED_NAMES
 from vla_sim.core.run_folder import bind, refuse_strangers
 from vla_sim.envs.sb3 import FeatureVecEnv, LeftHandedVecEnv, PrivilegedVecEnv
 from vla_sim.policies.folders import CONFIG, FORMAT, WEIGHTS
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 CLIP_OBSERVATION = 10.0
 # Of whose returns the mean is told, as in Stable-Baselines3.
 EPISODES_KEPT = 100
-# Lanes draw their worlds from generators of their own; runs of different seeds must not share any.
+# Envs draw their worlds from generators of their own; runs of different seeds must not share any.
 SEEDS_APART = 1000
 
 CHECKPOINT, CHECKPOINTS = "checkpoint_{:09}", "checkpoint_*"
@@ -57,10 +57,10 @@ def make_env(plan: PpoPlan, start: HeadStart | None) -> VecEnv:
         UserError: unknown names, or a robot that the policy cannot drive.
     """
     if start is None:
-        plain = PrivilegedVecEnv(plan.scenarios, plan.lanes, plan.embodiment, seeds=LEARNING)
+        plain = PrivilegedVecEnv(plan.scenarios, plan.num_envs, plan.embodiment, seeds=LEARNING)
         return LeftHandedVecEnv(plain) if plan.mirror else plain
     made = FeatureVecEnv(
-        *(start.encode, start.feature_dim, plan.scenarios, plan.lanes, plan.embodiment), seeds=LEARNING
+        *(start.encode, start.feature_dim, plan.scenarios, plan.num_envs, plan.embodiment), seeds=LEARNING
     )
     try:
         return start.driven_by_outputs(made)
@@ -112,7 +112,7 @@ class Reinforcement:
         """Learn until so many steps are done in all, or so many minutes of wall clock have been spent in all.
 
         Args:
-            steps: control steps over all lanes.
+            steps: control steps over all envs.
             minutes: of training, also that of earlier starts; infinite for no limit.
             say: told of progress, some times a minute.
             save_s: seconds between two checkpoints.
@@ -160,7 +160,7 @@ class Reinforcement:
             "MlpPolicy",
             self.env,
             n_steps=plan.rollout,
-            batch_size=min(plan.batch, plan.lanes * plan.rollout),
+            batch_size=min(plan.batch, plan.num_envs * plan.rollout),
             n_epochs=plan.epochs,
             learning_rate=plan.learning_rate,
             gamma=plan.discount,
@@ -227,15 +227,15 @@ class Reinforcement:
     def _state_policy(self) -> tuple[dict[str, Any], torch.nn.Module]:
         embodiment = self.env.unwrapped.embodiment  # type: ignore[attr-defined]
         names = embodiment.action_names
-        head = StateHead(len(TRUTH_NAMES), self.plan.hidden, len(names))
+        head = StateHead(len(PRIVILEGED_NAMES), self.plan.hidden, len(names))
         _copy_layers(self.model, [*head.hidden, head.out])
         statistics: Any = self.env.obs_rms
         config = {
             "format": FORMAT,
             "type": "ppo_state",
-            "description": "small network on ground truth, learned by PPO",
+            "description": "small network on privileged state, learned by PPO",
             "observation": {
-                "names": list(TRUTH_NAMES),
+                "names": list(PRIVILEGED_NAMES),
                 "mean": statistics.mean.tolist(),
                 "variance": (statistics.var + self.env.epsilon).tolist(),
                 "clip": CLIP_OBSERVATION,
@@ -344,7 +344,7 @@ def write_policy(folder: Path, config: Mapping[str, Any], head: torch.nn.Module)
 
 def _card(config: Mapping[str, Any]) -> str:
     reads = (
-        "Ground truth (place of the goal and of the nearest bodies, see `vla_sim.core.privileged.TRUTH_NAMES`): "
+        "Privileged state (place of the goal and of the nearest bodies, see `vla_sim.core.privileged.TRUTH_NAMES`): "
         "reports say so beside its score, and no robot can give it that."
     )
     facts = "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in config["training"].items())

@@ -70,10 +70,10 @@ class HeadStart:
 
     @torch.inference_mode()
     def encode(self, observation: Mapping[str, Any]) -> np.ndarray:
-        """What the actor sees, float32 (N, feature_dim); moves the memory of these lanes one step on.
+        """What the actor sees, float32 (N, feature_dim); moves the memory of these envs one step on.
 
         Args:
-            observation: of lanes `env_index`, of which those in `started` have begun a new episode.
+            observation: of envs `env_index`, of which those in `started` have begun a new episode.
         """
         seen = tuple(encoder.features(observation) for encoder in self._encoders)
         features = self._driving.fused(seen)[0]
@@ -81,9 +81,9 @@ class HeadStart:
             return features.numpy()
         return self._remembered(features, observation["env_index"], observation["started"]).numpy()
 
-    def _remembered(self, features: torch.Tensor, lanes: Any, started: Any) -> torch.Tensor:
-        head, index = self._driving.head, torch.as_tensor(list(lanes))
-        if not self._state:  # the first observation is that of all lanes
+    def _remembered(self, features: torch.Tensor, env_indices: Any, started: Any) -> torch.Tensor:
+        head, index = self._driving.head, torch.as_tensor(list(env_indices))
+        if not self._state:  # the first observation is that of all envs
             self._state = head.initial_state(int(index.max()) + 1)
         new = head.initial_state(len(index))
         marked = torch.as_tensor(list(started), dtype=torch.bool)

@@ -18,13 +18,13 @@ class PpoPlan:
     """Everything that decides what is learned, but for how long.
 
     Attributes:
-        kind: "state" learns a small network on ground truth, "features" the head of a policy on its frozen encoder.
+        kind: "state" learns a small network on privileged state, "features" the head of a policy on its frozen encoder.
         scenarios: what is driven, drawn anew for each episode.
         embodiment: who drives.
         policy: kind "features": whose encoder and head it starts from.
         seed: number of the run.
-        lanes: worlds side by side.
-        rollout: steps of each lane between two updates.
+        num_envs: worlds side by side.
+        rollout: steps of each env between two updates.
         batch, epochs: of an update.
         learning_rate: of Adam.
         discount: of rewards, each control step.
@@ -40,7 +40,7 @@ class PpoPlan:
     embodiment: str = "serbot"
     policy: str = ""
     seed: int = 0
-    lanes: int = 16
+    num_envs: int = 16
     rollout: int = 64
     batch: int = 256
     epochs: int = 10
@@ -55,7 +55,7 @@ class PpoPlan:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise UserError(f"unknown kind {self.kind!r}; {suggest(self.kind, KINDS)}")
-        for name in ("lanes", "rollout", "batch", "epochs"):
+        for name in ("num_envs", "rollout", "batch", "epochs"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("learning_rate", "deviation"):
@@ -67,8 +67,8 @@ class PpoPlan:
                 raise UserError(f"{name.replace('_', '-')} must not be negative, got {getattr(self, name)}")
         if not 0 < self.discount <= 1:
             raise UserError(f"discount must lie in (0, 1], got {self.discount}")
-        if self.lanes * self.rollout < 2:
-            raise UserError("lanes * rollout must be at least 2: one step teaches nothing")
+        if self.num_envs * self.rollout < 2:
+            raise UserError("envs * rollout must be at least 2: one step teaches nothing")
 
     @classmethod
     def usual(cls, kind: str, scenarios: tuple[str, ...], **changes: Any) -> PpoPlan:
@@ -78,7 +78,7 @@ class PpoPlan:
             return cls(kind, scenarios, **changes)
         usual: dict[str, Any] = {
             "policy": "clip_mlp",
-            "lanes": 8,
+            "num_envs": 8,
             "batch": 128,
             "epochs": 5,
             "learning_rate": 1e-4,

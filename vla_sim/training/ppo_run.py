@@ -43,7 +43,7 @@ def run_ppo(
     if importlib.util.find_spec("stable_baselines3") is None:
         raise UserError("reinforcement learning needs Stable-Baselines3: pip install 'vla-sim[rl]'")
     if config.init and config.kind == "state":
-        raise UserError(f"--init {config.init} is for --kind features; a network on ground truth begins untrained")
+        raise UserError(f"--init {config.init} is for --kind features; a network on privileged state begins untrained")
     import torch
 
     from vla_sim.core.files import FolderLock

@@ -1,4 +1,4 @@
-"""The demonstrations that `recipes.train_shipped` leaves on disk, read without loading the pictures."""
+"""The demonstrations that `recipes.train_shipped` leaves on disk, read without loading the images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vla_sim.training.batches import Sequences
 FACTS = FACTS_FILE
 # Stands for the scenario of a one-step episode that is a single image (`recipes.single_images`).
 LOOK = "look"
-# Groups are drawn equally often: single pictures and drives.
+# Groups are drawn equally often: single images and drives.
 DRIVE = "drive"
 
 

@@ -1,7 +1,7 @@
 """Sources of demonstrations and how often each is drawn: recordings, data sets and simulated rounds, mixed by weight.
 
 A source is anything that `vla_sim.datasets` reads (HDF5 recordings, LeRobot data sets) or a folder of simulated rounds.
-Its pictures are shrunk once to the network's size and kept on disk, so a training that goes on need not read it again.
+Its images are shrunk once to the network's size and kept on disk, so a training that goes on need not read it again.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Shape:
     """What a network needs.
 
     Attributes:
-        image_px: side of its pictures.
+        image_px: side of its images.
         action_names: components of its actions.
         step_s: seconds between two actions of the robot.
         keep_still: keep a still frame with which recordings begin.
@@ -126,7 +126,7 @@ class Source:
 
     Attributes:
         spec: where they are from.
-        parts: the episodes; pictures lie on disk.
+        parts: the episodes; images lie on disk.
         left_out: still first frames that were dropped.
     """
 
@@ -211,7 +211,7 @@ def open_source(
     Args:
         spec: where it lies.
         shape: what the network needs.
-        cache: folder for its shrunk pictures.
+        cache: folder for its shrunk images.
         reading: how data sets are read.
 
     Raises:
@@ -231,7 +231,7 @@ def open_source(
 def _checked_round(part: Sequences, folder: Path, shape: Shape) -> Sequences:
     side = part.images.shape[2]
     if side != shape.image_px:
-        raise UserError(f"{folder}: its pictures are {side} px wide, the network reads {shape.image_px}")
+        raise UserError(f"{folder}: its images are {side} px wide, the network reads {shape.image_px}")
     if part.actions.shape[2] != len(shape.action_names):
         raise UserError(
             f"{folder}: its actions have {part.actions.shape[2]} columns, wanted {list(shape.action_names)}"
@@ -240,7 +240,7 @@ def _checked_round(part: Sequences, folder: Path, shape: Shape) -> Sequences:
 
 
 def _converted(spec: SourceSpec, shape: Shape, cache: Path, reading: ReadOptions) -> Source:
-    """A source whose pictures are shrunk into the cache first, unless they are there."""
+    """A source whose images are shrunk into the cache first, unless they are there."""
     from vla_sim.datasets.store import content_hash
 
     index = cache / INDEX
@@ -297,7 +297,7 @@ def _in_parts(episodes: Iterator[Episode]) -> Iterator[list[Episode]]:
 def fitted_episode(episode: Episode, shape: Shape) -> tuple[Episode, bool]:
     """An episode as the network needs it, and whether it began with a still frame that was left out.
 
-    Pictures are squeezed to the network's square, actions become the expert's labels in the order of the network's
+    Images are squeezed to the network's square, actions become the expert's labels in the order of the network's
     components, and of a set recorded at a multiple of the robot's rate every so many actions become the one that moves
     as far as they do.
 
@@ -311,13 +311,13 @@ def fitted_episode(episode: Episode, shape: Shape) -> tuple[Episode, bool]:
     labels = _columns(episode, shape)
     still = not shape.keep_still and len(labels) > every and not labels[:every].any()
     first = every if still else 0
-    pictures = episode.images[first : len(episode) : every]
+    images = episode.images[first : len(episode) : every]
     actions = labels
     if not math.isclose(episode.step_s, shape.step_s, rel_tol=SAME_STEP):
         actions = joined(labels, shape.action_names, step_s=episode.step_s, every=every, new_step_s=shape.step_s)
     fitted = replace(
         episode,
-        images=_shrunk(pictures, shape.image_px),
+        images=_shrunk(images, shape.image_px),
         actions=np.ascontiguousarray(actions[first // every :]),
         action_names=shape.action_names,
         labels=None,
@@ -355,10 +355,10 @@ def _columns(episode: Episode, shape: Shape) -> np.ndarray:
     return labels[:, [episode.action_names.index(name) for name in shape.action_names]]
 
 
-def _shrunk(pictures: np.ndarray, side_px: int) -> np.ndarray:
+def _shrunk(images: np.ndarray, side_px: int) -> np.ndarray:
     from vla_sim.policies.images import shrink
 
-    return shrink(shrink(np.ascontiguousarray(pictures), CAMERA_PX), side_px)
+    return shrink(shrink(np.ascontiguousarray(images), CAMERA_PX), side_px)
 
 
 def _as_demonstrations(episodes: Sequence[Episode]) -> Demonstrations:

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 NUMBERS = ("learning_rate", "images_per_s")
 
 
-class Board:
+class TensorBoardLog:
     """Writes event files; without TensorBoard it writes nothing and says so once.
 
     Args:

@@ -37,7 +37,7 @@ class Source(Protocol):
         """How many there are."""
 
     def draw(self, rng: np.random.Generator) -> Any:
-        """The next batch, with `frames`, the number of pictures in it."""
+        """The next batch, with `frames`, the number of images in it."""
 
 
 class Learner(ABC):

@@ -24,7 +24,7 @@ VOCABULARY = 800
 SMALL = "clip_small"
 FRESH_HEADS = {
     "clip_lstm": ("lstm", "small CLIP with an LSTM head that remembers its episode", 0.6),
-    "clip_mlp": ("mlp", "small CLIP with an MLP head that sees one picture", 0.4),
+    "clip_mlp": ("mlp", "small CLIP with an MLP head that sees one image", 0.4),
 }
 ENSEMBLE = "ensemble"
 DRIVERS = (*FRESH_HEADS, ENSEMBLE)
@@ -71,7 +71,7 @@ class Beginning:
 
     @property
     def image_px(self) -> int:
-        """Side of the pictures that the members read."""
+        """Side of the images that the members read."""
         return self.members.image_px
 
 

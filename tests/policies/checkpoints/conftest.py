@@ -84,7 +84,7 @@ def original(configs):
         with torch.no_grad():
             for weight, parameter in network.named_parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
-                # Else four layers of an LSTM give almost the same for all pictures and texts.
+                # Else four layers of an LSTM give almost the same for all images and texts.
                 if any(part in weight for part in ("lstm.", "rnn.", "act_head.")):
                     parameter.mul_(4)
         return network
@@ -121,23 +121,26 @@ def written(tmp_path, sources):
 
 @pytest.fixture
 def observe():
-    """Observations of lanes from a seed, at the resolution of the small backbones."""
+    """Observations of envs from a seed, at the resolution of the small backbones."""
 
-    def make(lanes=1, seed=0, texts=None):
+    def make(num_envs=1, seed=0, texts=None):
         rng = np.random.default_rng(seed)
-        images = rng.integers(0, 256, (lanes, SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
-        return {"image": images, "instruction": list(texts or [TEXTS[lane % len(TEXTS)] for lane in range(lanes)])}
+        images = rng.integers(0, 256, (num_envs, SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
+        return {
+            "image": images,
+            "instruction": list(texts or [TEXTS[env_index % len(TEXTS)] for env_index in range(num_envs)]),
+        }
 
     return make
 
 
 @pytest.fixture
 def drive():
-    """Actions (steps, lanes, A) of a policy folder over observations."""
+    """Actions (steps, envs, A) of a policy folder over observations."""
 
     def run(policy, observations):
-        lanes = len(observations[0]["image"])
-        policy.reset(np.ones(lanes, dtype=bool), np.arange(lanes))
+        num_envs = len(observations[0]["image"])
+        policy.reset(np.ones(num_envs, dtype=bool), np.arange(num_envs))
         return np.stack([policy.act(observation) for observation in observations])
 
     return run

@@ -1,7 +1,7 @@
 """Straightforward networks in the layouts of the users' training code: what their files hold, and what they compute.
 
 Written apart from the package and without its parts, so that both can be held against each other. A batch is always
-one picture, as on the robot.
+one image, as on the robot.
 """
 
 from itertools import pairwise
@@ -16,7 +16,7 @@ PROMPT_IDS = {"bos": BOS, "image": IMAGE, "image_end": IMAGE_END}
 
 
 def kosmos_hidden(kosmos, pixels, ids):
-    """Last hidden states (1, S, D) of `<s> <image> picture </image> text`; ids (L,) without padding."""
+    """Last hidden states (1, S, D) of `<s> <image> image </image> text`; ids (L,) without padding."""
     queries = kosmos.config.latent_query_num
     whole = torch.cat([torch.tensor([BOS, IMAGE] + [IMAGE] * queries + [IMAGE_END]), ids])[None]
     here = torch.zeros_like(whole)

@@ -1,4 +1,4 @@
-"""A checkpoint is a policy like any other: paths, hashes, memory, lanes, and what its outputs mean."""
+"""A checkpoint is a policy like any other: paths, hashes, memory, envs, and what its outputs mean."""
 
 import json
 import shutil

@@ -6,14 +6,14 @@ from vla_sim.policies.chunking import ChunkedPolicy, TemporalEnsemble, chunk_tar
 
 
 class Counter:
-    """Predicts the step at which it was asked (tens) and the step it is for (ones), per lane."""
+    """Predicts the step at which it was asked (tens) and the step it is for (ones), per env."""
 
     def __init__(self, horizon, remembers=True):
         self.spec, self.horizon, self.remembers = PolicySpec(image_px=()), horizon, remembers
         self.asked = 0
 
-    def reset(self, lanes, seeds):
-        self.steps = np.where(lanes, 0, getattr(self, "steps", np.zeros(len(lanes), int)))
+    def reset(self, reset_mask, seeds):
+        self.steps = np.where(reset_mask, 0, getattr(self, "steps", np.zeros(len(reset_mask), int)))
 
     def chunk(self, observation, infos=None):
         self.asked += 1

@@ -125,7 +125,7 @@ def test_chunks_can_be_driven(wrap, folder, observe, start):
 
 
 def test_act_for_other_lanes_than_reset_is_refused(folder, observe, start):
-    with pytest.raises(ValueError, match="reset was called for 2 lanes, act for 3"):
+    with pytest.raises(ValueError, match="reset was called for 2 envs, act for 3"):
         start(load(folder()), 2).act(observe(3))
 
 

@@ -19,7 +19,7 @@ STOP_WARNING, FIRST_WARNING = 0.2, 0.5
 MISMATCH_WARNING, MISMATCH_CRITICAL = 0.02, 0.2
 # Sideways sum, in steps at full speed, that counts as swinging out.
 SWING = 0.5
-# Share of failed drives that matters.
+# Share of failed episodes that matters.
 FAILED_WARNING = 0.1
 # Fewer episodes than this are few, for one scenario.
 FEW_PER_SCENARIO = 10
@@ -173,7 +173,7 @@ def standstill(table: ActionTable) -> list[Finding]:
             "stop_share",
             Severity.WARNING if share >= STOP_WARNING else Severity.GOOD,
             f"{share:.1%} of all steps stand still",
-            text="Much standstill teaches standing still: a policy that stops once sees the same picture again.",
+            text="Much standstill teaches standing still: a policy that stops once sees the same image again.",
             advice="Cut standstill at both ends, keep one or two stops at the goal.",
             weight=share,
             figures=figures,

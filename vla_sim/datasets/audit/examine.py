@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vla_sim.datasets.audit import balance, information, leakage, sequences
-from vla_sim.datasets.audit import images as pictures
+from vla_sim.datasets.audit import images as images
 from vla_sim.datasets.audit.findings import SHOWN, Finding, Severity, ranked, some
 from vla_sim.datasets.audit.images import Look
 from vla_sim.datasets.audit.recorded import Broken, Recorded, RecordedSet
@@ -35,7 +35,7 @@ class Audit:
         broken: what could not be read.
         groups: numbers of episodes that share one action sequence, the largest first.
         clock: per side, share of actions that the frame number tells, frame by frame.
-        looks: pictures that were looked at.
+        looks: images that were looked at.
     """
 
     sources: tuple[str, ...]
@@ -103,8 +103,8 @@ class Audit:
 def examine(
     sets: Iterable[RecordedSet],
     *,
-    with_pictures: bool = True,
-    most_pictures: int = pictures.MOST_EPISODES,
+    with_images: bool = True,
+    max_images: int = images.MOST_EPISODES,
     thorough: bool = False,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> Audit:
@@ -113,10 +113,10 @@ def examine(
     Args:
         sets: what to look at; splits are told by the recordings' labels. Whether a policy can learn from the set is
             asked of what is not for evaluation; of the rest, whether it can be read and what training knows of it.
-        with_pictures: decode some pictures too; without, channel order, frozen pictures and shared pictures are not
+        with_images: decode some images too; without, channel order, frozen images and shared images are not
             checked.
-        most_pictures: episodes whose pictures are looked at.
-        thorough: decode every picture of every episode, to find damage in the middle.
+        max_images: episodes whose images are looked at.
+        thorough: decode every image of every episode, to find damage in the middle.
         on_progress: called with what is done, how much of it, and of how many (0 when not known).
     """
     sets = list(sets)
@@ -147,22 +147,22 @@ def examine(
     ]
     looks: list[Look] = []
     unseen: list[Broken] = []
-    if with_pictures:
+    if with_images:
 
         def shown(done: int, total: int) -> None:
             if on_progress:
                 on_progress("pictures", done, total)
 
-        looks, unseen = pictures.look_at(recorded, most=most_pictures, thorough=thorough, on_progress=shown)
+        looks, unseen = images.look_at(recorded, most=max_images, thorough=thorough, on_progress=shown)
         broken += unseen
         sides = {id(one): side for one, side in zip(table.recorded, table.sides, strict=True)}
         learned_from = [look for look in looks if id(look.recorded) in sides]
         found += [
-            pictures.channel_order(looks),
-            pictures.damaged_pictures(looks),
-            pictures.picture_tells_side(learned_from, [sides[id(look.recorded)] for look in learned_from]),
+            images.channel_order(looks),
+            images.damaged_images(looks),
+            images.image_tells_side(learned_from, [sides[id(look.recorded)] for look in learned_from]),
         ]
-    firsts = pictures.first_pictures(recorded, looks) if with_pictures and len(training) and len(held_out) else {}
+    firsts = images.first_images(recorded, looks) if with_images and len(training) and len(held_out) else {}
     found += leakage.leakage(everything, firsts)
     found += _corrupt(broken, len(recorded) - len(unseen), len(recorded) if thorough else len(looks), thorough=thorough)
     kept = ranked([f for f in found if f is not None])
@@ -209,7 +209,7 @@ def _other_parts(table: ActionTable) -> Finding | None:
 
 def _corrupt(broken: list[Broken], readable: int, decoded: int = 0, *, thorough: bool = False) -> list[Finding]:
     if not broken:
-        some_of = "every picture" if thorough else f"up to {pictures.PER_EPISODE} pictures of {decoded} episodes"
+        some_of = "every image" if thorough else f"up to {images.PER_EPISODE} images of {decoded} episodes"
         title = "every episode can be read" + (f", {some_of} decoded" if decoded else "")
         return [Finding("corrupt", Severity.GOOD, title, figures={"decoded": decoded, "thorough": thorough})]
     share = len(broken) / (len(broken) + readable)

@@ -1,4 +1,4 @@
-"""What pictures say about a data set: channel order, frozen or flat pictures, whether they alone tell the side."""
+"""What images say about a data set: channel order, frozen or flat images, whether they alone tell the side."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from vla_sim.datasets.audit.findings import Finding, Severity, some
 from vla_sim.datasets.audit.recorded import EVALUATION, TRAIN, Broken, Recorded
 from vla_sim.datasets.channel_order import DECIDED, brownness
 
-# Pictures of one episode that are looked at, and episodes at most (spread evenly).
+# Images of one episode that are looked at, and episodes at most (spread evenly).
 PER_EPISODE, MOST_EPISODES = 3, 300
-# First pictures of each split that are compared, where there are two splits.
+# First images of each split that are compared, where there are two splits.
 MOST_FIRST = 2000
 UNREADABLE = (UserError, OSError, ValueError, IndexError)
 THUMBNAIL_PX = 24
-# A picture whose pixels spread less than this (0..255) shows nothing.
+# An image whose pixels spread less than this (0..255) shows nothing.
 FLAT = 3.0
-# Share of episodes with clearly blue pictures that makes the order suspicious; higher where files say their order.
+# Share of episodes with clearly blue images that makes the order suspicious; higher where files say their order.
 BLUE, BLUE_DECLARED = 0.5, 0.9
 # Least number, and share of all, of episodes with clear colours for a statement about the channel order.
 FEWEST_DECIDED, LEAST_DECIDED = 4, 0.05
@@ -37,15 +37,15 @@ FEWEST_EPISODES = 10
 
 @dataclass(frozen=True)
 class Look:
-    """Pictures of one episode, boiled down.
+    """Images of one episode, boiled down.
 
     Attributes:
         recorded: the episode.
-        brownness: see `vla_sim.datasets.channel_order`; of the pictures as `Recorded` gives them.
-        spread: smallest standard deviation of a picture.
-        frozen: whether its pictures are equal though the robot moved between them.
-        first_hash: of the first picture's bytes.
-        thumbnail: float32 (THUMBNAIL_PX, THUMBNAIL_PX, 3), first picture.
+        brownness: see `vla_sim.datasets.channel_order`; of the images as `Recorded` gives them.
+        spread: smallest standard deviation of an image.
+        frozen: whether its images are equal though the robot moved between them.
+        first_hash: of the first image's bytes.
+        thumbnail: float32 (THUMBNAIL_PX, THUMBNAIL_PX, 3), first image.
         size_px: (width, height).
     """
 
@@ -60,11 +60,11 @@ class Look:
 
 @dataclass(frozen=True)
 class First:
-    """The first picture of an episode.
+    """The first image of an episode.
 
     Attributes:
         name: of the episode.
-        digest: of the picture's bytes, comparable within one process.
+        digest: of the image's bytes, comparable within one process.
         thumbnail: float32 (THUMBNAIL_PX, THUMBNAIL_PX, 3).
     """
 
@@ -80,12 +80,12 @@ def look_at(
     thorough: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Look], list[Broken]]:
-    """Some pictures of some episodes, and the episodes with pictures that cannot be read.
+    """Some images of some episodes, and the episodes with images that cannot be read.
 
     Args:
         recorded: the episodes.
         most: of them to look at, spread evenly.
-        thorough: decode every picture of all of them besides.
+        thorough: decode every image of all of them besides.
         on_progress: called with what is done, of how many.
     """
     chosen = _spread(recorded, most)
@@ -105,8 +105,8 @@ def look_at(
     return looks, broken
 
 
-def first_pictures(recorded: Sequence[Recorded], looks: Sequence[Look]) -> dict[str, list[First]]:
-    """First pictures by split, of `MOST_FIRST` episodes each at most; those looked at already are not read again."""
+def first_images(recorded: Sequence[Recorded], looks: Sequence[Look]) -> dict[str, list[First]]:
+    """First images by split, of `MOST_FIRST` episodes each at most; those looked at already are not read again."""
     known = {id(look.recorded): look for look in looks}
     found: dict[str, list[First]] = {}
     for split in (TRAIN, EVALUATION):
@@ -144,7 +144,7 @@ def _look(recorded: Recorded) -> Look:
 
 
 def thumbnail(image: np.ndarray, side_px: int = THUMBNAIL_PX) -> np.ndarray:
-    """A small float32 (side, side, 3) picture: means of blocks."""
+    """A small float32 (side, side, 3) image: means of blocks."""
     height, width = image.shape[:2]
     rows = np.linspace(0, height, side_px + 1).astype(int)[:-1]
     columns = np.linspace(0, width, side_px + 1).astype(int)[:-1]
@@ -156,7 +156,7 @@ def thumbnail(image: np.ndarray, side_px: int = THUMBNAIL_PX) -> np.ndarray:
 
 
 def channel_order(looks: Sequence[Look]) -> Finding | None:
-    """Whether pictures look as if red and blue were swapped, in all or some episodes."""
+    """Whether images look as if red and blue were swapped, in all or some episodes."""
     if not looks:
         return None
     values = np.array([look.brownness for look in looks])
@@ -191,7 +191,7 @@ def channel_order(looks: Sequence[Look]) -> Finding | None:
             "channel_order",
             Severity.WARNING,
             f"channel order may be mixed: {int(brown.sum())} episodes are rather brown, {int(blue.sum())} rather blue",
-            text="Rooms of one order are seldom told wrongly, about 3 in 100. The pictures differ too much from one "
+            text="Rooms of one order are seldom told wrongly, about 3 in 100. The images differ too much from one "
             "another to say more." + (f" The files say {', '.join(sorted(declared))}." if declared else ""),
             advice="Look at both kinds below; where red and blue are swapped in one, say the order of each part.",
             weight=float(both),
@@ -202,11 +202,11 @@ def channel_order(looks: Sequence[Look]) -> Finding | None:
         return Finding(
             "channel_order",
             Severity.WARNING,
-            f"pictures look like BGR, not RGB: {int(blue.sum())} of {len(looks)} episodes are bluer than rooms are",
+            f"images look like BGR, not RGB: {int(blue.sum())} of {len(looks)} episodes are bluer than rooms are",
             text="Wood, cardboard and flower pots are brown, hardly anything in a room is azure. A backbone that was "
             "trained on RGB sees false colours."
             + (f" The files say {', '.join(sorted(declared))}." if declared else " The files do not say their order."),
-            advice="Look at the pictures below and say the order when reading.",
+            advice="Look at the images below and say the order when reading.",
             weight=float(bluish),
             figures=figures,
             episodes=some(names),
@@ -216,7 +216,7 @@ def channel_order(looks: Sequence[Look]) -> Finding | None:
 
 
 def _closer_when_swapped(thumbnails: Sequence[np.ndarray], blue: np.ndarray, brown: np.ndarray) -> float:
-    """Share of the blue pictures that lie nearer to some brown one with red and blue swapped than as they are.
+    """Share of the blue images that lie nearer to some brown one with red and blue swapped than as they are.
 
     Of one room stored in two orders nearly all do; of rooms with lights and things of their own, few.
     """
@@ -225,30 +225,30 @@ def _closer_when_swapped(thumbnails: Sequence[np.ndarray], blue: np.ndarray, bro
     flat = np.stack(thumbnails)
     known = flat[brown].reshape(int(brown.sum()), -1)
 
-    def nearest(pictures: np.ndarray) -> np.ndarray:
-        rows = pictures.reshape(len(pictures), -1)
+    def nearest(images: np.ndarray) -> np.ndarray:
+        rows = images.reshape(len(images), -1)
         return np.array([np.abs(known - row).mean(axis=1).min() for row in rows])
 
     return float((nearest(flat[blue][..., ::-1]) < CLOSER * nearest(flat[blue])).mean())
 
 
-def damaged_pictures(looks: Sequence[Look]) -> Finding | None:
-    """Pictures that show nothing, do not change, or differ in size."""
+def damaged_images(looks: Sequence[Look]) -> Finding | None:
+    """Images that show nothing, do not change, or differ in size."""
     flat = [look.recorded.name for look in looks if look.spread < FLAT]
     frozen = [look.recorded.name for look in looks if look.frozen]
     sizes = sorted({look.size_px for look in looks})
     parts = []
     if flat:
-        parts.append(f"{len(flat)} episodes have pictures of one colour")
+        parts.append(f"{len(flat)} episodes have images of one colour")
     if frozen:
-        parts.append(f"{len(frozen)} episodes have pictures that do not change while the robot moves")
+        parts.append(f"{len(frozen)} episodes have images that do not change while the robot moves")
     if len(sizes) > 1:
-        parts.append("pictures have different sizes: " + ", ".join(f"{w}x{h}" for w, h in sizes))
+        parts.append("images have different sizes: " + ", ".join(f"{w}x{h}" for w, h in sizes))
     if not looks:
         return None
     if not parts:
         width, height = sizes[0]
-        return Finding("pictures", Severity.GOOD, f"pictures are {width}x{height} and change as the robot moves")
+        return Finding("pictures", Severity.GOOD, f"images are {width}x{height} and change as the robot moves")
     share = len(set(flat + frozen)) / len(looks)
     return Finding(
         "pictures",
@@ -261,8 +261,8 @@ def damaged_pictures(looks: Sequence[Look]) -> Finding | None:
     )
 
 
-def picture_tells_side(looks: Sequence[Look], sides: Sequence[str]) -> Finding | None:
-    """Whether the most similar first picture of another episode has the same side: then words are not needed."""
+def image_tells_side(looks: Sequence[Look], sides: Sequence[str]) -> Finding | None:
+    """Whether the most similar first image of another episode has the same side: then words are not needed."""
     known = [i for i, side in enumerate(sides) if side]
     if len(known) < FEWEST_EPISODES or len({sides[i] for i in known}) < 2:
         return None
@@ -279,11 +279,11 @@ def picture_tells_side(looks: Sequence[Look], sides: Sequence[str]) -> Finding |
     return Finding(
         "picture_tells_side",
         severity,
-        f"the first picture alone tells the side in {told:.0%} of the episodes (guessing: {base:.0%})",
-        text="Before the robot moves, the most similar picture of another episode already has the same side: the "
+        f"the first image alone tells the side in {told:.0%} of the episodes (guessing: {base:.0%})",
+        text="Before the robot moves, the most similar image of another episode already has the same side: the "
         "policy need not read the instruction."
         if severity is Severity.WARNING
-        else "Most similar first picture of another episode, 24x24 pixels.",
+        else "Most similar first image of another episode, 24x24 pixels.",
         advice="Record both sides in the same scenes, under the same light.",
         weight=told,
         figures={"nearest_neighbour": told, "guessing": base, "episodes": len(known)},

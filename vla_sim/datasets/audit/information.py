@@ -41,7 +41,7 @@ def instruction_information(table: ActionTable, *, seed: int = 0) -> Finding:
             Severity.WARNING,
             "no episode has an instruction",
             text="Nothing about language can be learned from it.",
-            advice="Add the sentence that each drive was recorded for.",
+            advice="Add the sentence that each episode was recorded for.",
             weight=0.9,
             figures=figures,
         )
@@ -88,7 +88,7 @@ def instruction_information(table: ActionTable, *, seed: int = 0) -> Finding:
         title,
         text=f"Mutual information given the frame, adjusted for the mean of {PERMUTATIONS} random pairings "
         f"({chance:.2f} bits; p = {p_value:.2g}), averaged over steps; instructions grouped by {by}.",
-        advice="Add the sentence that each drive was recorded for."
+        advice="Add the sentence that each episode was recorded for."
         if missing
         else "Check that sentences belong to their episodes; a policy trained on it will ignore them.",
         weight=1 - min(1.0, excess / max(entropy, 1e-9)),

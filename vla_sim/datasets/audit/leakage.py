@@ -1,4 +1,4 @@
-"""What training and evaluation share: seeds, pictures, action sequences."""
+"""What training and evaluation share: seeds, images, action sequences."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vla_sim.datasets.audit.sequences import nearly_equal
 from vla_sim.datasets.audit.table import ActionTable
 from vla_sim.scenarios.library import family_of
 
-# First pictures whose thumbnails differ by less than this on average (0..255) show the same scene.
+# First images whose thumbnails differ by less than this on average (0..255) show the same scene.
 SAME_SCENE = 1.5
 # Share of evaluation episodes that training knows, from which on the evaluation is worth little, or flattered.
 LEAK_CRITICAL, LEAK_WARNING = 0.5, 0.01
@@ -34,7 +34,7 @@ def leakage(table: ActionTable, firsts: Mapping[str, Sequence[First]]) -> list[F
 
     Args:
         table: of both splits.
-        firsts: first pictures by split; empty where pictures are not looked at.
+        firsts: first images by split; empty where images are not looked at.
     """
     train, evaluation = splits(table)
     if not len(evaluation) or not len(train):
@@ -50,7 +50,7 @@ def leakage(table: ActionTable, firsts: Mapping[str, Sequence[First]]) -> list[F
     return [
         _shared_seeds(table, train, evaluation),
         _shared_sequences(table, train, evaluation),
-        *_shared_pictures(firsts),
+        *_shared_images(firsts),
     ]
 
 
@@ -120,7 +120,7 @@ def _shared_sequences(table: ActionTable, train: np.ndarray, evaluation: np.ndar
     return replace(finding, severity=severity, title=title, advice=advice, figures=figures, weight=weight)
 
 
-def _shared_pictures(firsts: Mapping[str, Sequence[First]]) -> list[Finding]:
+def _shared_images(firsts: Mapping[str, Sequence[First]]) -> list[Finding]:
     train, evaluation = firsts.get(TRAIN, ()), firsts.get(EVALUATION, ())
     if not train or not evaluation:
         return []
@@ -136,8 +136,8 @@ def _shared_pictures(firsts: Mapping[str, Sequence[First]]) -> list[Finding]:
             "leaked_pictures",
             shared,
             len(evaluation),
-            "begin with a picture that is (nearly) in training",
-            f"no first picture is in both splits ({len(train)} and {len(evaluation)} looked at)",
+            "begin with an image that is (nearly) in training",
+            f"no first image is in both splits ({len(train)} and {len(evaluation)} looked at)",
             "Split by scene or recording day, not by episode.",
         )
     ]

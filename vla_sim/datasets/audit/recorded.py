@@ -1,4 +1,4 @@
-"""What the audit needs of a recording, whatever file it came from; pictures only when asked for."""
+"""What the audit needs of a recording, whatever file it came from; images only when asked for."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Recorded(Protocol):
         """What is known: scenario, side, distance, seed, split, outcome, channel_order; absent where unknown."""
 
     def image(self, t: int) -> np.ndarray:
-        """The picture before action t, uint8 (height, width, 3): RGB where the file says its order, else as stored."""
+        """The image before action t, uint8 (height, width, 3): RGB where the file says its order, else as stored."""
 
     def load(self) -> Episode:
         """The whole episode, read as training reads it.

@@ -17,9 +17,9 @@ from vla_sim.datasets.audit.images import Look
 from vla_sim.datasets.audit.table import STILL, ActionTable
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-# Rows of the table of sequences, steps of each, and pictures shown.
-MOST_SEQUENCES, MOST_STEPS, MOST_PICTURES = 24, 60, 12
-PICTURE_PX = (224, 126)
+# Rows of the table of sequences, steps of each, and images shown.
+MOST_SEQUENCES, MOST_STEPS, MAX_IMAGES = 24, 60, 12
+IMAGE_PX = (224, 126)
 # Headings counter-clockwise from straight ahead, in eighths of a turn.
 HEADINGS = ("F", "FL", "L", "BL", "B", "BR", "R", "FR")
 ARROWS = {"F": "↑", "FL": "↖", "L": "←", "BL": "↙", "B": "↓", "BR": "↘", "R": "→", "FR": "↗"}
@@ -42,7 +42,7 @@ def render(audit: Audit) -> str:
         clock=_clock_plot(audit),
         balance=_balance(audit.table) if audit.table else [],
         scatter=_scatter(audit.table) if audit.table else None,
-        pictures=_pictures(audit),
+        images=_images(audit),
         swapped=any(f.code == "channel_order" and f.severity is not Severity.GOOD for f in audit.findings),
         signs=SIGNS,
     )
@@ -65,7 +65,7 @@ def _cards(audit: Audit) -> list[tuple[str, str, str]]:
     if sides:
         cards.append(("left : right", f"{sides['left']} : {sides['right']}", f"{sides['unknown']} unknown"))
     if clock:
-        cards.append(("told by the clock", f"{clock['frame_and_side']:.0%}", "of actions, without a picture"))
+        cards.append(("told by the clock", f"{clock['frame_and_side']:.0%}", "of actions, without an image"))
     if "bits" in told:
         cards.append(
             (
@@ -196,15 +196,15 @@ def _scatter(table: ActionTable) -> dict[str, Any] | None:
     }
 
 
-def _pictures(audit: Audit) -> list[dict[str, Any]]:
-    """First pictures, those of episodes that findings name first."""
+def _images(audit: Audit) -> list[dict[str, Any]]:
+    """First images, those of episodes that findings name first."""
     named = {name for f in audit.findings if f.code in ("channel_order", "pictures") for name in f.episodes}
     looks = sorted(audit.looks, key=lambda look: look.recorded.name not in named)
-    spread = [looks[i] for i in np.unique(np.linspace(0, len(looks) - 1, min(len(looks), MOST_PICTURES)).astype(int))]
-    return [_picture(look) for look in spread] if looks else []
+    spread = [looks[i] for i in np.unique(np.linspace(0, len(looks) - 1, min(len(looks), MAX_IMAGES)).astype(int))]
+    return [_image(look) for look in spread] if looks else []
 
 
-def _picture(look: Look) -> dict[str, Any]:
+def _image(look: Look) -> dict[str, Any]:
     image = look.recorded.image(0)
     return {
         "name": look.recorded.name,
@@ -218,8 +218,8 @@ def _picture(look: Look) -> dict[str, Any]:
 def _jpeg(image: np.ndarray) -> str:
     from PIL import Image
 
-    picture = Image.fromarray(np.ascontiguousarray(image))
-    picture.thumbnail(PICTURE_PX)
+    shown = Image.fromarray(np.ascontiguousarray(image))
+    shown.thumbnail(IMAGE_PX)
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=80)
+    shown.save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -109,7 +109,7 @@ def near_duplicates(table: ActionTable, groups: list[np.ndarray]) -> Finding | N
         f"of {len(chosen)} different sequences {effective} are left when nearly equal ones count once",
         text=f"Two are nearly equal when, shifted by at most {NEAR_SHIFT} steps, {NEAR_STEPS:.0%} of their steps agree "
         f"within {NEAR_ACTION:.0%} of top speed. The largest family has {largest}.",
-        advice="Vary where things stand rather than how the same drive is keyed."
+        advice="Vary where things stand rather than how the same episode is keyed."
         if severity is Severity.WARNING
         else "",
         weight=share,
@@ -151,7 +151,7 @@ def nearly_equal(table: ActionTable, i: int, others: np.ndarray) -> np.ndarray:
 
 
 def clock(table: ActionTable) -> tuple[Finding | None, dict[str, list[float]]]:
-    """How much of the action the frame number tells, without any picture; and that share per frame and side."""
+    """How much of the action the frame number tells, without any image; and that share per frame and side."""
     if len(table) < FEWEST_EPISODES:
         return None, {}
     symbols = table.symbols()

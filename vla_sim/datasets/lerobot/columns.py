@@ -59,7 +59,7 @@ def features_of(
 
 
 def table_of(columns: Mapping[str, np.ndarray], images: np.ndarray, held: int, features: Features) -> Any:
-    """An Arrow table in the order of the features; vectors as lists of fixed size, pictures as PNG."""
+    """An Arrow table in the order of the features; vectors as lists of fixed size, images as PNG."""
     import pyarrow
 
     arrays = {}

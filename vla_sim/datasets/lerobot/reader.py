@@ -49,7 +49,7 @@ class LeRobotReader:
     Attributes:
         info: `meta/info.json`.
         fps: frames per second.
-        camera: the pictures that episodes carry.
+        camera: the images that episodes carry.
         action: the feature with the actions.
         tasks: sentences by task index.
         faults: what is wrong with the set as a whole, in sentences.
@@ -95,7 +95,7 @@ class LeRobotReader:
         return (self[i] for i in range(len(self)))
 
     def recording(self, episode: int) -> LeRobotRecording:
-        """A handle on one episode; its pictures are read only when asked for.
+        """A handle on one episode; its images are read only when asked for.
 
         Raises:
             UserError: its table is missing or damaged.

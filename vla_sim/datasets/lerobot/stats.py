@@ -1,6 +1,6 @@
 """Statistics of a LeRobot data set: of each episode, and of all from those of each.
 
-The rules are LeRobot's (`compute_stats.py`), because its normalisers read these numbers: pictures are sampled and
+The rules are LeRobot's (`compute_stats.py`), because its normalisers read these numbers: images are sampled and
 thinned, mean and variance are pooled exactly, quantiles of the whole are the means of the episodes' quantiles, weighed
 by their frames, not the quantiles of the pooled values.
 """
@@ -15,7 +15,7 @@ import numpy as np
 Stats = dict[str, np.ndarray]
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 NAMES = ("min", "max", "mean", "std", "count", *QUANTILES)
-# Pictures: how many of an episode are looked at, and how far large ones are thinned.
+# Images: how many of an episode are looked at, and how far large ones are thinned.
 FEWEST, MOST, POWER = 100, 10_000, 0.75
 THIN_FROM_PX, THIN_TO_PX = 300, 150
 
@@ -40,11 +40,11 @@ def vector_stats(values: np.ndarray) -> Stats:
 
 
 def image_stats(images: np.ndarray, held: int = 1) -> Stats:
-    """Statistics of pictures per channel, as shares of full brightness.
+    """Statistics of images per channel, as shares of full brightness.
 
     Args:
         images: uint8 (T, height, width, 3).
-        held: frames that each picture fills.
+        held: frames that each image fills.
 
     Returns:
         Each of `NAMES`, float64 (3, 1, 1) in 0..1; count int64 (1,): frames looked at.

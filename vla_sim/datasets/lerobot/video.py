@@ -27,7 +27,7 @@ def write_film(path: Path, images: Iterable[np.ndarray], fps: int) -> None:
 
 
 def join_films(path: Path, parts: Sequence[Path], fps: int) -> list[int]:
-    """One film of several, made by `write_film` from pictures of one size, without recoding.
+    """One film of several, made by `write_film` from images of one size, without recoding.
 
     Returns:
         The number of frames of each part.

@@ -60,8 +60,8 @@ MB = 2**20
 class LeRobotWriter:
     """A data set being written; use it in a `with` statement, at whose end the data set appears under `root`.
 
-    One frame is written for every 1/fps seconds: a control step that lasts several repeats its picture, state and
-    action. The picture after the last action is left out, because every LeRobot frame has an action. What the format
+    One frame is written for every 1/fps seconds: a control step that lasts several repeats its image, state and
+    action. The image after the last action is left out, because every LeRobot frame has an action. What the format
     has no place for (names, outcomes, event words, provenance, control step) goes to `meta/vla_sim.jsonl`.
 
     Leaving the `with` statement by an exception keeps the complete episodes aside for `resume=True`.
@@ -88,7 +88,7 @@ class LeRobotWriter:
             fps: whole frames per second; each episode's step must be a whole number of frames
                 (`lerobot_format.lowest_fps` gives the lowest that fits).
             robot_type: name of the robot, kept in the data set.
-            video: H.264 films; otherwise PNG pictures inside the tables.
+            video: H.264 films; otherwise PNG images inside the tables.
             resume: go on with what an interrupted writer left.
             plan: what the set is made from, as plain JSON values; an unfinished set of another plan is not gone on
                 with.
@@ -211,7 +211,7 @@ class LeRobotWriter:
         return facts
 
     def _columns(self, episode: Episode, features: Features, held: int) -> dict[str, np.ndarray]:
-        """All columns but the pictures, frame by frame."""
+        """All columns but the images, frame by frame."""
         frames = np.arange(len(episode) * held)
         last = frames == frames[-1]
         step = frames // held

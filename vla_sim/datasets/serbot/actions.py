@@ -130,7 +130,7 @@ def full_columns(actions: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
 
 def default_events(actions: np.ndarray) -> tuple[str, ...]:
-    """Events of a drive that has none: a stop where nothing moves, a key everywhere else."""
+    """Events of an episode that has none: a stop where nothing moves, a key everywhere else."""
     return tuple(MOVE if row.any() else STOP for row in actions)
 
 
@@ -152,9 +152,9 @@ def with_still_start(episode: Episode) -> Episode:
 
 
 def padded(episode: Episode, frames: int = FRAMES) -> Episode:
-    """The episode with at least so many steps: the last picture again with zero actions and stop events.
+    """The episode with at least so many steps: the last image again with zero actions and stop events.
 
-    The picture after the last action, where there is one, is what the robot sees while it stands.
+    The image after the last action, where there is one, is what the robot sees while it stands.
     """
     more = frames - len(episode)
     if more <= 0:

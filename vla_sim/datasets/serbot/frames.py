@@ -1,9 +1,9 @@
-"""Serbot's episodes as folders of pictures: the augmented sets, and the train/val tree of its README.
+"""Serbot's episodes as folders of images: the augmented sets, and the train/val tree of its README.
 
 frames    <episode>/frame_00.jpg ..., actions.npy (T,3), metadata.json
-tree      {train,val}/<episode>/ with the same pictures and actions.npy (T,2); metadata.json may be missing
+tree      {train,val}/<episode>/ with the same images and actions.npy (T,2); metadata.json may be missing
 
-Pictures may be JPEG or PNG. JPEG loses a little: what is read is not bit for bit what was written.
+Images may be JPEG or PNG. JPEG loses a little: what is read is not bit for bit what was written.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _FRAME = re.compile(r"frame_?(\d+)\.(jpg|jpeg|png)", re.IGNORECASE)
 def write_serbot_frames(
     path: Path, episode: Episode, style: SerbotStyle = DEFAULT_STYLE, *, layout: str = FRAMES, ending: str = "jpg"
 ) -> None:  # fmt: skip
-    """Write one episode as a folder, complete or absent. The channel order is that of the decoded picture.
+    """Write one episode as a folder, complete or absent. The channel order is that of the decoded image.
 
     Args:
         path: the episode's folder; for the tree, inside a folder named train or val.
-        episode: what to write; the picture after the last action is left out, as in serbot's sets.
+        episode: what to write; the image after the last action is left out, as in serbot's sets.
         style: what labels and channels mean; its layout is not used.
         layout: "frames" (three action columns) or "tree" (two).
         ending: "jpg", or "png" without loss.

@@ -1,7 +1,7 @@
 """Serbot's HDF5 episodes: one file each, in the three arrangements that its documents know.
 
 main      /images (T,H,W,3) uint8, /actions (T,3) float32 labels, /action_event_types, later /language_instruction
-nested    the same with the pictures at /observations/images
+nested    the same with the images at /observations/images
 groups    proposed: /observations/{image,instruction}, /actions/{linear_x,linear_y,angular_z}, /metadata
 
 Files written here carry more, which other readers do not look for: attributes `vla_sim_*` (what columns, channels and
@@ -46,7 +46,7 @@ class SerbotStyle:
         scale: what a label means.
         instruction: write /language_instruction, which the first 468 recordings got later by a script.
         proposed_metadata: write /instruction and /metadata/{target,side,obstacle} as well.
-        compression: gzip level of the pictures, 0 for none.
+        compression: gzip level of the images, 0 for none.
     """
 
     layout: str = MAIN
@@ -100,7 +100,7 @@ def serbot_hdf5_bytes(episode: Episode, style: SerbotStyle = DEFAULT_STYLE) -> b
 def _write_main(file: Any, episode: Episode, style: SerbotStyle) -> None:
     h5py = need_h5py()
     where = "images" if style.layout == MAIN else "observations/images"
-    _write_pictures(file, where, episode.images[: len(episode)], style)
+    _write_images(file, where, episode.images[: len(episode)], style)
     table = full_columns(style.scale.labels(episode.actions, episode.action_names), episode.action_names)
     file.create_dataset("actions", data=table, **_packed(style))
     events = episode.events or default_events(episode.actions)
@@ -111,7 +111,7 @@ def _write_main(file: Any, episode: Episode, style: SerbotStyle) -> None:
 
 def _write_groups(file: Any, episode: Episode, style: SerbotStyle) -> None:
     h5py = need_h5py()
-    _write_pictures(file, "observations/image", episode.images[: len(episode)], style)
+    _write_images(file, "observations/image", episode.images[: len(episode)], style)
     file.create_dataset("observations/instruction", data=episode.instruction, dtype=h5py.string_dtype())
     labels = style.scale.labels(episode.actions, episode.action_names)
     for member, name in MEMBERS.items():
@@ -136,7 +136,7 @@ def _write_common(file: Any, episode: Episode, style: SerbotStyle) -> None:
     for key, value in _attributes(episode, style).items():
         file.attrs[key] = value
     if episode.has_last_image:
-        _write_pictures(file, "final_image", episode.images[-1:], style)
+        _write_images(file, "final_image", episode.images[-1:], style)
     if episode.labels is not None:
         table = full_columns(style.scale.labels(episode.labels, episode.action_names), episode.action_names)
         file.create_dataset("expert_actions", data=table, **_packed(style))
@@ -183,7 +183,7 @@ def taken_at(episode: Episode) -> datetime:
     return datetime(2000, 1, 1) + timedelta(seconds=int(known.get("index", 0)))
 
 
-def _write_pictures(file: Any, where: str, images: np.ndarray, style: SerbotStyle) -> None:
+def _write_images(file: Any, where: str, images: np.ndarray, style: SerbotStyle) -> None:
     chunk = (1, *images.shape[1:])
     file.create_dataset(where, data=from_rgb(images, style.channel_order), chunks=chunk, **_packed(style))
 

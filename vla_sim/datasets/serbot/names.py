@@ -198,13 +198,13 @@ _SIMULATED_V3 = {
 
 
 def labels_of_simulated(scenario: str, *, distance: str, pattern: str, taken: datetime) -> SerbotLabels | None:
-    """The labels of a drive in one of the simulator's scenarios; None where the robot's names have no word for it.
+    """The labels of an episode in one of the simulator's scenarios; None where the robot's names have no word for it.
 
     Args:
         scenario: the simulator's name, e.g. "bottle_1box_left" or "2box_vert_left_close".
         distance: of the first obstacle, which goes into the name.
         pattern: "core" or "variant".
-        taken: time for the name; two drives of a folder must differ in it.
+        taken: time for the name; two episodes of a folder must differ in it.
     """
     if scenario in _SIMULATED_V3:
         rest, distance = f"v3_{_SIMULATED_V3[scenario]}", ""
@@ -226,6 +226,6 @@ def _if_same(labels: SerbotLabels, scenario: str) -> SerbotLabels | None:
 
 
 def simulated_stem(scenario: str, *, distance: str, pattern: str, taken: datetime) -> str:
-    """File name of a simulated drive: as the robot's where possible, else with the simulator's name of the scenario."""
+    """File name of a simulated episode: as the robot's where possible, else with the scenario's name."""
     labels = labels_of_simulated(scenario, distance=distance, pattern=pattern, taken=taken)
     return labels.stem if labels else f"episode_{taken.strftime(_TIME)}_{scenario}"

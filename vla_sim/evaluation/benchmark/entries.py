@@ -25,7 +25,7 @@ NO_FLOATS = ("I", "U", "BOOL")
 
 
 @dataclass(frozen=True)
-class Contender:
+class BenchmarkEntry:
     """A policy of the benchmark.
 
     Attributes:
@@ -84,14 +84,14 @@ def _why_not(name: str, robot: Embodiment) -> str:
     return policy.spec.misfit(robot)
 
 
-def contender(name: str) -> Contender:
+def benchmark_entry(name: str) -> BenchmarkEntry:
     """What is known about a policy without loading it."""
     if ":" in name:
-        return Contender(name, CUSTOM, name, None, None, {})
+        return BenchmarkEntry(name, CUSTOM, name, None, None, {})
     folder = policy_folder(name)
     parts = {part.name: (_parameters(part), _size(part)) for part in needed_folders(folder).values()}
     parameters = sum(count for count, _ in parts.values())
-    return Contender(
+    return BenchmarkEntry(
         name=name,
         kind=LEARNED if parameters else SCRIPTED,
         description=folder.description,

@@ -170,7 +170,7 @@ def _setting(document: Document) -> str:
     return (
         f"{len(plan['scenarios'])} scenarios ({', '.join(plan['scenarios'])}) x {plan['episodes']} episodes, seeds "
         f"{plan['seed']}..{last}, {plan['instruction_set']} phrasings, robot {plan['embodiment']}. Offline: the same "
-        f"worlds, {offline['drives']} drives of the expert ({offline['expert_successes']} reached the goal), "
+        f"worlds, {offline['drives']} episodes of the expert ({offline['expert_successes']} reached the goal), "
         f"{offline['steps']} steps."
     )
 
@@ -183,10 +183,10 @@ def notes(document: Document) -> list[str]:
     lines.append("Success, collision and wrong side are shares of driven episodes; intervals are Wilson's.")
     lines.append("ms: one decision on one core, in batches of up to 12; p50 and p95 over the medians of the episodes.")
     lines.append(
-        "The expert keeps another clearance in each drive, which nobody can see: no policy gets an error of 0."
+        "The expert keeps another clearance in each episode, which nobody can see: no policy gets an error of 0."
     )
     if unranked:
-        lines.append(f"{', '.join(unranked)}: reads ground truth (privileged), shown without a rank.")
+        lines.append(f"{', '.join(unranked)}: reads privileged state (privileged), shown without a rank.")
     lines += [
         f"{row['model']} has no offline figures: {row['offline_failure']}"
         for row in document["rows"]

@@ -1,4 +1,4 @@
-"""The benchmark as one picture: offline error against closed-loop success. matplotlib loads when one is drawn."""
+"""The benchmark as one image: offline error against closed-loop success. matplotlib loads when one is drawn."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _title(document: Mapping[str, Any]) -> str:
     value = "not defined" if found["spearman"] is None else f"{found['spearman']:+.2f}"
     episodes = max((row["episodes"] or 0) for row in document["rows"])
     return (
-        f"{episodes} driven episodes per policy, bars are 95 % intervals, hollow: reads ground truth\n"
+        f"{episodes} driven episodes per policy, bars are 95 % intervals, hollow: reads privileged state\n"
         f"Spearman of the two ranks {value} ({found['words']})"
     )
 

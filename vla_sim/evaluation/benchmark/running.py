@@ -9,10 +9,10 @@ from typing import Any
 
 from vla_sim.core.files import FolderLock
 from vla_sim.core.progress import progress_bar
-from vla_sim.evaluation.benchmark.entries import contender
+from vla_sim.evaluation.benchmark.entries import benchmark_entry
 from vla_sim.evaluation.benchmark.files import agreement_line, console, write_benchmark
 from vla_sim.evaluation.benchmark.table import benchmark_document, benchmark_rows, misbehaving
-from vla_sim.evaluation.open_loop import OFFLINE_FILE, ExpertDrive, drive_offline
+from vla_sim.evaluation.open_loop import OFFLINE_FILE, ExpertEpisode, run_expert
 from vla_sim.evaluation.reporting.report import write_report
 from vla_sim.evaluation.runner import REPORT_FILE, Result, evaluate
 from vla_sim.rollout.plan import Plan
@@ -53,10 +53,10 @@ def run_benchmark(
 
 
 def _tables(
-    plan: Plan, result: Result, drives: Sequence[ExpertDrive], out: Path, left_out: Mapping[str, str]
+    plan: Plan, result: Result, drives: Sequence[ExpertEpisode], out: Path, left_out: Mapping[str, str]
 ) -> dict[str, Any]:
     """Write and say what came out; the content of benchmark.json."""
-    rows = benchmark_rows([contender(name) for name in plan.policies], result.records, drives)
+    rows = benchmark_rows([benchmark_entry(name) for name in plan.policies], result.records, drives)
     document = benchmark_document(rows, drives, result.summary["provenance"], left_out=dict(left_out))
     written = write_benchmark(document, out)
     log.info(console(document["rows"]))
@@ -74,11 +74,11 @@ def _drive(plan: Plan, folder: Path, workers: int) -> Result:
     return result
 
 
-def _ask(plan: Plan, result: Result, out: Path, workers: int) -> Sequence[ExpertDrive]:
+def _ask(plan: Plan, result: Result, out: Path, workers: int) -> Sequence[ExpertEpisode]:
     """The offline part; a policy that broke down while driving is not asked."""
     broken = misbehaving(result.records)
     asked = [name for name in plan.policies if name not in broken]
     with progress_bar("asking", len(plan.scenarios) * plan.episodes) as bar:
-        return drive_offline(
+        return run_expert(
             plan, asked, out / OFFLINE_FILE, workers=workers, on_progress=lambda done, total: bar(done, "")
         )

@@ -12,7 +12,7 @@ import numpy as np
 
 from vla_sim.evaluation import metrics
 from vla_sim.evaluation.metrics import Array
-from vla_sim.evaluation.open_loop import ExpertDrive
+from vla_sim.evaluation.open_loop import ExpertEpisode
 from vla_sim.evaluation.statistics import Interval, cluster_bootstrap
 
 # Half the distance between two of the eight headings: what the nine classes allow at most.
@@ -26,7 +26,7 @@ DEFINITIONS = {
     "mae_mps": "mean over steps and over vx and vy of |policy - expert|, in m/s (turning is left out and has its own "
     "column in rad/s); 95 % interval: bootstrap over drives",
     "rmse_mps": "root of the mean over steps and over vx and vy of (policy - expert)^2, in m/s",
-    "without_first": "the same without the first step of each drive",
+    "without_first": "the same without the first step of each episode",
     "heading_accuracy": f"share of steps where both stand (|vx| and |vy| at most {STANDING_MPS} m/s), or both move and "
     f"the headings atan2(vy, vx) are at most {HEADING_TOLERANCE_DEG} degrees apart",
     "direction_accuracy": "share of steps with the same of nine classes: the nearest of eight headings, or stop "
@@ -60,14 +60,14 @@ class Errors:
 
 @dataclass(frozen=True)
 class OfflineScore:
-    """Errors over all steps, and over all but the first of each drive (None where no drive has a second)."""
+    """Errors over all steps, and over all but the first of each episode (None where no episode has a second)."""
 
     every_step: Errors
     without_first: Errors | None
 
 
-def offline_score(guesses: Sequence[Array], drives: Sequence[ExpertDrive]) -> OfflineScore:
-    """Score guesses, one (T, A) array for each drive, against the labels of the drives."""
+def offline_score(guesses: Sequence[Array], drives: Sequence[ExpertEpisode]) -> OfflineScore:
+    """Score guesses, one (T, A) array for each episode, against the labels of the drives."""
     names = drives[0].action_names
     labels = [drive.labels for drive in drives]
     later = [(guess[1:], label[1:]) for guess, label in zip(guesses, labels, strict=True) if len(label) > 1]
@@ -77,7 +77,7 @@ def offline_score(guesses: Sequence[Array], drives: Sequence[ExpertDrive]) -> Of
     )
 
 
-def policy_score(policy: str, drives: Sequence[ExpertDrive]) -> OfflineScore | str:
+def policy_score(policy: str, drives: Sequence[ExpertEpisode]) -> OfflineScore | str:
     """The score of a policy that was asked in these drives, or why there is none."""
     failed = [drive.failures[policy] for drive in drives if policy in drive.failures]
     if failed:
@@ -87,19 +87,19 @@ def policy_score(policy: str, drives: Sequence[ExpertDrive]) -> OfflineScore | s
     return offline_score([drive.actions[policy] for drive in drives], drives)
 
 
-def constant_guess(drives: Sequence[ExpertDrive]) -> list[Array]:
-    """The mean expert action over all steps of all drives, at every step: (T, A) for each drive."""
+def constant_guess(drives: Sequence[ExpertEpisode]) -> list[Array]:
+    """The mean expert action over all steps of all drives, at every step: (T, A) for each episode."""
     mean = np.concatenate([drive.labels for drive in drives]).mean(axis=0)
     return [np.broadcast_to(mean, drive.labels.shape) for drive in drives]
 
 
-def copy_last_guess(drives: Sequence[ExpertDrive]) -> list[Array]:
-    """The expert's action of the step before, zero at the first step: (T, A) for each drive."""
+def copy_last_guess(drives: Sequence[ExpertEpisode]) -> list[Array]:
+    """The expert's action of the step before, zero at the first step: (T, A) for each episode."""
     return [np.concatenate([np.zeros_like(drive.labels[:1]), drive.labels[:-1]]) for drive in drives]
 
 
 def errors_of(guesses: Sequence[Array], labels: Sequence[Array], names: Sequence[str]) -> Errors:
-    """Errors of guesses against labels, both one (T, A) array for each drive; `names` are the A components."""
+    """Errors of guesses against labels, both one (T, A) array for each episode; `names` are the A components."""
     guess, label = np.concatenate(list(guesses)), np.concatenate(list(labels))
     by_axis = metrics.mean_absolute_error(guess, label).tolist()
     squared = metrics.root_mean_square_error(guess, label) ** 2

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vla_sim.core.types import Outcome
-from vla_sim.evaluation.benchmark.entries import CUSTOM, LEARNED, Contender
+from vla_sim.evaluation.benchmark.entries import CUSTOM, LEARNED, BenchmarkEntry
 from vla_sim.evaluation.benchmark.scores import (
     DEFINITIONS,
     HEADING_TOLERANCE_DEG,
@@ -27,7 +27,7 @@ from vla_sim.evaluation.benchmark.scores import (
     policy_score,
 )
 from vla_sim.evaluation.figures import FIGURES
-from vla_sim.evaluation.open_loop import ExpertDrive
+from vla_sim.evaluation.open_loop import ExpertEpisode
 from vla_sim.evaluation.statistics import mmrv, spearman
 from vla_sim.evaluation.summary import summarise
 from vla_sim.rollout.result import EpisodeResult
@@ -49,12 +49,12 @@ class Row:
 
     Attributes:
         model: name of the policy or baseline.
-        kind: "learned", "scripted", "custom" (see `Contender`) or "baseline" (offline only).
+        kind: "learned", "scripted", "custom" (see `BenchmarkEntry`) or "baseline" (offline only).
         description: one line.
-        privileged: it reads ground truth; it has no rank.
+        privileged: it reads privileged state; it has no rank.
         offline: its errors, None where there are none; `offline_failure` says why.
         closed: its pooled row of `summary.json` (see `summarise`); None for a baseline.
-        contender: its size; None for a baseline.
+        benchmark_entry: its size; None for a baseline.
         rank: 1 is the highest closed-loop success; equal success, equal rank; None if it has no rank.
         mae_rank: 1 is the smallest offline error, over the policies that have a rank.
     """
@@ -66,7 +66,7 @@ class Row:
     offline: OfflineScore | None
     offline_failure: str
     closed: Mapping[str, Any] | None
-    contender: Contender | None
+    benchmark_entry: BenchmarkEntry | None
     rank: int | None = None
     mae_rank: int | None = None
 
@@ -82,17 +82,17 @@ class Row:
 
 
 def benchmark_rows(
-    contenders: Sequence[Contender], records: Sequence[EpisodeResult], drives: Sequence[ExpertDrive]
+    benchmark_entries: Sequence[BenchmarkEntry], records: Sequence[EpisodeResult], drives: Sequence[ExpertEpisode]
 ) -> list[Row]:
     """All rows, ranked: policies by success (then SPL, then name), the two baselines last.
 
     Args:
-        contenders: the policies.
+        benchmark_entries: the policies.
         records: their closed-loop episodes.
-        drives: the expert's drives that they were asked in.
+        drives: the expert's episodes that they were asked in.
     """
     closed = pooled_rows(records)
-    rows = [_policy_row(one, closed[one.name], drives) for one in contenders]
+    rows = [_policy_row(one, closed[one.name], drives) for one in benchmark_entries]
     baselines = [
         Row(name, BASELINE, BASELINES[name], False, offline_score(guess, drives), "", None, None)
         for name, guess in (("constant", constant_guess(drives)), ("copy_last", copy_last_guess(drives)))
@@ -100,7 +100,7 @@ def benchmark_rows(
     return ranked([*rows, *baselines])
 
 
-def _policy_row(one: Contender, closed: Mapping[str, Any], drives: Sequence[ExpertDrive]) -> Row:
+def _policy_row(one: BenchmarkEntry, closed: Mapping[str, Any], drives: Sequence[ExpertEpisode]) -> Row:
     score = policy_score(one.name, drives)
     known = isinstance(score, OfflineScore)
     return Row(
@@ -111,7 +111,7 @@ def _policy_row(one: Contender, closed: Mapping[str, Any], drives: Sequence[Expe
         offline=score if isinstance(score, OfflineScore) else None,
         offline_failure="" if known else str(score),
         closed=closed,
-        contender=one,
+        benchmark_entry=one,
     )
 
 
@@ -211,7 +211,7 @@ def plain_row(row: Row) -> dict[str, Any]:
     """The row as flat plain values for JSON and CSV, the unit at the end of each name; None is "not known"."""
     every = row.offline.every_step if row.offline else None
     later = row.offline.without_first if row.offline else None
-    size = row.contender
+    size = row.benchmark_entry
     return {
         "rank": row.rank,
         "mae_rank": row.mae_rank,
@@ -257,7 +257,7 @@ def _plain_closed(closed: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def benchmark_document(
     rows: Sequence[Row],
-    drives: Sequence[ExpertDrive],
+    drives: Sequence[ExpertEpisode],
     provenance: Mapping[str, Any],
     *,
     left_out: Mapping[str, str],
@@ -266,7 +266,7 @@ def benchmark_document(
 
     Args:
         rows: from `benchmark_rows`.
-        drives: the expert's drives of the offline part.
+        drives: the expert's episodes of the offline part.
         provenance: of the closed-loop run.
         left_out: policies that cannot take part, and why.
     """
@@ -300,7 +300,7 @@ def _plain_agreement(found: Agreement) -> dict[str, Any]:
 
 def _sizes(rows: Sequence[Row]) -> dict[str, Any]:
     """All folders with weights once, which of them several policies share, and the sum over all."""
-    sized = [row.contender for row in rows if row.contender]
+    sized = [row.benchmark_entry for row in rows if row.benchmark_entry]
     parts = {name: size for one in sized for name, size in one.parts.items()}
     users = {name: [one.name for one in sized if name in one.parts] for name in parts}
     return {

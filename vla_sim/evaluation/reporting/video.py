@@ -165,7 +165,7 @@ class _Page:
 
     def _caption(self) -> str:
         r = self._record
-        mark = " (reads ground truth)" if r.privileged else ""
+        mark = " (reads privileged state)" if r.privileged else ""
         return f"policy {r.policy}{mark}   ·   scenario {r.scenario}   ·   seed {r.seed}   ·   robot {r.embodiment}"
 
     def image(self, frame: Frame, step: int, share: float, *, ended: bool = False) -> Image:

@@ -15,7 +15,7 @@ from vla_sim.core.cli import run_command
 from vla_sim.core.options import named
 
 EPILOG = """A config.json beside the file is tried: the report says which weights matched. Without one, a proposal is
-printed (--write puts it there): check its units, pictures and colours against your training before you trust a result.
+printed (--write puts it there): check its units, images and colours against your training before you trust a result.
 Nothing in the file is executed. See docs/checkpoints.md."""
 
 

@@ -74,7 +74,7 @@ LAYOUTS = {
     for layout in (
         _layout(
             "mobile_vla",
-            "Mobile VLA epoch file: Kosmos-2's picture, repeated over the window, LSTM",
+            "Mobile VLA epoch file: Kosmos-2's image, repeated over the window, LSTM",
             "action_lstm action_head",
             "kosmos2",
             reads_language=False,
@@ -92,7 +92,7 @@ LAYOUTS = {
         ),
         _layout(
             "token_hybrid",
-            "Kosmos-2 and CLIP with resampler, LSTM over the picture's tokens",
+            "Kosmos-2 and CLIP with resampler, LSTM over the image's tokens",
             "vision_resampler feature_fusion lstm action_head",
             "kosmos2 clip",
             without="lstm_projection clip_normalization",
@@ -102,7 +102,7 @@ LAYOUTS = {
         ),
         _layout(
             "clip_mlp",
-            "CLIP's picture and text, MLP (augmented CLIP, simple CLIP)",
+            "CLIP's image and text, MLP (augmented CLIP, simple CLIP)",
             "fusion action_head",
             "clip",
             without="lstm action_lstm",

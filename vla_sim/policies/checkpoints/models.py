@@ -19,7 +19,7 @@ from vla_sim.policies.checkpoints.spec import CheckpointSpec
 from vla_sim.policies.models.backbones import Kosmos2Backbone
 from vla_sim.policies.models.config import VlaConfig
 from vla_sim.policies.models.hub import CLIPModel
-from vla_sim.policies.models.text_batch import Rows
+from vla_sim.policies.models.text_batch import TextBatch
 
 State = tuple[torch.Tensor, ...]
 
@@ -43,7 +43,7 @@ class Seen:
     """
 
     pixels: Mapping[str, torch.Tensor]
-    language: Rows
+    language: TextBatch
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,12 @@ class Network(nn.Module, ABC):
     def forward(self, seen: Seen, state: State) -> tuple[torch.Tensor, State]:
         """Outputs (n, chunk, width) of one step, and the next state."""
 
-    def encode_text(self, tokens: Rows) -> Rows:
+    def encode_text(self, tokens: TextBatch) -> TextBatch:
         """What of texts can be computed beforehand, from "<backbone>.ids" and "<backbone>.mask"."""
         return tokens
 
-    def initial_state(self, lanes: int) -> State:
-        """The state of lanes that have seen nothing; first dimensions are the lanes."""
+    def initial_state(self, num_envs: int) -> State:
+        """The state of envs that have seen nothing; first dimensions are the envs."""
         return ()
 
 
@@ -119,7 +119,7 @@ def _kosmos(plan: Plan) -> Kosmos2Backbone:
 
 
 class MobileVla(Network):
-    """Kosmos-2's pooled picture, repeated over the window as the original does; the text is never read."""
+    """Kosmos-2's pooled image, repeated over the window as the original does; the text is never read."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class _Kosmos2Reader(Network):
         self._inputs = backbone.inputs
 
     def _hidden(self, seen: Seen) -> tuple[torch.Tensor, torch.Tensor]:
-        """Last hidden states (n, S, D) of picture and text, and bool (n, S), which tokens exist."""
+        """Last hidden states (n, S, D) of image and text, and bool (n, S), which tokens exist."""
         inputs = self._inputs(seen.language["kosmos2.ids"], seen.language["kosmos2.mask"])
         picture = self.kosmos2.get_image_features(seen.pixels["kosmos2"]).pooler_output
         read = self.kosmos2.text_model(image_embeds=picture, use_cache=False, **inputs)
@@ -166,8 +166,8 @@ class _Kosmos2Reader(Network):
 class NormalisedHybrid(_Kosmos2Reader):
     """Kosmos-2 and CLIP with resampler and CLIP normalisation; its LSTM sees one step and keeps nothing.
 
-    CLIP's picture and text embeddings are laid side by side and cut again at the resampler's width, which lies behind
-    the picture's end: so some numbers of the text go into the resampler, as in the original.
+    CLIP's image and text embeddings are laid side by side and cut again at the resampler's width, which lies behind
+    the image's end: so some numbers of the text go into the resampler, as in the original.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -196,8 +196,8 @@ class NormalisedHybrid(_Kosmos2Reader):
         self.action_head = shapes.chain("action_head", self.lstm.hidden_size, "linear relu drop linear")
         self.width = width_of(self.action_head)
 
-    def encode_text(self, tokens: Rows) -> Rows:
-        """CLIP's text embedding; Kosmos-2 reads the picture first, so its tokens stay as they are."""
+    def encode_text(self, tokens: TextBatch) -> TextBatch:
+        """CLIP's text embedding; Kosmos-2 reads the image first, so its tokens stay as they are."""
         read = self.clip.get_text_features(input_ids=tokens["clip.ids"]).pooler_output
         kept = {name: rows for name, rows in tokens.items() if name.startswith("kosmos2.")}
         return {**kept, "clip.text": nn.functional.normalize(read, dim=-1)}
@@ -224,7 +224,7 @@ class NormalisedHybrid(_Kosmos2Reader):
 
 
 class TokenHybrid(_Kosmos2Reader):
-    """Kosmos-2 and CLIP; its LSTM runs over the tokens of one picture and keeps nothing between steps."""
+    """Kosmos-2 and CLIP; its LSTM runs over the tokens of one image and keeps nothing between steps."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
@@ -257,14 +257,14 @@ class TokenHybrid(_Kosmos2Reader):
         return self.action_head(torch.stack(last))[:, None], state
 
     def _over(self, tokens: torch.Tensor, kosmos: torch.Tensor) -> torch.Tensor:
-        """The LSTM's last output (hidden,) over one picture's tokens."""
+        """The LSTM's last output (hidden,) over one image's tokens."""
         stretched = nn.functional.interpolate(kosmos.T[None], size=self.tokens, mode="linear", align_corners=False)
         both = torch.cat([tokens, stretched[0].T[: len(tokens)]], dim=-1)
         return self.lstm(self.feature_fusion(both)[None])[0][0, -1]
 
 
 class ClipMlp(Network):
-    """CLIP's pooled picture and text, two small layers."""
+    """CLIP's pooled image and text, two small layers."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
@@ -276,7 +276,7 @@ class ClipMlp(Network):
         self.action_head = plan.shapes.chain("action_head", width_of(self.fusion), "linear relu drop linear")
         self.width = width_of(self.action_head)
 
-    def encode_text(self, tokens: Rows) -> Rows:
+    def encode_text(self, tokens: TextBatch) -> TextBatch:
         """CLIP's pooled text; padding lies behind the end token, where nothing looks."""
         return {"clip.text": self.clip_text(input_ids=tokens["clip.ids"]).pooler_output}
 
@@ -301,7 +301,7 @@ class _TanhHead(nn.Module):
 class RoboVlms(Network):
     """Kosmos-2 with an action token behind the text, an LSTM over the last `window` action tokens.
 
-    Its input is `<s> [picture] text </s> padding [action token] last`: the action token stands before the last place
+    Its input is `<s> [image] text </s> padding [action token] last`: the action token stands before the last place
     of the padded text, so the length that texts are padded to (`context_length`) moves it, as in the original.
     State: the tokens' features (n, window, D) from the left, and how many there are (n,).
     """
@@ -332,10 +332,10 @@ class RoboVlms(Network):
         self.steps = width // self.width
         self.window = plan.needed("window")
 
-    def initial_state(self, lanes: int) -> State:
+    def initial_state(self, num_envs: int) -> State:
         """Nothing seen."""
-        history = self.action_token.new_zeros(lanes, self.window, len(self.action_token))
-        return history, torch.zeros(lanes, dtype=torch.int64)
+        history = self.action_token.new_zeros(num_envs, self.window, len(self.action_token))
+        return history, torch.zeros(num_envs, dtype=torch.int64)
 
     def forward(self, seen: Seen, state: State) -> tuple[torch.Tensor, State]:
         """See `Network.forward`."""

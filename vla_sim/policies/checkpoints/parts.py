@@ -98,9 +98,9 @@ def width_of(chain: nn.Sequential) -> int:
 
 
 class SelectingResampler(MobileResampler):
-    """The users' resampler with its token selector: each picture keeps its most important tokens.
+    """The users' resampler with its token selector: each image keeps its most important tokens.
 
-    The original counts them over the batch; driving one robot, that is the picture alone, and so it is here.
+    The original counts them over the batch; driving one robot, that is the image alone, and so it is here.
     """
 
     def __init__(self, shapes: Shapes, name: str, inputs: int, heads: int) -> None:

@@ -14,10 +14,10 @@ from vla_sim.policies.base import Policy, PolicySpec
 from vla_sim.policies.checkpoints.files import source_folder
 from vla_sim.policies.checkpoints.loading import Loaded, load_checkpoint
 from vla_sim.policies.checkpoints.models import Seen, State
-from vla_sim.policies.checkpoints.spec import PICTURES, OutputSpec
+from vla_sim.policies.checkpoints.spec import IMAGES, OutputSpec
 from vla_sim.policies.folders import TOKENIZER, PolicyFolder
 from vla_sim.policies.images import shrink
-from vla_sim.policies.models.text_batch import Rows
+from vla_sim.policies.models.text_batch import TextBatch
 from vla_sim.policies.models.texts import TextCache, Tokenizer, load_tokenizer
 
 
@@ -51,16 +51,16 @@ class CheckpointPolicy(Policy):
             tokenizers = {name: _tokenizer(folder, name, loaded) for name in loaded.layout.backbones}
         return cls(loaded, tokenizers, folder.description)
 
-    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
-        """Forget the marked lanes."""
-        fresh = self.loaded.network.initial_state(len(lanes))
-        if len(self._steps) != len(lanes):
-            self._steps, self._state = np.zeros(len(lanes), dtype=np.int64), fresh
+    def reset(self, reset_mask: np.ndarray, seeds: np.ndarray) -> None:
+        """Forget the marked envs."""
+        fresh = self.loaded.network.initial_state(len(reset_mask))
+        if len(self._steps) != len(reset_mask):
+            self._steps, self._state = np.zeros(len(reset_mask), dtype=np.int64), fresh
             return
-        marked = np.asarray(lanes, dtype=bool)
+        marked = np.asarray(reset_mask, dtype=bool)
         self._steps[marked] = 0
         rows = torch.from_numpy(marked)
-        # where and not a product: whatever a lane held before, even a NaN, is gone.
+        # where and not a product: whatever a env held before, even a NaN, is gone.
         self._state = tuple(
             torch.where(rows.view(-1, *[1] * (new.ndim - 1)), new, old)
             for new, old in zip(fresh, self._state, strict=True)
@@ -71,7 +71,7 @@ class CheckpointPolicy(Policy):
         """Body twists, float32 (N, A)."""
         images = np.asarray(observation["image"])
         if len(images) != len(self._steps):
-            raise ValueError(f"reset was called for {len(self._steps)} lanes, act for {len(images)}")
+            raise ValueError(f"reset was called for {len(self._steps)} envs, act for {len(images)}")
         seen = Seen(self._pixels(images), self._language(observation["instruction"]))
         outputs, self._state = self.loaded.network(seen, self._state)
         twists = driven(outputs, self.loaded.spec.action)
@@ -88,14 +88,14 @@ class CheckpointPolicy(Policy):
             for name, kind in (spec.pictures or {}).items()
         }
 
-    def _language(self, texts: Sequence[str]) -> Rows:
+    def _language(self, texts: Sequence[str]) -> TextBatch:
         if not self._tokenizers:
             return {}
         return self._texts.rows(texts)
 
-    def _encoded(self, text: str) -> Rows:
+    def _encoded(self, text: str) -> TextBatch:
         said = self.loaded.spec.prompt.replace("{instruction}", text.strip())
-        tokens: Rows = {}
+        tokens: TextBatch = {}
         for name, tokenizer in self._tokenizers.items():
             ids, mask = tokenizer.read([said])
             self._check_length(name, said, mask)
@@ -114,17 +114,17 @@ class CheckpointPolicy(Policy):
 
 
 def prepared(images: np.ndarray, side_px: int, kind: str) -> torch.Tensor:
-    """Pictures as a network saw them in training.
+    """Images as a network saw them in training.
 
     Args:
         images: uint8 (n, H, W, 3).
         side_px: side of the result; other aspects are squeezed to it.
-        kind: one of `PICTURES`.
+        kind: one of `IMAGES`.
 
     Returns:
         float32 (n, 3, side_px, side_px).
     """
-    factor, mean, std = PICTURES[kind]
+    factor, mean, std = IMAGES[kind]
     planes = torch.from_numpy(np.ascontiguousarray(shrink(images, side_px))).permute(0, 3, 1, 2).float()
     middle, spread = (torch.tensor(values)[:, None, None] for values in (mean, std))
     return (planes * factor - middle) / spread
@@ -151,7 +151,7 @@ def _tokenizer(folder: PolicyFolder, name: str, loaded: Loaded) -> Tokenizer:
     local = source_folder(folder, source)
     path = local / TOKENIZER if local else _cached(folder, source, download=spec.download)
     length = min(spec.context_length, text.max_position_embeddings) if name == "clip" else spec.context_length
-    # RoboVLMs puts the picture behind the text's own start token; the hybrids' processor puts it there itself.
+    # RoboVLMs puts the image behind the text's own start token; the hybrids' processor puts it there itself.
     tokenizer = load_tokenizer(
         path,
         context_length=length,

@@ -15,15 +15,15 @@ from vla_sim.policies.models.specs import table
 
 # How pixels 0..255 become a network's input: factor, mean, deviation.
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-PICTURES: dict[str, tuple[float, tuple[float, ...], tuple[float, ...]]] = {
+IMAGES: dict[str, tuple[float, tuple[float, ...], tuple[float, ...]]] = {
     "unit": (1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "imagenet": (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "clip": (1 / 255, CLIP_MEAN, CLIP_STD),
-    # Pictures in 0..1 given to a processor that divides by 255 once more, as the users' hybrids do.
+    # Images in 0..1 given to a processor that divides by 255 once more, as the users' hybrids do.
     "clip_twice": (1 / 255**2, CLIP_MEAN, CLIP_STD),
 }
 CHANNELS = ("rgb", "bgr")
-# No text, window, chunk or picture is longer; such a number would only fail for want of memory.
+# No text, window, chunk or image is longer; such a number would only fail for want of memory.
 MOST = 16_384
 NORMALISATIONS = ("found", "none")
 KEYS = (
@@ -94,7 +94,7 @@ class CheckpointSpec:
     Attributes:
         layout: one of `LAYOUTS`; empty: told from the file.
         action: see `OutputSpec`.
-        pictures: by backbone, one of `PICTURES`.
+        images: by backbone, one of `IMAGES`.
         channels: order in which the network saw the colours while it was trained.
         prompt: what the text encoder reads; {instruction} is replaced.
         backbones: by name, a folder (relative to the checkpoint's) or hub id with sizes, tokenizer, perhaps weights.
@@ -106,7 +106,7 @@ class CheckpointSpec:
         normalisation: "found", or "none" for a hybrid that was trained without.
         prompt_ids: see `vla_sim.policies.models.specs.PromptIds`.
         ignore: prefixes of weights that do not matter.
-        image_px: (width, height) of the pictures that the policy asks for.
+        image_px: (width, height) of the images that the policy asks for.
         first_step_zero: the first action of an episode is a standstill, as the users' server enforces.
     """
 
@@ -156,8 +156,8 @@ class CheckpointSpec:
         for name in ("pictures", "backbones"):
             _check_texts(name, getattr(self, name))
         for kind in (self.pictures or {}).values():
-            if kind not in PICTURES:
-                raise ValueError(f"unknown pictures {kind!r}; {suggest(kind, PICTURES)}")
+            if kind not in IMAGES:
+                raise ValueError(f"unknown images {kind!r}; {suggest(kind, IMAGES)}")
 
     @classmethod
     def of(cls, folder: PolicyFolder) -> CheckpointSpec:

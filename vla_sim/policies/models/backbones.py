@@ -16,16 +16,16 @@ from torch import nn
 
 from vla_sim.policies.models.config import VlaConfig
 from vla_sim.policies.models.stem import ConvStem, prepared, stem_patch_px
-from vla_sim.policies.models.text_batch import Rows
+from vla_sim.policies.models.text_batch import TextBatch
 
 
 @dataclass(frozen=True)
 class Features:
-    """What one backbone reads out of a picture and a text; n rows.
+    """What one backbone reads out of an image and a text; n rows.
 
     Attributes:
         patches: (n, P, V), the patches' tokens in rows from the top left, behind the last norm.
-        picture: (n, V'), the picture as one token (the class token).
+        image: (n, V'), the image as one token (the class token).
         tokens: (n, L, D), the text's tokens behind the last norm.
         mask: bool (n, L), which of them exist.
         text: (n, D'), the text as one: CLIP's end token; Kosmos-2's mean over tokens and its last token, side by side
@@ -33,7 +33,7 @@ class Features:
     """
 
     patches: torch.Tensor
-    picture: torch.Tensor
+    image: torch.Tensor
     tokens: torch.Tensor
     mask: torch.Tensor
     text: torch.Tensor
@@ -47,15 +47,15 @@ class Widths:
     vision: int
     text: int
     patches: int
-    picture: int
+    image: int
 
 
 class Backbone(nn.Module, ABC):
-    """Pictures and instructions to `Features`, one for each model inside.
+    """Images and instructions to `Features`, one for each model inside.
 
     Attributes:
         widths: of each model inside.
-        image_px: side of the square pictures that it reads.
+        image_px: side of the square images that it reads.
         trained_along: whether it is trained together with the heads on it; else it stays as it is.
     """
 
@@ -73,16 +73,16 @@ class Backbone(nn.Module, ABC):
         return (self,)
 
     @abstractmethod
-    def encode_text(self, tokens: Rows) -> Rows:
-        """All that can be computed of instructions before a picture is seen.
+    def encode_text(self, tokens: TextBatch) -> TextBatch:
+        """All that can be computed of instructions before an image is seen.
 
         Args:
             tokens: "<backbone>.ids" int64 (n, L) and "<backbone>.mask" bool (n, L).
         """
 
     @abstractmethod
-    def forward(self, images: torch.Tensor, language: Rows) -> tuple[Features, ...]:
-        """Features of n pairs of picture and text.
+    def forward(self, images: torch.Tensor, language: TextBatch) -> tuple[Features, ...]:
+        """Features of n pairs of image and text.
 
         Args:
             images: uint8 or float (n, H, W, 3) in 0..255.
@@ -91,10 +91,10 @@ class Backbone(nn.Module, ABC):
 
 
 class Kosmos2Backbone(Backbone):
-    """Kosmos-2: patches from its vision tower, text tokens from its decoder, which has attended to the picture.
+    """Kosmos-2: patches from its vision tower, text tokens from its decoder, which has attended to the image.
 
     Its input is `<s> <image> [latent queries] </image> prompt`, as from Kosmos2Processor. The decoder sees
-    the picture first, so nothing of a text can be computed beforehand but its ids.
+    the image first, so nothing of a text can be computed beforehand but its ids.
     """
 
     def __init__(self, config: VlaConfig) -> None:
@@ -106,17 +106,17 @@ class Kosmos2Backbone(Backbone):
         _put_stem(self.kosmos2.vision_model.model.embeddings, config)
         self.image_px = int(vision.image_size)
         self.widths = (Widths("kosmos2", vision.hidden_size, 2 * text.embed_dim, _patches(vision), vision.hidden_size),)
-        ids, queries = config.ids_around_pictures, config.kosmos2.latent_query_num
-        # The ids at the latent queries' places are replaced by the picture; any but the padding's will do.
+        ids, queries = config.ids_around_images, config.kosmos2.latent_query_num
+        # The ids at the latent queries' places are replaced by the image; any but the padding's will do.
         self._prefix = [ids.bos, ids.image, *[ids.image] * queries, ids.image_end]
         self._queries = slice(2, 2 + queries)
 
-    def encode_text(self, tokens: Rows) -> Rows:
+    def encode_text(self, tokens: TextBatch) -> TextBatch:
         """The ids as they are."""
         return {name: tokens[name] for name in ("kosmos2.ids", "kosmos2.mask")}
 
     def inputs(self, ids: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Arguments of `Kosmos2Model.forward`, the picture aside, for prompts int64 (n, L) and their mask."""
+        """Arguments of `Kosmos2Model.forward`, the image aside, for prompts int64 (n, L) and their mask."""
         prefix = ids.new_tensor(self._prefix).expand(len(ids), -1)
         here = torch.zeros(len(ids), prefix.shape[1] + ids.shape[1], dtype=torch.bool, device=ids.device)
         here[:, self._queries] = True
@@ -127,7 +127,7 @@ class Kosmos2Backbone(Backbone):
             "image_embeds_position_mask": here,
         }
 
-    def forward(self, images: torch.Tensor, language: Rows) -> tuple[Features, ...]:
+    def forward(self, images: torch.Tensor, language: TextBatch) -> tuple[Features, ...]:
         """See `Backbone.forward`."""
         ids, mask = language["kosmos2.ids"], language["kosmos2.mask"]
         seen = self.kosmos2.get_image_features(prepared(images, self.image_px, self.kosmos2.dtype))
@@ -150,7 +150,7 @@ class ClipBackbone(Backbone):
         self.image_px = int(vision.image_size)
         self.widths = (Widths("clip", vision.hidden_size, text.hidden_size, _patches(vision), vision.hidden_size),)
 
-    def encode_text(self, tokens: Rows) -> Rows:
+    def encode_text(self, tokens: TextBatch) -> TextBatch:
         """The text tower's tokens and its end token."""
         # Padding follows the end token and attention is causal: no mask is needed.
         read = self.clip.text_model(input_ids=tokens["clip.ids"])
@@ -160,7 +160,7 @@ class ClipBackbone(Backbone):
             "clip.text": read.pooler_output,
         }
 
-    def forward(self, images: torch.Tensor, language: Rows) -> tuple[Features, ...]:
+    def forward(self, images: torch.Tensor, language: TextBatch) -> tuple[Features, ...]:
         """See `Backbone.forward`."""
         seen = self.clip.vision_model(pixel_values=prepared(images, self.image_px, self.clip.dtype))
         patches = self.clip.vision_model.post_layernorm(seen.last_hidden_state[:, 1:])
@@ -182,11 +182,11 @@ class BothBackbones(Backbone):
         """Kosmos-2, CLIP."""
         return self.first, self.second
 
-    def encode_text(self, tokens: Rows) -> Rows:
+    def encode_text(self, tokens: TextBatch) -> TextBatch:
         """Rows of both."""
         return {**self.first.encode_text(tokens), **self.second.encode_text(tokens)}
 
-    def forward(self, images: torch.Tensor, language: Rows) -> tuple[Features, ...]:
+    def forward(self, images: torch.Tensor, language: TextBatch) -> tuple[Features, ...]:
         """Features of Kosmos-2, then of CLIP."""
         return (*self.first(images, language), *self.second(images, language))
 

@@ -44,7 +44,7 @@ class VlaConfig:
         resampler: see `specs.ResamplerSpec`; None: no resampler.
         fusion: see `specs.FusionSpec`; left out for conv_clip, which fuses by itself.
         head, action: see `specs.HeadSpec`, `specs.ActionSpec`.
-        image_px: (width, height) of the pictures that the policy asks for.
+        image_px: (width, height) of the images that the policy asks for.
         training: facts about the training, for people.
         tokenizer_clip_sha256: of `tokenizer_clip.json`, so that the hash of the config covers that file; empty: CLIP
             shares `tokenizer.json`.
@@ -138,7 +138,7 @@ class VlaConfig:
     def _check_text(self) -> None:
         """Token ids and lengths beyond a backbone's tables would fail only while driving."""
         specs.whole("", context_length=self.context_length)
-        ids = vars(self.ids_around_pictures)
+        ids = vars(self.ids_around_images)
         if self.kosmos2 is not None:
             size = self.kosmos2.text_config.vocab_size
             for name, number in ids.items():
@@ -171,7 +171,7 @@ class VlaConfig:
         return None if self.resampler is None else specs.table(specs.ResamplerSpec, self.resampler, "resampler")
 
     @property
-    def ids_around_pictures(self) -> specs.PromptIds:
+    def ids_around_images(self) -> specs.PromptIds:
         """The config's "prompt_ids"."""
         return specs.table(specs.PromptIds, self.prompt_ids, "prompt_ids")
 

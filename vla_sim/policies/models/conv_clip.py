@@ -1,4 +1,4 @@
-"""The small backbone of our own: a convolutional CLIP whose picture is read in the light of what is said (FiLM).
+"""The small backbone of our own: a convolutional CLIP whose image is read in the light of what is said (FiLM).
 
 A ViT or CLIP's ResNet of the same speed learns far more slowly on two cores. Text goes through CLIP's own transformer,
 under the names that `open_clip.model.CLIP` has, with torch alone: a test compares the two. Loads torch.
@@ -16,7 +16,7 @@ from vla_sim.policies.models.backbones import Backbone, Features, Widths
 from vla_sim.policies.models.config import VlaConfig
 from vla_sim.policies.models.specs import ConvClipSpec
 from vla_sim.policies.models.stem import shrunken
-from vla_sim.policies.models.text_batch import Rows
+from vla_sim.policies.models.text_batch import TextBatch
 
 # Pixels 0..255 become about -2..2.
 PIXEL_MEAN, PIXEL_STD = 127.5, 63.75
@@ -139,8 +139,8 @@ class TextBlock(nn.Module):
 class ConvClipBackbone(Backbone):
     """`SmallClip` and a readout that keeps every cell of the grid in its place.
 
-    A readout that pools over the picture does not learn to steer. Its features are finished: the fusion passes
-    `Features.picture` on, and reads from `Features.patches` only in which cell the goal is.
+    A readout that pools over the image does not learn to steer. Its features are finished: the fusion passes
+    `Features.image` on, and reads from `Features.patches` only in which cell the goal is.
     """
 
     trained_along = True
@@ -159,12 +159,12 @@ class ConvClipBackbone(Backbone):
         self.readout = nn.Linear(flat + 2 * spec.embed_dim, spec.feature_dim)
         self.widths = (Widths("conv_clip", fused, spec.embed_dim, spec.grid**2, spec.feature_dim),)
 
-    def encode_text(self, tokens: Rows) -> Rows:
+    def encode_text(self, tokens: TextBatch) -> TextBatch:
         """Text embeddings (n, embed_dim) and the modulation that they ask for."""
         text = self.clip.encode_text(tokens["conv_clip.ids"])
         return {"conv_clip.text": text, "conv_clip.film": self.film(text)}
 
-    def forward(self, images: torch.Tensor, language: Rows) -> tuple[Features, ...]:
+    def forward(self, images: torch.Tensor, language: TextBatch) -> tuple[Features, ...]:
         """See `Backbone.forward`."""
         text = language["conv_clip.text"]
         fused, grid = self._fused(self.normalised(images), language["conv_clip.film"])

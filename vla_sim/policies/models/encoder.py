@@ -1,4 +1,4 @@
-"""One backbone as an encoder: each text is encoded once, each picture once for all heads that share it. Loads torch."""
+"""One backbone as an encoder: each text is encoded once, each image once for all heads that share it. Loads torch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from vla_sim.policies.models.backbones import Backbone, Features
-from vla_sim.policies.models.text_batch import Rows
+from vla_sim.policies.models.text_batch import TextBatch
 from vla_sim.policies.models.texts import TextCache, TextReader
 
 
 class VlaEncoder:
-    """Pictures and instructions to `Features`.
+    """Images and instructions to `Features`.
 
     Args:
         backbone: a single one, on the device where it is to run.
@@ -36,6 +36,6 @@ class VlaEncoder:
     def _device(self) -> torch.device:
         return next(self.backbone.parameters()).device
 
-    def _encoded(self, text: str) -> Rows:
+    def _encoded(self, text: str) -> TextBatch:
         tokens = {name: part.to(self._device) for name, part in self.reader.read([text]).items()}
         return self.backbone.encode_text(tokens)

@@ -1,7 +1,7 @@
 """Kosmos-2 and CLIP at full size with RANDOM weights: what driving with them costs, not how well they drive.
 
 `python -m vla_sim.eval --policy vla_sim.policies.models.full_size:RandomFullSize --scenario obstacle_left --episodes 1
---hang-timeout 300` needs 4 GB and half a minute a step: one core, and a batch of twelve lanes of which one drives. A
+--hang-timeout 300` needs 4 GB and half a minute a step: one core, and a batch of twelve envs of which one drives. A
 step of one world alone takes 1.6 s on two cores (`benchmarks/bench_vla.py --full`). Loads torch and transformers.
 """
 

@@ -17,12 +17,12 @@ class Stream:
 
     Attributes:
         patches: (n, P, V), the patches' tokens, or the resampler's.
-        picture: (n, V'), the picture as one token.
+        image: (n, V'), the image as one token.
         text: (n, D).
     """
 
     patches: torch.Tensor
-    picture: torch.Tensor
+    image: torch.Tensor
     text: torch.Tensor
 
 
@@ -32,7 +32,7 @@ class StreamWidths:
 
     patches: int
     vision: int
-    picture: int
+    image: int
     text: int
 
 
@@ -63,13 +63,13 @@ class FinishedFusion(nn.Module):
     def forward(self, streams: tuple[Stream, ...]) -> tuple[torch.Tensor, torch.Tensor]:
         """As `Fusion.forward`."""
         (stream,) = streams
-        return stream.picture, self.where(stream.patches)[..., 0]
+        return stream.image, self.where(stream.patches)[..., 0]
 
 
 class SpatialReadout(nn.Module):
     """Language modulates every patch twice (FiLM); then a few numbers of each patch are kept in their place.
 
-    A readout that pools over the picture does not learn to steer, nor does one that only reads the last token.
+    A readout that pools over the image does not learn to steer, nor does one that only reads the last token.
 
     Attributes:
         width: of the result.
@@ -83,7 +83,7 @@ class SpatialReadout(nn.Module):
         self.norm_mix = nn.LayerNorm(channels)
         self.film = nn.Linear(widths.text, 4 * channels)
         self.squeeze, self.where = nn.Linear(channels, spec.readout), nn.Linear(channels, 1)
-        self.width = widths.patches * spec.readout + widths.picture + widths.text
+        self.width = widths.patches * spec.readout + widths.image + widths.text
 
     def forward(self, stream: Stream) -> tuple[torch.Tensor, torch.Tensor]:
         """(n, width), and logits (n, P)."""
@@ -94,18 +94,18 @@ class SpatialReadout(nn.Module):
         mixed = self.norm_mix(self.mix(x))
         x = x + functional.relu(mixed * (1 + scale_mix) + shift_mix)
         kept = functional.relu(self.squeeze(x)).flatten(1)
-        return torch.cat([kept, stream.picture, text], dim=1), self.where(x)[..., 0]
+        return torch.cat([kept, stream.image, text], dim=1), self.where(x)[..., 0]
 
 
 class PooledReadout(nn.Module):
-    """The users' fusion: mean over patches, the picture's and the text's token, one layer."""
+    """The users' fusion: mean over patches, the image's and the text's token, one layer."""
 
     def __init__(self, spec: FusionSpec, widths: StreamWidths) -> None:
         super().__init__()
         self.width = spec.channels
-        inputs = widths.vision + widths.picture + widths.text
+        inputs = widths.vision + widths.image + widths.text
         self.layers = nn.Sequential(nn.Linear(inputs, spec.channels), nn.LayerNorm(spec.channels), nn.ReLU())
 
     def forward(self, stream: Stream) -> tuple[torch.Tensor, None]:
         """(n, width), and nothing."""
-        return self.layers(torch.cat([stream.patches.mean(dim=1), stream.picture, stream.text], dim=1)), None
+        return self.layers(torch.cat([stream.patches.mean(dim=1), stream.image, stream.text], dim=1)), None

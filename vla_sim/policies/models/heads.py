@@ -1,7 +1,7 @@
 """Action heads: a memory over the features of an episode, then a codec. Loads torch; gpt2 loads transformers.
 
 All heads keep one protocol, so a policy and a training need not know which one they hold. State is a tuple of tensors
-whose first dimension is the lane: a lane is forgotten by putting its rows of `initial_state` in place.
+whose first dimension is the env: a env is forgotten by putting its rows of `initial_state` in place.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class ActionHead(nn.Module, ABC):
         self.out = nn.Linear(head.hidden, action.horizon * self.codec.width)
 
     @abstractmethod
-    def initial_state(self, lanes: int) -> State:
-        """The state of lanes that have seen nothing."""
+    def initial_state(self, num_envs: int) -> State:
+        """The state of envs that have seen nothing."""
 
     @abstractmethod
     def _remember(self, features: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
@@ -62,7 +62,7 @@ class ActionHead(nn.Module, ABC):
         """Hidden (n, T, hidden) of whole episodes, each from its initial state."""
 
     def step(self, features: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        """One step of every lane: features (n, F) to normalised actions (n, k, A) and the next state."""
+        """One step of every env: features (n, F) to normalised actions (n, k, A) and the next state."""
         outputs, state = self.step_outputs(features, state)
         return self.decode(outputs), state
 
@@ -106,7 +106,7 @@ class ActionHead(nn.Module, ABC):
 
 
 class LstmHead(ActionHead):
-    """Recurrent over the episode: what has left the picture is remembered.
+    """Recurrent over the episode: what has left the image is remembered.
 
     State: hidden and cell, (n, layers, hidden) each.
     """
@@ -117,15 +117,15 @@ class LstmHead(ActionHead):
         self.lstm = nn.LSTM(feature_dim, head.hidden, head.layers, batch_first=True, dropout=between)
         self._single_cell = head.single_cell
 
-    def initial_state(self, lanes: int) -> State:
+    def initial_state(self, num_envs: int) -> State:
         """Zeros."""
-        zeros = self.out.weight.new_zeros(lanes, self.lstm.num_layers, self.lstm.hidden_size)
+        zeros = self.out.weight.new_zeros(num_envs, self.lstm.num_layers, self.lstm.hidden_size)
         return zeros, zeros.clone()
 
     def _remember(self, features: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         if self._single_cell:
             return self._one_cell(features, state)
-        # torch's LSTM wants layers first, the protocol lanes first.
+        # torch's LSTM wants layers first, the protocol envs first.
         inner = (state[0].transpose(0, 1).contiguous(), state[1].transpose(0, 1).contiguous())
         hidden, (h, c) = self.lstm(features[:, None], inner)
         return hidden[:, 0], (h.transpose(0, 1), c.transpose(0, 1))
@@ -157,7 +157,7 @@ class MlpHead(ActionHead):
         layers = [nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU()) for inputs, outputs in pairwise(widths)]
         self.layers = nn.Sequential(*layers)
 
-    def initial_state(self, lanes: int) -> State:
+    def initial_state(self, num_envs: int) -> State:
         """Nothing."""
         return ()
 
@@ -185,11 +185,11 @@ class WindowHead(ActionHead):
     def _over(self, history: torch.Tensor) -> torch.Tensor:
         """Hidden (m, window, hidden) of histories (m, window, hidden), each step from itself and those before it."""
 
-    def initial_state(self, lanes: int) -> State:
+    def initial_state(self, num_envs: int) -> State:
         """An empty history."""
         weight = self.out.weight
-        history = weight.new_zeros(lanes, self.window, self.project.out_features)
-        return history, torch.zeros(lanes, dtype=torch.int64, device=weight.device)
+        history = weight.new_zeros(num_envs, self.window, self.project.out_features)
+        return history, torch.zeros(num_envs, dtype=torch.int64, device=weight.device)
 
     def _remember(self, features: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         history, count = state
@@ -201,13 +201,13 @@ class WindowHead(ActionHead):
         return self._read(history, now), (history, now + 1)
 
     def _remember_all(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        lanes, steps = features.shape[:2]
+        num_envs, steps = features.shape[:2]
         now = torch.arange(steps, device=features.device)
         first = (now - self.window + 1).clamp(min=0)
         index = (first[:, None] + torch.arange(self.window, device=features.device)).clamp(max=steps - 1)
-        # Only steps that exist: beside drives, single pictures are mostly padding.
-        read = self._read(self.project(features)[:, index][mask], (now - first).expand(lanes, -1)[mask])
-        return read.new_zeros(lanes, steps, read.shape[-1]).masked_scatter(mask[..., None], read)
+        # Only steps that exist: beside drives, single images are mostly padding.
+        read = self._read(self.project(features)[:, index][mask], (now - first).expand(num_envs, -1)[mask])
+        return read.new_zeros(num_envs, steps, read.shape[-1]).masked_scatter(mask[..., None], read)
 
     def _read(self, history: torch.Tensor, now: torch.Tensor) -> torch.Tensor:
         """Hidden (m, hidden) at the present step `now` (m,) of histories (m, window, hidden)."""

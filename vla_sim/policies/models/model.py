@@ -14,7 +14,7 @@ from vla_sim.policies.models.backbones import Backbone, Features, build_backbone
 from vla_sim.policies.models.config import VlaConfig
 from vla_sim.policies.models.fusion import FinishedFusion, Fusion
 from vla_sim.policies.models.heads import build_head
-from vla_sim.policies.models.text_batch import Rows, picked
+from vla_sim.policies.models.text_batch import TextBatch, picked
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class VlaOutput:
 
 
 class VlaModel(nn.Module):
-    """Pictures and instructions to actions.
+    """Images and instructions to actions.
 
     Driving takes `encode_text` once for each text, then `features` and `head.step` at each step; training takes
     `forward` and `loss`, or `decided` on what was read before.
@@ -76,12 +76,12 @@ class VlaModel(nn.Module):
         """All that is not backbone, under its names in this model: what a folder with a shared backbone holds."""
         return nn.ModuleDict({"adapters": self.adapters, "fusion": self.fusion, "head": self.head})
 
-    def encode_text(self, tokens: Rows) -> Rows:
-        """What of instructions can be computed before a picture is seen; see `Backbone.encode_text`."""
+    def encode_text(self, tokens: TextBatch) -> TextBatch:
+        """What of instructions can be computed before an image is seen; see `Backbone.encode_text`."""
         return self.backbone.encode_text(tokens)
 
-    def features(self, images: torch.Tensor, language: Rows) -> torch.Tensor:
-        """Features (n, feature_dim) of pictures uint8 (n, H, W, 3) and n rows from `encode_text`."""
+    def features(self, images: torch.Tensor, language: TextBatch) -> torch.Tensor:
+        """Features (n, feature_dim) of images uint8 (n, H, W, 3) and n rows from `encode_text`."""
         return self.fused(self.backbone(images, language))[0]
 
     def fused(self, read: tuple[Features, ...]) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -94,7 +94,7 @@ class VlaModel(nn.Module):
         padded = features.new_zeros(*mask.shape, features.shape[1]).masked_scatter(mask[..., None], features)
         return self.head.sequence(padded, mask)
 
-    def forward(self, images: torch.Tensor, tokens: Rows, mask: torch.Tensor) -> VlaOutput:
+    def forward(self, images: torch.Tensor, tokens: TextBatch, mask: torch.Tensor) -> VlaOutput:
         """Whole episodes, for training.
 
         Args:

@@ -18,7 +18,7 @@ from vla_sim.policies.models.backbones import Backbone, Features, Widths
 from vla_sim.policies.models.config import VlaConfig
 from vla_sim.policies.models.specs import OpenClipSpec, check_sizes
 from vla_sim.policies.models.stem import shrunken
-from vla_sim.policies.models.text_batch import Rows
+from vla_sim.policies.models.text_batch import TextBatch
 from vla_sim.policies.torchvision_shim import make_torchvision_importable
 
 # Parts of open_clip's configs that need another library's downloads, or that read texts in other ways.
@@ -28,7 +28,7 @@ OWN_VOCABULARY = 49408
 
 
 class OpenClipBackbone(Backbone):
-    """An open_clip model: patches behind the last layer of its image tower, its embeddings of picture and text."""
+    """An open_clip model: patches behind the last layer of its image tower, its embeddings of image and text."""
 
     def __init__(self, config: VlaConfig) -> None:
         super().__init__()
@@ -44,21 +44,21 @@ class OpenClipBackbone(Backbone):
         embedding = int(sizes["embed_dim"])
         self.widths = (Widths("open_clip", shape[0].shape[2], embedding, shape[0].shape[1], embedding),)
 
-    def encode_text(self, tokens: Rows) -> Rows:
+    def encode_text(self, tokens: TextBatch) -> TextBatch:
         """The embedding; padding lies behind the end token, which no earlier one sees."""
         ids = tokens["open_clip.ids"]
         whole = functional.pad(ids, (0, self._places - ids.shape[1]))  # open_clip reads no shorter ones
         return {"open_clip.text": self.open_clip.encode_text(whole)}
 
-    def forward(self, images: torch.Tensor, language: Rows) -> tuple[Features, ...]:
+    def forward(self, images: torch.Tensor, language: TextBatch) -> tuple[Features, ...]:
         """See `Backbone.forward`."""
         weight = next(self.parameters())
         planes = shrunken(images, self.image_px).float() / 255
         mean, std = (planes.new_tensor(values)[:, None, None] for values in (self._mean, self._std))
-        patches, picture = _seen(self.open_clip.visual, ((planes - mean) / std).to(weight.dtype))
+        patches, image = _seen(self.open_clip.visual, ((planes - mean) / std).to(weight.dtype))
         text = language["open_clip.text"]
         nothing = text.new_zeros(len(text), 0, 1)
-        return (Features(patches, picture, nothing, nothing[..., 0].bool(), text),)
+        return (Features(patches, image, nothing, nothing[..., 0].bool(), text),)
 
 
 def open_clip_sizes(spec: OpenClipSpec) -> Mapping[str, Any]:
@@ -107,7 +107,7 @@ def _seen(visual: Any, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
 def _square(image_size: Any) -> int:
     sides = {int(side) for side in image_size} if isinstance(image_size, (list, tuple)) else {int(image_size)}
     if len(sides) != 1:
-        raise ValueError(f"open_clip model must read square pictures, got {image_size}")
+        raise ValueError(f"open_clip model must read square images, got {image_size}")
     return sides.pop()
 
 

@@ -39,7 +39,7 @@ class VlaPolicy(Policy):
         self.tells_spread = model.head.codec.tells_spread
         self._spread: np.ndarray | None = None
         self._state: State = ()
-        self._lanes = 0
+        self._num_envs = 0
 
     @classmethod
     def from_folder(cls, folder: PolicyFolder) -> VlaPolicy:
@@ -56,14 +56,14 @@ class VlaPolicy(Policy):
         model.backbone.ready()
         return cls(model, reader, keys or [f"{folder.path}:{w.name}" for w in model.backbone.widths])
 
-    def reset(self, lanes: np.ndarray, seeds: np.ndarray) -> None:
-        """Forget the marked lanes."""
-        fresh = self.model.head.initial_state(len(lanes))
-        if self._lanes != len(lanes):
-            self._lanes, self._state = len(lanes), fresh
+    def reset(self, reset_mask: np.ndarray, seeds: np.ndarray) -> None:
+        """Forget the marked envs."""
+        fresh = self.model.head.initial_state(len(reset_mask))
+        if self._num_envs != len(reset_mask):
+            self._num_envs, self._state = len(reset_mask), fresh
             return
-        marked = torch.from_numpy(np.asarray(lanes, dtype=bool)).to(self.model.device)
-        # where and not a product: whatever a lane held before, even a NaN, is gone.
+        marked = torch.from_numpy(np.asarray(reset_mask, dtype=bool)).to(self.model.device)
+        # where and not a product: whatever a env held before, even a NaN, is gone.
         self._state = tuple(
             torch.where(marked.view(-1, *[1] * (new.ndim - 1)), new, old)
             for new, old in zip(fresh, self._state, strict=True)
@@ -83,8 +83,8 @@ class VlaPolicy(Policy):
 
     @torch.inference_mode()
     def _decided(self, features: Sequence[Features]) -> np.ndarray:
-        if len(features[0].picture) != self._lanes:
-            raise ValueError(f"reset was called for {self._lanes} lanes, act for {len(features[0].picture)}")
+        if len(features[0].image) != self._num_envs:
+            raise ValueError(f"reset was called for {self._num_envs} envs, act for {len(features[0].image)}")
         head = self.model.head
         outputs, self._state = head.step_outputs(self.model.fused(tuple(features))[0], self._state)
         if self.tells_spread:

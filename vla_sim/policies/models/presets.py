@@ -16,7 +16,7 @@ from vla_sim.policies.models.model import VlaModel
 
 PRESETS = ("kosmos2-small", "clip-small", "both-small", "kosmos2", "clip", "both")
 HUB_IDS = {"kosmos2": "microsoft/kosmos-2-patch14-224", "clip": "openai/clip-vit-base-patch32"}
-# Small pictures, cells and text: 6 x 6 patches of 16 pixels.
+# Small images, cells and text: 6 x 6 patches of 16 pixels.
 SMALL_IMAGE_PX, SMALL_STEM, SMALL_WIDTH = 96, (32, 64, 96), 128
 SMALL_QUERIES = 16
 
@@ -51,7 +51,7 @@ def preset(name: str, *, vocab_size: int = 0, **changes: Any) -> VlaConfig:
 
 
 def small_kosmos2(vocab_size: int, context_length: int) -> Kosmos2Config:
-    """Two layers for pictures, two for text."""
+    """Two layers for images, two for text."""
     text = {
         "vocab_size": vocab_size + 3,
         # Kosmos-2 counts its positions from behind the padding's id.
@@ -70,7 +70,7 @@ def small_kosmos2(vocab_size: int, context_length: int) -> Kosmos2Config:
 
 
 def small_clip(vocab_size: int, context_length: int) -> CLIPConfig:
-    """Two layers for pictures, two for text; the end token is the tokenizer's last id."""
+    """Two layers for images, two for text; the end token is the tokenizer's last id."""
     text = {
         "vocab_size": vocab_size,
         "hidden_size": SMALL_WIDTH,

@@ -204,7 +204,7 @@ class FusionSpec:
 
 @dataclass(frozen=True)
 class PromptIds:
-    """Token ids that surround a picture in Kosmos-2's input; the defaults are those of its own tokenizer.
+    """Token ids that surround an image in Kosmos-2's input; the defaults are those of its own tokenizer.
 
     Attributes:
         bos: start of the text.
@@ -222,7 +222,7 @@ class ConvClipSpec:
 
     Attributes:
         vocab_size: ids of the tokenizer.
-        image_px: side of the square picture the tower reads.
+        image_px: side of the square image the tower reads.
         channels: of the tower's three blocks: patches of 8 pixels every 4, half of that, the same again.
         fused_channels: of the two blocks that language modulates.
         readout_channels: what is kept of each cell of the grid before it is flattened.
@@ -271,7 +271,7 @@ class OpenClipSpec:
     Attributes:
         model: one of its names, e.g. "ViT-B-32".
         sizes: its own config ("embed_dim", "vision_cfg", "text_cfg", ...); None: that of the name.
-        mean, std: by which its checkpoint's training normalised the three colours of pictures in 0..1; OpenAI's, which
+        mean, std: by which its checkpoint's training normalised the three colours of images in 0..1; OpenAI's, which
             most have, where it says nothing.
     """
 

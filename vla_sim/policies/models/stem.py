@@ -1,4 +1,4 @@
-"""Pictures into the backbones: preparation of pixels, and convolutions in place of a patch embedding. Loads torch."""
+"""Images into the backbones: preparation of pixels, and convolutions in place of a patch embedding. Loads torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def prepared(images: torch.Tensor, side_px: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """What both backbones read: shrunken with a triangle filter as by `pictures.shrink`, then normalised.
+    """What both backbones read: shrunken with a triangle filter as by `images.shrink`, then normalised.
 
     At 224 pixels nothing is resized, and the result is that of the models' own image processors.
 
@@ -32,7 +32,7 @@ def prepared(images: torch.Tensor, side_px: int, dtype: torch.dtype = torch.floa
 
 
 def shrunken(images: torch.Tensor, side_px: int) -> torch.Tensor:
-    """Pictures (n, H, W, 3) as planes (n, 3, side_px, side_px), shrunken with a triangle filter where they must be."""
+    """Images (n, H, W, 3) as planes (n, 3, side_px, side_px), shrunken with a triangle filter where they must be."""
     planes = images.permute(0, 3, 1, 2)
     if planes.shape[2:] == (side_px, side_px):
         return planes
@@ -45,7 +45,7 @@ class ConvStem(nn.Module):
     """Convolutions that give what a patch embedding gives; small backbones learn with it, and hardly without.
 
     The first halves the resolution twice, each further one once; a last 1x1 gives the width. Each is followed by a
-    group norm, which treats every picture by itself.
+    group norm, which treats every image by itself.
 
     Args:
         channels: of the convolutions; with m of them a patch is 2 ** (m + 1) pixels wide.

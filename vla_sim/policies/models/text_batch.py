@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 
 # Either token ids ("<backbone>.ids" int64 (n, L), "<backbone>.mask" bool (n, L)) or what a backbone makes of them.
-Rows = dict[str, torch.Tensor]
+TextBatch = dict[str, torch.Tensor]
 
 
-def stacked(rows: Sequence[Rows]) -> Rows:
+def stacked(rows: Sequence[TextBatch]) -> TextBatch:
     """One below the other; all must have the same names."""
     return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
 
 
-def picked(rows: Rows, index: torch.Tensor) -> Rows:
+def picked(rows: TextBatch, index: torch.Tensor) -> TextBatch:
     """The rows of these numbers, int64 (m,)."""
     return {name: tensor[index] for name, tensor in rows.items()}

@@ -10,12 +10,12 @@ from typing import Any, Protocol
 import torch
 
 from vla_sim.core.errors import UserError
-from vla_sim.policies.models.text_batch import Rows, stacked
+from vla_sim.policies.models.text_batch import TextBatch, stacked
 from vla_sim.policies.tokenizer import PAD, InstructionTokenizer
 
 
 def kosmos2_prompt(instruction: str) -> str:
-    """What Kosmos-2 reads behind the picture. Train a tokenizer for a small one on these, not on bare instructions."""
+    """What Kosmos-2 reads behind the image. Train a tokenizer for a small one on these, not on bare instructions."""
     return f"<grounding>An image of a robot {instruction.strip()}"
 
 
@@ -41,19 +41,19 @@ class TextCache:
         encode: one text to its row.
     """
 
-    def __init__(self, encode: Callable[[str], Rows]) -> None:
+    def __init__(self, encode: Callable[[str], TextBatch]) -> None:
         self._encode = encode
-        self._texts: dict[str, Rows] = {}
-        self._last: tuple[tuple[str, ...], Rows] | None = None
+        self._texts: dict[str, TextBatch] = {}
+        self._last: tuple[tuple[str, ...], TextBatch] | None = None
 
-    def rows(self, texts: Sequence[str]) -> Rows:
+    def rows(self, texts: Sequence[str]) -> TextBatch:
         """One row for each text."""
         wanted = tuple(texts)
         if self._last is None or self._last[0] != wanted:
             self._last = (wanted, stacked([self._row(text) for text in wanted]))
         return self._last[1]
 
-    def _row(self, text: str) -> Rows:
+    def _row(self, text: str) -> TextBatch:
         if text not in self._texts:
             if len(self._texts) >= KEPT_TEXTS:
                 self._texts.clear()
@@ -69,7 +69,7 @@ class HubTokenizer:
         context_length: tokens per text.
         pad_id: of the model; padding is never read, but must be an id.
         special_tokens: whether its own template (start and end) goes around the text: for CLIP, not for Kosmos-2,
-            whose start the backbone puts before the picture.
+            whose start the backbone puts before the image.
     """
 
     def __init__(self, tokenizer: Any, *, context_length: int, pad_id: int, special_tokens: bool) -> None:
@@ -116,9 +116,9 @@ class TextReader:
     def __init__(self, tokenizers: dict[str, Tokenizer]) -> None:
         self.tokenizers = tokenizers
 
-    def read(self, texts: Sequence[str]) -> Rows:
+    def read(self, texts: Sequence[str]) -> TextBatch:
         """Rows with "<backbone>.ids" and "<backbone>.mask", one for each text."""
-        rows: Rows = {}
+        rows: TextBatch = {}
         for name, tokenizer in self.tokenizers.items():
             said = [kosmos2_prompt(text) for text in texts] if name == "kosmos2" else texts
             rows[f"{name}.ids"], rows[f"{name}.mask"] = tokenizer.read(said)
