@@ -13,11 +13,16 @@ from nasty import NASTY, changed, places
 from policy_fakes import TEXTS
 from safetensors.torch import load_file, save_file
 
+from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError
 from vla_sim.policies.folders import PolicyError
 from vla_sim.policies.registry import check_policy, load_policy, policy_hash
 
 KINDS = ("clip_lstm", "clip_mlp", "ensemble", "gated", "state", "chunked", "tiny", "legacy")
+
+
+def fits(name):
+    check_policy(name, load_embodiment("serbot"))
 
 
 def deep(depth, lists=True):
@@ -86,7 +91,7 @@ def copied(folder, target):
 def holds(folder):
     """It is refused in one sentence, or drives with numbers; and asking about it says the same."""
     made, said = None, []
-    for ask in (check_policy, policy_hash, load_policy):
+    for ask in (fits, policy_hash, load_policy):
         try:
             made = ask(str(folder))
         except UserError as error:
@@ -184,6 +189,6 @@ def test_policies_that_contain_themselves_or_go_on_for_ever_are_refused(tmp_path
         write(tmp_path / f"n{number}", {"type": "ensemble", "members": below, "weights": [1, 1]})
     write(tmp_path / "many", {"type": "ensemble", "members": ["hold"] * 1000, "weights": [1] * 1000})
     for name, match in (("self", "circle"), ("one", "circle"), ("n0", "deep"), ("many", "at most")):
-        for ask in (load_policy, policy_hash, check_policy):
+        for ask in (load_policy, policy_hash, fits):
             with pytest.raises(PolicyError, match=match):
                 ask(str(tmp_path / name))
