@@ -139,3 +139,29 @@ def test_a_policy_for_another_robot_is_refused_in_one_sentence(made, name, robot
     step = {"fast": "0.1 s", "lekiwi": "0.2 s", "diffbot": "0.2 s"}[robot]
     rates, names = ("0.4 s", step), ("'vy'", "'wz'")
     assert any(all(word in said for word in words) for words in ((rates,) if robot == "fast" else (rates, names)))
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_what_is_collected_for_training_says_what_its_numbers_mean(robot, tmp_path):
+    """A round of diffbot was read as (vx, vy) at 0.4 s: a serbot could be trained on it without a word."""
+    from vla_sim import open_dataset
+    from vla_sim.core.embodiments import load_embodiment
+    from vla_sim.core.errors import UserError
+    from vla_sim.rollout.demonstrations import Task, collect
+    from vla_sim.training.recorded import save_round
+    from vla_sim.training.sources import Shape, SourceSpec, open_source
+
+    spec = load_embodiment(robot)
+    save_round(
+        tmp_path / "rounds" / "one", collect([Task("reach_goal", 3)], robot, learner=None, image_px=32, workers=1)
+    )
+    (episode,) = open_dataset(tmp_path / "rounds")
+    assert (episode.action_names, episode.step_s) == (spec.action_names, spec.control_s)
+    serbot = load_embodiment("serbot")
+    shape = Shape(32, serbot.action_names, serbot.control_s)
+    source = SourceSpec("rounds", tmp_path / "rounds", 1.0)
+    if (spec.action_names, spec.control_s) == (serbot.action_names, serbot.control_s):
+        assert open_source(source, shape, tmp_path / "cache").episodes == 1
+    else:
+        with pytest.raises(UserError, match="wanted|its step is"):
+            open_source(source, shape, tmp_path / "cache")

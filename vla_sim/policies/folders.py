@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vla_sim.core.config import Place, check_keys, read_json
-from vla_sim.core.errors import UserError
+from vla_sim.core.content import content_folder
+from vla_sim.core.errors import UserError, suggest
 from vla_sim.policies.identity import file_sha256
 from vla_sim.policies.types import policy_types
 from vla_sim.policies.weights import Sizes, check_finite, check_sizes, read_weights
@@ -136,15 +137,13 @@ class PolicyFolder:
 
     def sibling(self, name: str) -> PolicyFolder:
         """A folder that this one names: beside it, else among the policies that come with the package."""
-        from vla_sim.policies.registry import find_folder
-
         plain = Path(name).name == name and name not in ("", ".", "..") and name.isprintable() and name[0] != "~"
         if not plain or len(name.encode(errors="replace")) > LONGEST_NAME:
             raise self.error(
                 f"what {self.name} needs must be the name of a policy beside it or of ours, got {name!r:.80}"
             )
         beside = self.path.parent / name
-        path = beside if (beside / CONFIG).is_file() else find_folder(name)
+        path = beside if (beside / CONFIG).is_file() else shipped_folder(name)
         return PolicyFolder.read(path, (*self.chain, self.path))
 
     def weights(self) -> dict[str, torch.Tensor]:
@@ -198,6 +197,23 @@ class PolicyFolder:
         """The files of this folder that decide what the policy does."""
         paths = [self.path / name for name in (CONFIG, WEIGHTS, TOKENIZER, CLIP_TOKENIZER)]
         return [path for path in paths if path.is_file()]
+
+
+def shipped_names() -> list[str]:
+    """Names of the folders that come with the package, sorted."""
+    return sorted(config.parent.name for config in content_folder("policies").glob(f"*/{CONFIG}"))
+
+
+def shipped_folder(name: str) -> Path:
+    """A folder that comes with the package.
+
+    Raises:
+        PolicyError: there is none of this name; the message offers the nearest.
+    """
+    known = shipped_names()
+    if name not in known:
+        raise PolicyError(f"unknown policy {name!r}; {suggest(name, known)}")
+    return content_folder("policies") / name
 
 
 def refuse_pickle(path: Path) -> None:

@@ -12,12 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vla_sim.core.content import content_folder
 from vla_sim.core.errors import suggest
 from vla_sim.core.specs import Embodiment
 from vla_sim.policies.base import Policy, PolicySpec
 from vla_sim.policies.checkpoints import files as checkpoints
-from vla_sim.policies.folders import CONFIG, PolicyError, PolicyFolder, refuse_pickle
+from vla_sim.policies.folders import CONFIG, PolicyError, PolicyFolder, refuse_pickle, shipped_folder, shipped_names
 from vla_sim.policies.identity import file_sha256, find_module, imported_sources
 from vla_sim.policies.types import drivers, policy_types
 
@@ -116,8 +115,7 @@ def folder_hash(folder: PolicyFolder) -> str:
 
 def policy_names() -> list[str]:
     """Names that `load_policy` knows, sorted."""
-    configs = sorted(content_folder("policies").glob(f"*/{CONFIG}"))
-    folders = [PolicyFolder.read(config.parent) for config in configs]
+    folders = [PolicyFolder.read(shipped_folder(name)) for name in shipped_names()]
     return [folder.name for folder in folders if folder.kind in drivers()]
 
 
@@ -133,9 +131,8 @@ def find_folder(name: str) -> Path:
     if path.suffix.lower() in checkpoints.SUFFIXES and path.is_file():
         raise checkpoints.no_config(path)
     refuse_pickle(path)
-    known = content_folder("policies") / name
-    if path.name == name and (known / CONFIG).is_file():
-        return known
+    if path.name == name and name in shipped_names():
+        return shipped_folder(name)
     if path.is_dir():
         return path
     if path.exists():

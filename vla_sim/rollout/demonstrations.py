@@ -71,6 +71,8 @@ class Demonstrations:
         texts: per episode, equivalent training phrasings of its instruction.
         scenarios: where each was driven.
         outcomes: how each ended.
+        action_names: of the components of actions, as the robot takes them; empty: not known.
+        step_s: seconds an action is held; None: not known.
     """
 
     images: np.ndarray
@@ -80,6 +82,8 @@ class Demonstrations:
     texts: list[list[str]]
     scenarios: list[str]
     outcomes: list[str]
+    action_names: tuple[str, ...] = ()
+    step_s: float | None = None
 
     @classmethod
     def padded(
@@ -91,6 +95,8 @@ class Demonstrations:
         texts: list[list[str]],
         scenarios: list[str],
         outcomes: list[str],
+        action_names: tuple[str, ...] = (),
+        step_s: float | None = None,
     ) -> Demonstrations:
         """Episodes of their own lengths, one entry each; without goals, where the goals are is not known."""
         steps = [len(episode) for episode in actions]
@@ -103,6 +109,8 @@ class Demonstrations:
             texts=texts,
             scenarios=scenarios,
             outcomes=outcomes,
+            action_names=action_names,
+            step_s=step_s,
         )
         for number, length in enumerate(steps):
             made.images[number, :length], made.actions[number, :length] = images[number], actions[number]
@@ -112,7 +120,7 @@ class Demonstrations:
 
     @classmethod
     def joined(cls, parts: Sequence[Demonstrations]) -> Demonstrations:
-        """All episodes of several collections, in order."""
+        """All episodes of several collections of one robot, in order."""
         longest = max(part.mask.shape[1] for part in parts)
 
         def stack(arrays: list[np.ndarray]) -> np.ndarray:
@@ -127,6 +135,8 @@ class Demonstrations:
             [texts for p in parts for texts in p.texts],
             [scenario for p in parts for scenario in p.scenarios],
             [outcome for p in parts for outcome in p.outcomes],
+            parts[0].action_names,
+            parts[0].step_s,
         )
 
 
@@ -206,6 +216,8 @@ def collect_shard(tasks: Sequence[Task], embodiment: str, learner: str | None, i
         ],
         scenarios=[task.scenario for task in tasks],
         outcomes=[outcome for _, outcome in in_turn],
+        action_names=robot.action_names,
+        step_s=robot.control_s,
     )
 
 

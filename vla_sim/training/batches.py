@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from vla_sim.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from vla_sim.policies.models.backbones import Features
-    from vla_sim.training.members import Members
 
 
 @dataclass
@@ -88,9 +87,16 @@ class Batch:
         """F."""
         return len(self.images)
 
-    def read(self, members: Members) -> list[Features]:
-        """What the members' backbones read out of it."""
-        return members.read(self)
+    def read(self, reader: BatchReader) -> list[Features]:
+        """What the reader's backbones make of it."""
+        return reader.read(self)
+
+
+class BatchReader(Protocol):
+    """What has backbones."""
+
+    def read(self, batch: Batch) -> list[Features]:
+        """What each backbone reads out of a batch."""
 
 
 # Frames, normalised actions, places of the goal, text.

@@ -88,13 +88,13 @@ def by_scenario(successes: Successes) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class FitPlan:
-    """How long to train, and when to look.
+    """How long to train, and when to check.
 
     Attributes:
         steps: at most.
-        check_every: steps between two looks at the closed loop.
-        patience: looks without a new best after which training stops; 0 trains to the end.
-        suite: what a look drives.
+        check_every: steps between two checks at the closed loop.
+        patience: checks without a new best after which training stops; 0 trains to the end.
+        suite: what a check drives.
         driver: which of the trained policies drives.
     """
 
@@ -113,12 +113,12 @@ class FitPlan:
 
     @property
     def checks(self) -> list[int]:
-        """Steps after which to look; the last one is the end."""
+        """Steps after which to check; the last one is the end."""
         return [*range(self.check_every, self.steps, self.check_every), self.steps]
 
 
 @dataclass(frozen=True)
-class Look:
+class Check:
     """What was seen after so many steps.
 
     Attributes:
@@ -139,6 +139,12 @@ class Look:
         """Share of successes."""
         return self.successes / self.episodes
 
+    def curves(self) -> dict[str, float]:
+        """Points of TensorBoard's curves."""
+        values = {"closed_loop/success": self.success}
+        values |= {f"closed_loop/{scenario}": share for scenario, share in self.scenarios.items()}
+        return values | {f"validation/{name}": value for name, value in self.losses.items()}
+
     def line(self) -> str:
         """For people."""
         losses = ", ".join(f"{name} {value:.3g}" for name, value in self.losses.items())
@@ -154,11 +160,11 @@ def fit(
     workers: int = 1,
     curves: bool = True,
 ) -> Path:
-    """Train, look at the closed loop now and then, keep the best; started again, it goes on where it was.
+    """Train, check at the closed loop now and then, keep the best; started again, it goes on where it was.
 
     Args:
         trainer: with its data; its folder gets everything.
-        plan: how long, and when to look.
+        plan: how long, and when to check.
         validation: episodes that are not learned from; their loss is recorded.
         workers: processes that drive.
         curves: whether to write them for TensorBoard.
@@ -190,37 +196,37 @@ def _fit(
     board: TensorBoardLog | None,
 ) -> Path:
     out = trainer.out_dir
-    looks: list[Look] = []
+    checks: list[Check] = []
     for step in plan.checks:
         record = out / CHECKS / f"{step:06}.json"
         new = not record.exists()
         if new:
             trainer.run(STAGE, steps=plan.steps, until=step, decay=True, log=board.curve if board else None)
-            look = _look(trainer, plan, step, validation, workers)
-            write_whole(record, (json.dumps(vars(look), indent=1) + "\n").encode())
-            log.info(look.line())
+            check = _check(trainer, plan, step, validation, workers)
+            write_whole(record, (json.dumps(vars(check), indent=1) + "\n").encode())
+            log.info(check.line())
             if board:
-                board.look(look)
-        looks.append(Look(**json.loads(record.read_text("utf-8"))))
+                board.add(check.curves(), check.step)
+        checks.append(Check(**json.loads(record.read_text("utf-8"))))
         # Among equals the last: its learning rate has fallen furthest.
-        best = max(looks, key=lambda found: (found.successes, found.step))
-        if new:  # only then are all looks known
+        best = max(checks, key=lambda found: (found.successes, found.step))
+        if new:  # only then are all checks known
             _forget_all_but(out / CHECKS, best.step)
-        first_best = min(found.step for found in looks if found.successes == best.successes)
-        if plan.patience and sum(found.step > first_best for found in looks) >= plan.patience:
-            log.info(f"no better for {plan.patience} looks: stopped after {step} steps")
+        first_best = min(found.step for found in checks if found.successes == best.successes)
+        if plan.patience and sum(found.step > first_best for found in checks) >= plan.patience:
+            log.info(f"no better for {plan.patience} checks: stopped after {step} steps")
             break
-    return _keep(out, best, looks)
+    return _keep(out, best, checks)
 
 
-def _look(trainer: Trainer, plan: FitPlan, step: int, validation: Sequence[Sequences], workers: int) -> Look:
+def _check(trainer: Trainer, plan: FitPlan, step: int, validation: Sequence[Sequences], workers: int) -> Check:
     folder = trainer.out_dir / CHECKS / f"{step:06}"
-    # Left by a run that was killed before its look was complete.
+    # Left by a run that was killed before its check was complete.
     shutil.rmtree(folder, ignore_errors=True)
     with whole_folder(folder) as aside:
         trainer.export(aside / POLICY)
     found = plan.suite.drive(folder / POLICY / plan.driver, folder / "drives", workers=workers)
-    return Look(step, sum(found.values()), len(found), by_scenario(found), _losses(trainer, validation))
+    return Check(step, sum(found.values()), len(found), by_scenario(found), _losses(trainer, validation))
 
 
 def _losses(trainer: Trainer, validation: Sequence[Sequences]) -> dict[str, float]:
@@ -239,10 +245,10 @@ def _forget_all_but(folder: Path, step: int) -> None:
             shutil.rmtree(path)
 
 
-def _keep(out: Path, best: Look, looks: Sequence[Look]) -> Path:
+def _keep(out: Path, best: Check, checks: Sequence[Check]) -> Path:
     shutil.rmtree(out / POLICY, ignore_errors=True)
     with whole_folder(out / POLICY) as aside:
         shutil.copytree(out / CHECKS / f"{best.step:06}" / POLICY, aside, dirs_exist_ok=True)
-    document = {"format": 1, "best_step": best.step, "looks": [vars(look) for look in looks]}
+    document = {"format": 1, "best_step": best.step, "looks": [vars(check) for check in checks]}
     write_whole(out / BEST, (json.dumps(document, indent=1) + "\n").encode())
     return out / POLICY

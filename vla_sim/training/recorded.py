@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,11 @@ def save_round(folder: Path, drives: Demonstrations) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ARRAYS:
         np.save(folder / f"{name}.npy", getattr(drives, name))
-    facts = {"texts": drives.texts, "scenarios": drives.scenarios, "outcomes": drives.outcomes}
+    facts: dict[str, Any] = {"texts": drives.texts, "scenarios": drives.scenarios, "outcomes": drives.outcomes}
+    if drives.action_names:
+        facts["action_names"] = list(drives.action_names)
+    if drives.step_s is not None:
+        facts["step_s"] = drives.step_s
     aside = folder / f"{FACTS}.part"
     aside.write_text(json.dumps(facts, ensure_ascii=False), "utf-8")
     os.replace(aside, folder / FACTS)

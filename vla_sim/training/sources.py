@@ -24,7 +24,7 @@ from vla_sim.core.motion import joined
 from vla_sim.core.run_folder import check_same, read_object
 from vla_sim.datasets.base import AS_IT_IS, Joined, ReadOptions
 from vla_sim.datasets.dataset import open_dataset, open_sets
-from vla_sim.datasets.rounds import ROUND_FORMAT
+from vla_sim.datasets.rounds import ROUND_FORMAT, open_round
 from vla_sim.rollout.demonstrations import Demonstrations
 from vla_sim.training.batches import Sequences
 from vla_sim.training.recorded import FACTS, read_round, save_round
@@ -232,10 +232,15 @@ def _checked_round(part: Sequences, folder: Path, shape: Shape) -> Sequences:
     side = part.images.shape[2]
     if side != shape.image_px:
         raise UserError(f"{folder}: its images are {side} px wide, the network reads {shape.image_px}")
-    if part.actions.shape[2] != len(shape.action_names):
+    facts, count = open_round(folder).facts, part.actions.shape[2]
+    names = tuple(facts.get("action_names") or shape.action_names[:count])
+    if names != shape.action_names or count != len(names):
         raise UserError(
-            f"{folder}: its actions have {part.actions.shape[2]} columns, wanted {list(shape.action_names)}"
+            f"{folder}: its actions are {list(names)} in {count} columns, wanted {list(shape.action_names)}"
         )
+    step_s = facts.get("step_s", shape.step_s)
+    if not math.isclose(step_s, shape.step_s, rel_tol=SAME_STEP):
+        raise UserError(f"{folder}: its step is {step_s:g} s, the robot's is {shape.step_s:g} s")
     return part
 
 
@@ -369,6 +374,8 @@ def _as_demonstrations(episodes: Sequence[Episode]) -> Demonstrations:
         texts=[list(episode.phrasings) or [episode.instruction] for episode in episodes],
         scenarios=[str(episode.provenance.get("scenario", "")) for episode in episodes],
         outcomes=[episode.outcome.value if episode.outcome else "" for episode in episodes],
+        action_names=episodes[0].action_names,
+        step_s=episodes[0].step_s,
     )
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from vla_sim.training.closed_loop import Look
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +38,10 @@ class TensorBoardLog:
         """Add a line of `training.jsonl`."""
         values = {f"train/{name}": value for name, value in line.items() if name.startswith("loss_")}
         values |= {f"train/{name}": line[name] for name in NUMBERS}
-        self._add(values, line["step"])
+        self.add(values, line["step"])
 
-    def look(self, look: Look) -> None:
-        """Add what was seen in the closed loop."""
-        values = {"closed_loop/success": look.success}
-        values |= {f"closed_loop/{scenario}": share for scenario, share in look.scenarios.items()}
-        values |= {f"validation/{name}": value for name, value in look.losses.items()}
-        self._add(values, look.step)
-
-    def _add(self, values: Mapping[str, float], step: int) -> None:
+    def add(self, values: Mapping[str, float], step: int) -> None:
+        """Add points to curves, by name."""
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)

@@ -191,21 +191,6 @@ class BothBackbones(Backbone):
         return (*self.first(images, language), *self.second(images, language))
 
 
-def build_backbone(config: VlaConfig) -> Backbone:
-    """The backbone of a config, its weights fresh."""
-    if config.backbone == "conv_clip":
-        from vla_sim.policies.models.conv_clip import ConvClipBackbone
-
-        return ConvClipBackbone(config)
-    if config.backbone == "open_clip":
-        from vla_sim.policies.models.open_clip import OpenClipBackbone
-
-        return OpenClipBackbone(config)
-    if config.backbone == "both":
-        return BothBackbones(config)
-    return Kosmos2Backbone(config) if config.backbone == "kosmos2" else ClipBackbone(config)
-
-
 def _put_stem(embeddings: Any, config: VlaConfig) -> None:
     """A `ConvStem` in place of the patch embedding, where the config asks for one."""
     if not config.stem_channels:

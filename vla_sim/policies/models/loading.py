@@ -19,7 +19,8 @@ from torch import nn
 
 from vla_sim.policies.folders import CLIP_TOKENIZER, CONFIG, FORMAT, TOKENIZER, WEIGHTS, PolicyFolder
 from vla_sim.policies.models import legacy
-from vla_sim.policies.models.backbones import Backbone, build_backbone
+from vla_sim.policies.models.backbones import Backbone
+from vla_sim.policies.models.building import build_backbone
 from vla_sim.policies.models.config import HUB_KEYS, MODEL_TYPE, VlaConfig
 from vla_sim.policies.models.encoder import VlaEncoder
 from vla_sim.policies.models.model import VlaModel

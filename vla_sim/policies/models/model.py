@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from vla_sim.policies.models.adapter import Adapter
-from vla_sim.policies.models.backbones import Backbone, Features, build_backbone
+from vla_sim.policies.models.backbones import Backbone, Features
+from vla_sim.policies.models.building import build_backbone
 from vla_sim.policies.models.config import VlaConfig
 from vla_sim.policies.models.fusion import FinishedFusion, Fusion
 from vla_sim.policies.models.heads import build_head
