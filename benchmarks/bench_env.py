@@ -31,8 +31,8 @@ def drives() -> list[tuple[Scene, list[np.ndarray]]]:
         scene, actions = scenario.sample(seed), []
         observation, _ = env.reset(options={"scenes": [scene]})
         expert.reset(np.array([True]), np.array([seed]))
-        while env.lanes[0].outcome is None:
-            actions.append(expert.act(observation, [{**env.lanes[0].info(), "embodiment": env.embodiment}]))
+        while env.simulations[0].outcome is None:
+            actions.append(expert.act(observation, [{**env.simulations[0].info(), "embodiment": env.embodiment}]))
             observation, *_ = env.step(actions[-1])
         found.append((scene, [action[0] for action in actions]))
     env.close()
@@ -129,15 +129,15 @@ def poses_of(env: NavigateEnv, scene: Scene, actions) -> list:
     return poses
 
 
-def many_worlds(lanes: int = 8) -> float:
-    env = NavigateVectorEnv(lanes, SCENARIO, autoreset_mode="Disabled")
+def many_worlds(num_envs: int = 8) -> float:
+    env = NavigateVectorEnv(num_envs, SCENARIO, autoreset_mode="Disabled")
 
     def run():
         for scene, actions in drives():
-            env.reset(options={"scenes": [scene] * lanes})
+            env.reset(options={"scenes": [scene] * num_envs})
             for action in actions:
-                env.step(np.tile(action, (lanes, 1)))
-        return steps_in(drives()) * lanes
+                env.step(np.tile(action, (num_envs, 1)))
+        return steps_in(drives()) * num_envs
 
     try:
         return per_second(run)

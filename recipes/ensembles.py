@@ -21,7 +21,7 @@ NUM_ENVS = 32
 
 
 def predictions(members: Sequence[Policy], drives: Sequences) -> tuple[np.ndarray, np.ndarray]:
-    """What the members would do at each image of recorded episodes, each remembering the drive.
+    """What the members would do at each image of recorded episodes, each remembering the episode.
 
     Args:
         members: of one ensemble.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vla_sim.policies.models.encoder import VlaEncoder
     from vla_sim.training.members import Members
 
-PARTS = ("patches", "picture", "text")
+PARTS = ("patches", "image", "text")
 CHUNK_EPISODES = 64
 
 
@@ -137,7 +137,7 @@ class FeatureBatch:
         for part in members.facts:
             kept = {key: torch.from_numpy(value).float() for key, value in self.features[part.name].items()}
             nothing = torch.zeros(self.frames, 0)
-            found.append(Features(kept["patches"], kept["picture"], nothing[..., None], nothing.bool(), kept["text"]))
+            found.append(Features(kept["patches"], kept["image"], nothing[..., None], nothing.bool(), kept["text"]))
         return found
 
 

@@ -48,7 +48,7 @@ class Round:
         first_world: seed of its first world.
         learner_share, noise: see `vla_sim.rollout.demonstrations.Task`.
         mix: share of the episodes by scenario or suite.
-            Empty: single images instead of drives, see `recipes.single_images`.
+            Empty: single images instead of episodes, see `recipes.single_images`.
         batch_episodes, max_steps: shape of a batch.
         decay: let the learning rate fall.
     """
@@ -196,7 +196,7 @@ def round_tasks(round_: Round, seed: int, scale: float) -> list[Task]:
     for entry, share in round_.mix.items():
         names = _names(entry)
         count = max(len(names), round(round_.episodes * scale * share))
-        # A third of the drives is without noise, as a robot drives that is told what to do.
+        # A third of the episodes is without noise, as a robot drives that is told what to do.
         tasks += [
             Task(names[i % len(names)], seed + i, round_.learner_share, round_.noise * (i % 3 != 0))
             for i in range(count)

@@ -15,7 +15,7 @@ from vla_sim.training.ppo import CURVE, Reinforcement, make_env
 from vla_sim.training.ppo_heads import HeadStart
 from vla_sim.training.ppo_plan import PpoPlan
 
-SMALL = {"lanes": 2, "rollout": 8, "batch": 16, "epochs": 2}
+SMALL = {"num_envs": 2, "rollout": 8, "batch": 16, "epochs": 2}
 
 
 def plan_of(kind="state", scenarios=("reach_goal",), **changes):
@@ -191,7 +191,7 @@ def test_the_command_makes_a_policy_that_eval_drives_without_the_learning_librar
     import sys
 
     code = ppo.main(
-        f"--kind state --scenario reach_goal --control-steps 16 --envs 2 --rollout 8 --out {tmp_path / 'run'} "
+        f"--kind state --scenario reach_goal --control-steps 16 --num-envs 2 --rollout 8 --out {tmp_path / 'run'} "
         f"--publish {tmp_path / 'published'}".split()
     )
     assert code == 0
@@ -219,7 +219,7 @@ def test_the_command_makes_a_policy_that_eval_drives_without_the_learning_librar
         ("--kind state --scenario reach_goal --init clip_mlp", "is for --kind features"),
         ("--kind state --scenario reach_goal --steps 5", "--steps is now --control-steps"),
         ("--kind state --scenario reach_goal --policy clip_mlp", "--policy is now --init"),
-        ("--kind state --scenario reach_goal --envs 0", "envs must be at least 1, got 0"),
+        ("--kind state --scenario reach_goal --num-envs 0", "num-envs must be at least 1, got 0"),
         ("--kind state --scenario reach_goal --learning-rate nan", "--learning-rate must be a finite number, got nan"),
         ("--kind state --scenario reach_goal --discount 2", "--discount must lie between 0 and 1 and not be 0, got 2"),
         ("--kind state --scenario reach_goal --embodiment serbott", "did you mean 'serbot'"),
@@ -256,7 +256,7 @@ def test_the_encoder_of_a_policy_of_ones_own_comes_along(tmp_path):
     assert (tmp_path / "run" / "clip_small" / "config.json").is_file()
 
 
-def test_the_worlds_have_the_lanes_of_the_plan():
+def test_the_worlds_have_the_envs_of_the_plan():
     env = make_env(plan_of("features", num_envs=3), HeadStart("clip_mlp"))
     assert (env.num_envs, env.observation_space.shape) == (3, (256,))
     env.close()

@@ -82,7 +82,7 @@ COMMANDS = {
     ),
     "ppo_state": lambda robot, out, of: (
         *("ppo", "--kind", "state", "--scenario", SCENARIOS[0], "--embodiment", robot, "--out", out),
-        *("--control-steps", 32, "--lanes", 2, "--rollout", 16, "--batch", 16, "--epochs", 1),
+        *("--control-steps", 32, "--num-envs", 2, "--rollout", 16, "--batch", 16, "--epochs", 1),
     ),
 }
 
@@ -163,5 +163,5 @@ def test_what_is_collected_for_training_says_what_its_numbers_mean(robot, tmp_pa
     if (spec.action_names, spec.control_s) == (serbot.action_names, serbot.control_s):
         assert open_source(source, shape, tmp_path / "cache").episodes == 1
     else:
-        with pytest.raises(UserError, match="wanted|its step is"):
+        with pytest.raises(UserError, match=r"wanted|its step is"):
             open_source(source, shape, tmp_path / "cache")

@@ -13,7 +13,7 @@ from vla_sim.rollout.expanding import ExpandConfig
 
 EPILOG = """Recordings are HDF5 files or folders of images as serbot has them. They are kept as they are (hard
 links where the disk allows, else copies). The simulated ones have their image size, channel order and still first
-frame. A cell is a scenario, its side and a distance; drives are added to the emptiest cells, mirrored scenarios
+frame. A cell is a scenario, its side and a distance; episodes are added to the emptiest cells, mirrored scenarios
 included.
 
 examples:

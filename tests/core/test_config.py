@@ -116,11 +116,11 @@ def test_a_wrong_value_is_answered_with_file_key_value_and_what_would_be_right(v
 
 
 def test_a_missing_key_is_named_and_the_error_is_of_the_asked_kind():
-    class Mine(UserError):
+    class MineError(UserError):
         pass
 
-    with pytest.raises(Mine, match=r"^my\.toml: cart\.name is missing$"):
-        read_table(Cart, {}, Place("my.toml", "cart", Mine))
+    with pytest.raises(MineError, match=r"^my\.toml: cart\.name is missing$"):
+        read_table(Cart, {}, Place("my.toml", "cart", MineError))
 
 
 def test_a_value_that_no_file_could_hold_is_refused_on_any_other_way_in():

@@ -19,6 +19,7 @@ class Drive:
     instruction: str = ""
     labels: dict = field(default_factory=dict)
     action_names: tuple = ("vx", "vy")
+    step_s: float = 0.4
     events: tuple | None = None
 
     def image(self, t):
@@ -158,6 +159,22 @@ def test_drives_to_the_other_side_than_their_label_are_found(wrong, expected):
     for drive in drives[:wrong]:
         drive.actions = drive.actions * [1, -1]
     assert severity(drives, "side_mismatch") == expected
+
+
+@pytest.mark.parametrize("turn_rad", [-2.0, -0.6, 0.6, 2.0])
+def test_the_side_of_a_robot_that_turns_is_told_at_the_heading_of_its_start(turn_rad):
+    """The same ways through the room, turning meanwhile: sideways to the body is something else then."""
+    recorded = []
+    for number in range(12):
+        side = ("left", "right")[number % 2]
+        ways = swing(number, side)
+        wz = np.full(len(ways), turn_rad / (0.4 * len(ways)))
+        yaw = (wz.cumsum() - wz / 2) * 0.4
+        vx = ways[:, 0] * np.cos(yaw) + ways[:, 1] * np.sin(yaw)
+        vy = ways[:, 1] * np.cos(yaw) - ways[:, 0] * np.sin(yaw)
+        actions = np.stack([vx, vy, wz], axis=1)
+        recorded.append(Drive(f"e{number}", actions, f"Pass it on the {side}.", action_names=("vx", "vy", "wz")))
+    assert severity(recorded, "side_mismatch") == "good"
 
 
 def test_uneven_scenarios_and_failed_drives_are_found():

@@ -79,7 +79,7 @@ def test_an_episode_in_a_worker_process_is_the_same(env):
 
 
 @pytest.mark.parametrize("num_envs", [1, 3])
-def test_a_lane_of_the_vector_env_is_the_single_env(env, num_envs):
+def test_a_env_of_the_vector_env_is_the_single_env(env, num_envs):
     vector = gymnasium.make_vec(ID, num_envs=num_envs, scenario="obstacle_left")
     seeds = [11 + env_index for env_index in range(num_envs)]
     actions = [actions_for(seed, count=4) for seed in seeds]
@@ -189,7 +189,7 @@ def test_unknown_names_are_answered_with_the_nearest(options):
         gymnasium.make(ID, **options)
 
 
-def test_lanes_that_were_never_started_wait():
+def test_envs_that_were_never_started_wait():
     vector = gymnasium.make_vec(
         ID, num_envs=2, scenario="obstacle_left", vectorization_mode="vector_entry_point", autoreset_mode="Disabled"
     )

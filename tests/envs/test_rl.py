@@ -59,7 +59,7 @@ def test_same_seeds_give_same_rollouts_and_others_do_not(env):
     assert not np.array_equal(first[0][0], other[0][0])
 
 
-def test_an_ended_lane_starts_anew_and_tells_how_it_ended(env):
+def test_an_ended_env_starts_anew_and_tells_how_it_ended(env):
     ends = [
         (row[0][env_index], row[3][env_index])
         for row in driven(env, steps=120)[1:]
@@ -85,7 +85,7 @@ def test_standing_still_is_truncated_at_the_time_limit(env):
     assert all(infos[env_index]["TimeLimit.truncated"] for env_index in np.flatnonzero(dones))
 
 
-def test_running_lanes_have_no_ending(env):
+def test_running_envs_have_no_ending(env):
     for _, _, dones, infos in driven(env, steps=60):
         assert [bool(info) for info in infos] == dones.tolist()
 

@@ -109,6 +109,17 @@ def test_a_full_disk_ends_the_run_at_once_and_says_so(tmp_path, monkeypatch):
     assert time.monotonic() - begun < 30
 
 
+def test_a_run_that_another_version_began_is_refused_and_one_that_names_none_is_not(tmp_path):
+    evaluate(plan("hold", episodes=1), tmp_path / "run")
+    file = tmp_path / "run" / "run.json"
+    written = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in written.items() if name != "vla_sim"}))
+    assert evaluate(plan("hold", episodes=1), tmp_path / "run").complete
+    file.write_text(json.dumps({**written, "vla_sim": "0.0.9"}))
+    with pytest.raises(UserError, match=r"begun with vla_sim 0[.]0[.]9"):
+        evaluate(plan("hold", episodes=1), tmp_path / "run")
+
+
 def test_a_second_run_in_a_folder_is_told(tmp_path):
     with FolderLock(tmp_path), pytest.raises(UserError, match=f"process {os.getpid()} is writing there"):
         evaluate(plan("hold"), tmp_path)

@@ -20,14 +20,14 @@ def test_hold_never_moves(observe, start):
     assert not actions.any()
 
 
-def test_random_drives_by_the_lane_s_seed_alone(observe):
+def test_random_drives_by_the_env_s_seed_alone(observe):
     together = seeded(RandomPolicy(), [5, 6, 7])
     alone = seeded(RandomPolicy(), [6])
     for _ in range(5):
         assert np.array_equal(together.act(observe(3))[1], alone.act(observe(1))[0])
 
 
-def test_random_draws_the_same_again_after_a_reset_and_leaves_other_lanes_alone(observe):
+def test_random_draws_the_same_again_after_a_reset_and_leaves_other_envs_alone(observe):
     policy, other = seeded(RandomPolicy(), [1, 2]), seeded(RandomPolicy(), [1, 2])
     first = [policy.act(observe(2)) for _ in range(3)]
     for _ in range(3):

@@ -74,8 +74,8 @@ def test_folding_batch_norms_changes_nothing(beginning):
     tokens = beginning.members.facts[0].reader.read(TEXTS)
     with torch.no_grad():
         (expected,), (found,) = (part(images, part.encode_text(tokens)) for part in (plain, folded))
-        torch.testing.assert_close(found.picture, expected.picture, atol=1e-5, rtol=1e-4)
-        assert expected.picture.abs().max() > 0.1
+        torch.testing.assert_close(found.image, expected.image, atol=1e-5, rtol=1e-4)
+        assert expected.image.abs().max() > 0.1
 
 
 def test_driving_step_by_step_gives_what_training_computes_for_the_whole_episode(begun, tmp_path, observe):
@@ -105,7 +105,7 @@ def test_folders_of_version_0_1_drive_bit_for_bit(name, untrained_root, legacy_r
 
 
 @pytest.mark.parametrize("name", LEARNED)
-def test_a_lane_does_not_depend_on_what_other_lanes_hold(name, load, observe, start):
+def test_a_env_does_not_depend_on_what_other_envs_hold(name, load, observe, start):
     first, second = start(load(name), 8), start(load(name), 8)
     for seed in range(3):
         one, other = observe(8, seed), observe(8, seed + 100)
@@ -124,7 +124,7 @@ def test_same_observations_give_the_same_actions_again(name, load, observe, star
 
 
 @pytest.mark.parametrize("name", LEARNED)
-def test_one_lane_alone_drives_nearly_as_among_eight(name, load, observe, start):
+def test_one_env_alone_drives_nearly_as_among_eight(name, load, observe, start):
     alone, among = start(load(name), 1), start(load(name), 8)
     for seed in range(3):
         many = observe(8, seed)
@@ -133,7 +133,7 @@ def test_one_lane_alone_drives_nearly_as_among_eight(name, load, observe, start)
 
 
 @pytest.mark.parametrize("name", LEARNED)
-def test_reset_forgets_its_lane_and_no_other(name, load, observe, start):
+def test_reset_forgets_its_env_and_no_other(name, load, observe, start):
     used, fresh, untouched = (start(load(name), 2) for _ in range(3))
     for seed in range(3):
         used.act(observe(2, seed))
@@ -172,14 +172,14 @@ def test_actions_are_float32_of_the_spec_s_shape_within_the_scale(name, load, ob
     assert not policy.spec.requires_privileged_info
 
 
-def test_a_lane_that_once_held_nan_is_clean_after_reset(load, observe, start):
+def test_a_env_that_once_held_nan_is_clean_after_reset(load, observe, start):
     policy, fresh = start(load("clip_lstm"), 1), start(load("clip_lstm"), 1)
     policy._state = tuple(torch.full_like(part, float("nan")) for part in policy._state)
     policy.reset(np.array([True]), np.array([0]))
     assert np.array_equal(policy.act(observe(1)), fresh.act(observe(1)))
 
 
-def test_act_for_other_lanes_than_reset_is_refused(load, observe, start):
+def test_act_for_other_envs_than_reset_is_refused(load, observe, start):
     with pytest.raises(ValueError, match="reset was called for 2 envs, act for 3"):
         start(load("clip_mlp"), 2).act(observe(3))
 

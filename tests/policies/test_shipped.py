@@ -92,7 +92,7 @@ def test_another_load_gives_the_same(name):
 
 
 @pytest.mark.parametrize("name", SEEING)
-def test_one_lane_is_as_in_a_batch_of_eight(name):
+def test_one_env_is_as_in_a_batch_of_eight(name):
     policy = loaded(name)
     together = driven(policy)
     for env_index in (0, 5):
@@ -101,7 +101,7 @@ def test_one_lane_is_as_in_a_batch_of_eight(name):
 
 
 @pytest.mark.parametrize("name", SEEING)
-def test_reset_of_some_lanes_leaves_the_others(name):
+def test_reset_of_some_envs_leaves_the_others(name):
     policy = loaded(name)
     whole = driven(policy)
     pictures, state = shots(), np.zeros((8, 4), dtype=np.float32)

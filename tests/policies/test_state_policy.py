@@ -96,7 +96,7 @@ def test_a_mirrored_world_is_driven_in_mirror_image_unless_the_folder_says_other
     assert np.abs(actions[1] - actions[0] * [1, -1]).max() > 1e-3
 
 
-def test_a_lane_without_a_world_stands_and_changes_nothing(folder):
+def test_a_env_without_a_world_stands_and_changes_nothing(folder):
     alone = act(folder, [world()])
     together = act(folder, [{"embodiment": ROBOT}, world()])
     assert together[0].tolist() == [0, 0]

@@ -7,7 +7,7 @@ import pytest
 from vla_sim.core.errors import UserError
 from vla_sim.core.types import Kind, Role, Side, SuccessRule
 from vla_sim.scenarios import (
-    InfeasibleScenario,
+    InfeasibleScenarioError,
     ScenarioError,
     load_scenario,
     load_suite,
@@ -166,7 +166,7 @@ def test_infeasible_scenario_says_what_stood_in_the_way(tmp_path):
         "[task]", "[room]\nwidth_m = 3.0\n[task]"
     )
     with pytest.raises(
-        InfeasibleScenario,
+        InfeasibleScenarioError,
         match=r"mine: no feasible scene for seed 0: in 200 tries no way to the goal on the left \(200 times\)",
     ):
         load_scenario(written(tmp_path, blocked)).sample(0)
@@ -182,7 +182,7 @@ def test_infeasible_scenario_says_what_stood_in_the_way(tmp_path):
     ],
 )
 def test_reasons_of_infeasibility(tmp_path, old, new, said):
-    with pytest.raises(InfeasibleScenario, match=said):
+    with pytest.raises(InfeasibleScenarioError, match=said):
         load_scenario(written(tmp_path, GOOD.replace(old, new))).sample(0)
 
 
@@ -197,7 +197,7 @@ def test_goal_that_can_only_be_reached_past_a_distractor_is_refused(tmp_path):
     beside = '\n[objects.other]\nrole = "distractor"\nkind = "cup"\nahead_m = 2.2\naside_m = 0.05\ncolor = "blue"\n'
     text = GOOD.replace('side = "left"', "").replace('role = "obstacle"', 'role = "distractor"')
     narrow = text.replace("[task]", "[room]\nwidth_m = 1.3\n[task]") + beside
-    with pytest.raises(InfeasibleScenario, match=r"no way to the goal"):
+    with pytest.raises(InfeasibleScenarioError, match=r"no way to the goal"):
         load_scenario(written(tmp_path, narrow)).sample(0)
 
 
@@ -383,7 +383,7 @@ def test_candidates_that_hardly_ever_differ_end_in_a_sentence_with_scenario_seed
         "ahead_m", 'color = { choice = ["red", "orange"] }\nahead_m'
     )
     with pytest.raises(
-        InfeasibleScenario, match=r"mine: no feasible scene for seed 3: the colours .* in all of 200 tries"
+        InfeasibleScenarioError, match=r"mine: no feasible scene for seed 3: the colours .* in all of 200 tries"
     ):
         load_scenario(written(tmp_path, alike)).sample(3)
 

@@ -35,7 +35,7 @@ def pretend(monkeypatch):
 
 
 def plan(**changes):
-    return FitPlan(**{"steps": 12, "check_every": 3, "patience": 0, "exam": SUITE, **changes})
+    return FitPlan(**{"steps": 12, "check_every": 3, "patience": 0, "suite": SUITE, **changes})
 
 
 def test_the_state_that_drives_best_is_kept_and_not_the_last(pretend, tmp_path):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vla_sim.core.specs import Embodiment
     from vla_sim.scenarios import Scenario
 
-# Odometry and speeds of the drive that is repeated must agree with the recorded ones to this (m, rad, m/s, rad/s).
+# Odometry and speeds of the episode that is repeated must agree with the recorded ones to this (m, rad, m/s, rad/s).
 AGREEMENT = 1e-3
 # Mean difference in grey levels between the recorded first image and that of the rebuilt world: films lose a little.
 IMAGE_AGREEMENT = 8.0
@@ -97,7 +97,7 @@ class Rerender:
         """The drive with other looks.
 
         Raises:
-            UserError: its world cannot be rebuilt, or the drive does not come out as recorded.
+            UserError: its world cannot be rebuilt, or the episode does not come out as recorded.
         """
         if is_mirrored(episode):
             return Mirror()(self(Mirror()(episode), rng))

@@ -147,7 +147,7 @@ def resampled(episode: Episode, factor: float, robot: Embodiment) -> Episode:
         UserError: two steps of a robot that cannot move sideways would have to be joined into one.
     """
     old_steps = len(episode)
-    # The last step may reach past the end of the drive: there the robot stands.
+    # The last step may reach past the end of the episode: there the robot stands.
     times = np.minimum(np.arange(math.ceil(old_steps / factor - 1e-9) + 1) * factor, old_steps)
     path = path_of(full_twists(episode.actions.astype(np.float64), episode.action_names), episode.step_s)
     columns = [ACTION_NAMES.index(name) for name in episode.action_names]

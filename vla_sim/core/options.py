@@ -35,10 +35,11 @@ OLD_SPELLINGS: dict[str, dict[str, str]] = {
     "": {"--seed0": "--first-seed", "--from": "--data"},
     "eval": {"--seed": "--first-seed"},
     "benchmark": {"--seed": "--first-seed", "--policies": "--policy"},
+    "audit": {"--pictures": "--images"},
     "clone": {"--source": "--data", "--start": "--init"},
     "dagger": {"--policy": "--init"},
     "collect": {"--channel-order": "--store-as"},
-    "ppo": {"--policy": "--init", "--steps": "--control-steps"},
+    "ppo": {"--lanes": "--num-envs", "--policy": "--init", "--steps": "--control-steps"},
 }
 
 

@@ -1,8 +1,8 @@
 """Offline half of the benchmark: the expert drives, and policies are asked at every step what they would have done.
 
 Nobody listens to the answers, so every policy sees the expert's observations and no consequence of its own actions.
-The drives are those of the closed loop without noise: same scenarios, seeds, instructions, robot, rollout and batches.
-Answers are kept step by step in `offline.jsonl` (format version 1, one line per drive); figures are computed from it.
+They are the episodes of the closed loop without noise: same scenarios, seeds, instructions, robot and batches.
+Answers are kept step by step in `offline.jsonl` (format version 1, one line per episode); figures are computed from it.
 """
 
 from __future__ import annotations
@@ -190,12 +190,12 @@ class OfflineBench:
         self._scenes = Scenes(self._env.embodiment, plan.instruction_set, plan.language)
         self._shadowed = Shadowed({name: load_policy(name) for name in policies}, self._env.embodiment)
 
-    def drive(self, scenario: str, seeds: Iterable[int]) -> list[ExpertEpisode]:
-        """The expert's drives through one scenario, in the order of the seeds."""
+    def expert_episode(self, scenario: str, seeds: Iterable[int]) -> list[ExpertEpisode]:
+        """The expert's episodes in one scenario, in the order of the seeds."""
         jobs = [Job(EXPERT, scenario, "", index, seed) for index, seed in enumerate(seeds)]
         episodes = rollout(self._env, self._shadowed, jobs, self._scenes, Actions, on_step=self._on_step)
-        drives = {ended.job.index: self._episode_of(ended) for ended in episodes}
-        return [drives[job.index] for job in jobs]
+        expert_episodes = {ended.job.index: self._episode_of(ended) for ended in episodes}
+        return [expert_episodes[job.index] for job in jobs]
 
     def _episode_of(self, ended: Ended[Job, Actions]) -> ExpertEpisode:
         proposed, failures = ended.observer.proposed, dict(self._shadowed.failures)
@@ -239,24 +239,24 @@ def run_expert(
         policies: who is asked.
         path: an `offline.jsonl`; grows unit by unit, so an interruption costs one unit per worker.
         workers: processes. Results are the same for any number.
-        on_progress: told (drives done, of how many).
+        on_progress: told (episodes done, of how many).
 
     Raises:
         UserError: a policy of our own types cannot be used, or the file cannot be written.
         KeyboardInterrupt: as it comes; what ran is in the file.
     """
-    drives = {drive.key: drive for drive in stored_episodes(plan, policies, path)}
+    expert_episodes = {expert_episode.key: expert_episode for expert_episode in stored_episodes(plan, policies, path)}
     total = len(plan.scenarios) * plan.episodes
-    missing = [unit for unit in units_of(plan) if any((unit[0], seed) not in drives for seed in unit[1])]
+    missing = [unit for unit in units_of(plan) if any((unit[0], seed) not in expert_episodes for seed in unit[1])]
     try:
-        write_whole(path, _lines(drives.values()).encode())
-        for drive in _driven(plan, tuple(policies), missing, workers):
-            if drive.key not in drives:
-                drives[drive.key] = drive
+        write_whole(path, _lines(expert_episodes.values()).encode())
+        for expert_episode in _driven(plan, tuple(policies), missing, workers):
+            if expert_episode.key not in expert_episodes:
+                expert_episodes[expert_episode.key] = expert_episode
                 with path.open("a", encoding="utf-8") as file:
-                    file.write(_lines([drive]))
-            on_progress(len(drives), total)
-        ordered = [drives[scenario, seed] for scenario, seeds in units_of(plan) for seed in seeds]
+                    file.write(_lines([expert_episode]))
+            on_progress(len(expert_episodes), total)
+        ordered = [expert_episodes[scenario, seed] for scenario, seeds in units_of(plan) for seed in seeds]
         write_whole(path, _lines(ordered).encode())
     except OSError as error:
         raise UserError(f"cannot write to {path}: {error.strerror or error}") from error
@@ -274,12 +274,15 @@ def stored_episodes(plan: Plan, policies: Sequence[str], path: Path) -> list[Exp
     found = []
     for line in path.read_text("utf-8", errors="replace").split("\n"):
         try:
-            drive = ExpertEpisode.from_json(line)
+            expert_episode = ExpertEpisode.from_json(line)
         except ValueError:
             continue
-        same = drive.policy_hashes == hashes and scenarios.get(drive.scenario) == drive.scenario_hash
-        if same and plan.seed <= drive.seed < plan.seed + plan.episodes:
-            found.append(drive)
+        same = (
+            expert_episode.policy_hashes == hashes
+            and scenarios.get(expert_episode.scenario) == expert_episode.scenario_hash
+        )
+        if same and plan.seed <= expert_episode.seed < plan.seed + plan.episodes:
+            found.append(expert_episode)
     return found
 
 
@@ -287,8 +290,8 @@ def _hashes(policies: Sequence[str]) -> dict[str, str]:
     return {name: policy_hash(name) for name in dict.fromkeys((*policies, EXPERT))}
 
 
-def _lines(drives: Iterable[ExpertEpisode]) -> str:
-    return "".join(drive.to_json() + "\n" for drive in drives)
+def _lines(expert_episodes: Iterable[ExpertEpisode]) -> str:
+    return "".join(expert_episode.to_json() + "\n" for expert_episode in expert_episodes)
 
 
 # --- processes ----------------------------------------------------------------------------------------------------
@@ -315,7 +318,7 @@ class OfflineWorker:
         bench = OfflineBench(self.plan, policies, on_step=heartbeat)
 
         def work(unit: OfflineUnit, emit: Emit) -> None:
-            emit(bench.drive(*unit))
+            emit(bench.expert_episode(*unit))
 
         return work
 
@@ -351,15 +354,18 @@ def _joined(
     """The episodes of a unit with the answers of all groups; the expert's part is that of the first group."""
     first = parts[groups[0]]
     assert not isinstance(first, str)
-    for number, drive in enumerate(first):
-        actions, failures = dict(drive.actions), dict(drive.failures)
+    for number, expert_episode in enumerate(first):
+        actions, failures = dict(expert_episode.actions), dict(expert_episode.failures)
         for group in groups[1:]:
             part = parts[group]
             if isinstance(part, str):
                 failures |= dict.fromkeys(group, part)
-            elif not np.array_equal(part[number].labels, drive.labels) or part[number].outcome != drive.outcome:
+            elif (
+                not np.array_equal(part[number].labels, expert_episode.labels)
+                or part[number].outcome != expert_episode.outcome
+            ):
                 failures |= dict.fromkeys(group, "the expert drove otherwise beside it: it changes the simulation")
             else:
                 actions |= part[number].actions
                 failures |= part[number].failures
-        yield replace(drive, actions=actions, failures=failures, policy_hashes=hashes)
+        yield replace(expert_episode, actions=actions, failures=failures, policy_hashes=hashes)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vla_sim import __version__
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import LOCK_FILE, FolderLock, sweep_aside, write_whole
 from vla_sim.core.pool import START_TIMEOUT_S, Pool
@@ -82,6 +83,12 @@ def _bind(plan: Plan, out: Path) -> None:
     """Mark a new folder with its plan; refuse one of another plan."""
     if (out / PLAN_FILE).exists():
         check_same(out, asdict(read_plan(out)), asdict(plan))
+        begun_with = read_object(out / PLAN_FILE).get("vla_sim", __version__)
+        if begun_with != __version__:
+            raise UserError(
+                f"{out} was begun with vla_sim {begun_with!s:.40}, this is {__version__}: their results do not mix; "
+                "go on with that version, or choose another folder"
+            )
     elif (out / EPISODES_FILE).exists():
         raise UserError(f"{out} holds {EPISODES_FILE} but no {PLAN_FILE}: choose an empty folder")
     else:

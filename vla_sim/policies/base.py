@@ -79,7 +79,7 @@ def _size(image_px: Sequence[int]) -> str:
 class Policy(ABC):
     """Drives N worlds ("envs") side by side, each in its own episode.
 
-    What it decides for a env depends on that env alone, and on nothing before its last reset.
+    What it decides for an env depends on that env alone, and on nothing before its last reset.
     """
 
     spec: PolicySpec = PolicySpec()

@@ -37,7 +37,7 @@ class ChunkPredictor(Protocol):
 class ChunkedPolicy(Policy):
     """Receding horizon: of each chunk the first `execute` actions are driven, then a new one is asked for.
 
-    Envs count for themselves, so what a env drives never depends on when another one started.
+    Envs count for themselves, so what an env drives never depends on when another one started.
 
     Args:
         predictor: gives the chunks.
@@ -92,7 +92,7 @@ class TemporalEnsemble(Policy):
             raise ValueError(f"decay must not be negative, got {decay}")
         self.spec = predictor.spec
         self._predictor, self._decay = predictor, decay
-        # Chunks by age (0 is now's), and how many of them a env has.
+        # Chunks by age (0 is now's), and how many of them an env has.
         self._chunks = np.zeros((0, predictor.horizon, predictor.horizon, len(self.spec.action_names)))
         self._alive = np.zeros(0, dtype=np.int64)
 

@@ -16,7 +16,7 @@ from vla_sim.policies.base import Policy, PolicySpec
 
 # Stream of an episode's seed from which the expert's habits are drawn.
 HABIT_STREAM = 4
-# Clearance that the expert keeps, drawn anew for each episode: no two drives are one memorised sequence.
+# Clearance that the expert keeps, drawn anew for each episode: no two episodes are one memorised sequence.
 MARGIN_M = (0.08, 0.20)
 # Tried in turn when the robot stands closer than its usual clearance (a learner may have brought it there).
 TIGHTER = (1.0, 0.5, 0.15)

@@ -72,7 +72,7 @@ class Progress:
         driven = [outcome for outcome in outcomes if outcome]
         shares = ", ".join(f"{driven.count(name)} {name}" for name in dict.fromkeys(sorted(driven)))
         kept = len(outcomes) - len(driven)
-        counts = f"{kept} recordings kept, {len(driven)} drives added: " if kept else ""
+        counts = f"{kept} recordings kept, {len(driven)} episodes added: " if kept else ""
         print(f"{self._line()}\n{out}: {len(self._writer)} episodes, {counts}{shares or 'none'}")
 
     def _line(self) -> str:

@@ -49,8 +49,8 @@ class ExpansionPlan:
     Attributes:
         before: recordings by cell.
         added: cell of each simulated episode.
-        jobs: the drives.
-        possible: cells that drives can be added to.
+        jobs: the episodes.
+        possible: cells that episodes can be added to.
     """
 
     before: Counter[Cell]

@@ -28,12 +28,12 @@ MOST_EPISODES = 6 * NUM_ENVS
 
 @dataclass(frozen=True)
 class FileShape:
-    """How drives become files.
+    """How episodes become files.
 
     Attributes:
         stored_as: what they should look like, see `Dataset.stored_as`.
         still_start: begin with the recordings' still frame and its zero action.
-        frames: pad shorter drives with stops to so many steps; 0: never.
+        frames: pad shorter episodes with stops to so many steps; 0: never.
     """
 
     stored_as: Mapping[str, Any] = field(default_factory=dict)

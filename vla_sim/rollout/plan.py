@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import MISSING, asdict, dataclass, fields
 
+from vla_sim import __version__
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.run_folder import parse_json
 from vla_sim.rollout.result import Key
@@ -142,8 +143,9 @@ class Plan:
         return units
 
     def to_json(self) -> str:
-        """The content of run.json."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False) + "\n"
+        """The content of run.json, with the version that wrote it."""
+        written = {"format": FORMAT, "vla_sim": __version__, **asdict(self)}
+        return json.dumps(written, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
@@ -159,6 +161,7 @@ class Plan:
         if not isinstance(values, dict):
             raise UserError(f"run.json must hold an object, got {type(values).__name__}")
         version = values.pop("format", None)
+        values.pop("vla_sim", None)
         if isinstance(version, bool) or version != FORMAT:
             raise UserError(f"run.json has format {version!r:.60}, this version reads {FORMAT}")
         known = {f.name: f for f in fields(cls)}

@@ -75,7 +75,7 @@ class RecordingSetup:
         keys: whether the steering is rounded to the eight directions of serbot's keys.
         language: of the sentences; None draws it.
         renderer: which one draws.
-        clock_s: second from which the names count, so that they differ from those of drives that are there already.
+        clock_s: second from which the names count, so that they differ from those of episodes that are there already.
     """
 
     policy: str = EXPERT
@@ -199,7 +199,7 @@ class Recorder:
 
 
 def free_clock(names: Iterable[str]) -> int:
-    """The first second of the simulated clock after those that file names of drives carry, see `FIRST_TAKEN`."""
+    """The first second of the simulated clock after those that file names of episodes carry, see `FIRST_TAKEN`."""
     seconds = [-1]
     for name in names:
         try:

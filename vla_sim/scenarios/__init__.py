@@ -3,10 +3,10 @@
 from vla_sim.scenarios.language import opposite
 from vla_sim.scenarios.library import chosen_scenarios, load_scenario, load_suite, scenario_names, suite_names
 from vla_sim.scenarios.reading import ScenarioError
-from vla_sim.scenarios.scenario import InfeasibleScenario, Scenario
+from vla_sim.scenarios.scenario import InfeasibleScenarioError, Scenario
 
 __all__ = [
-    "InfeasibleScenario",
+    "InfeasibleScenarioError",
     "Scenario",
     "ScenarioError",
     "chosen_scenarios",

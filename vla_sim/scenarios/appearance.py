@@ -12,7 +12,7 @@ import numpy as np
 from vla_sim.core.types import Body, Look, Role, Vec3
 from vla_sim.scenarios.colors import PALETTE
 from vla_sim.scenarios.layout import Layout
-from vla_sim.scenarios.reading import InfeasibleScenario
+from vla_sim.scenarios.reading import InfeasibleScenarioError
 from vla_sim.scenarios.scene_distribution import (
     CANDIDATE,
     DEFAULTS,
@@ -35,7 +35,7 @@ def draw_appearance(
     """Colours and surfaces of the bodies, the look of the rest, and the colour names of the objects.
 
     Raises:
-        InfeasibleScenario: the colours of the candidates were to differ and never did.
+        InfeasibleScenarioError: the colours of the candidates were to differ and never did.
     """
     names, colors = _colors(plan, rng)
     textures = {item.name: _texture(item, body, rng) for item, body in zip(layout.plans, layout.bodies, strict=False)}
@@ -58,7 +58,7 @@ def _colors(plan: SceneDistribution, rng: np.random.Generator) -> tuple[dict[str
         found = [PALETTE[names[item.name]] for item in plan.objects if item.role == CANDIDATE]
         if "color" not in plan.differ or all(math.dist(a, b) >= COLOR_GAP for a, b in itertools.combinations(found, 2)):
             return names, {name: _jittered(PALETTE[color], rng) for name, color in names.items()}
-    raise InfeasibleScenario(f"the colours of the candidates were too much alike in all of {TRIES} tries")
+    raise InfeasibleScenarioError(f"the colours of the candidates were too much alike in all of {TRIES} tries")
 
 
 def _jittered(color: Vec3, rng: np.random.Generator) -> Vec3:

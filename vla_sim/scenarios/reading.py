@@ -43,7 +43,7 @@ class ScenarioError(ConfigError):
     """A scenario file that cannot be used; the message names file, field, value and what would be right."""
 
 
-class InfeasibleScenario(ScenarioError):
+class InfeasibleScenarioError(ScenarioError):
     """No feasible scene was found in the allowed number of tries; the message says what stood in the way."""
 
 

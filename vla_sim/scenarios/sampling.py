@@ -17,7 +17,7 @@ from vla_sim.core.types import Body, Kind, Role, Vec3
 from vla_sim.scenarios.feasibility import why_infeasible
 from vla_sim.scenarios.language import Facts
 from vla_sim.scenarios.layout import Layout, candidates
-from vla_sim.scenarios.reading import InfeasibleScenario
+from vla_sim.scenarios.reading import InfeasibleScenarioError
 from vla_sim.scenarios.scene_distribution import CANDIDATE, DEFAULTS, LINE, ObjectDistribution, SceneDistribution
 
 TRIES = 200
@@ -45,7 +45,7 @@ def draw_layout(
     """One of the distributions, and a feasible layout drawn from it.
 
     Raises:
-        InfeasibleScenario: no try was feasible; says which check failed how often.
+        InfeasibleScenarioError: no try was feasible; says which check failed how often.
     """
     plan = plans[int(rng.integers(len(plans)))]
     reasons: Counter[str] = Counter()
@@ -60,7 +60,7 @@ def draw_layout(
             return plan, layout
         reasons[reason] += 1
     why = ", ".join(f"{reason} ({count} times)" for reason, count in reasons.most_common(3))
-    raise InfeasibleScenario(f"in {TRIES} tries {why}")
+    raise InfeasibleScenarioError(f"in {TRIES} tries {why}")
 
 
 def _layout(plan: SceneDistribution, kinds: Mapping[str, Kind], rng: np.random.Generator) -> Layout:

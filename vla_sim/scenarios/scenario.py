@@ -13,7 +13,7 @@ from vla_sim.core.types import Body, Kind, Look, Pose2, Role, Scene, Side, Succe
 from vla_sim.scenarios.appearance import draw_appearance
 from vla_sim.scenarios.language import REFERENCES, Facts, drawn_language, instruct, phrasings_hash, sentences
 from vla_sim.scenarios.layout import Layout
-from vla_sim.scenarios.reading import InfeasibleScenario
+from vla_sim.scenarios.reading import InfeasibleScenarioError
 from vla_sim.scenarios.sampling import Stream, draw_layout, facts_of, stream
 from vla_sim.scenarios.scene_distribution import CANDIDATE, SceneDistribution
 
@@ -71,7 +71,7 @@ class Scenario:
                 seeds.
 
         Raises:
-            InfeasibleScenario: the file allows hardly any scene in which the goal can be reached.
+            InfeasibleScenarioError: the file allows hardly any scene in which the goal can be reached.
             UserError: no such split or language, or no such seed.
         """
         seed = checked_seed(seed)
@@ -114,8 +114,8 @@ class Scenario:
         try:
             plan, layout = draw_layout(self.distributions, stream(seed, Stream.LAYOUT), robot_radius_m)
             return plan, layout, *draw_appearance(plan, layout, stream(seed, Stream.LOOK))
-        except InfeasibleScenario as error:
-            raise InfeasibleScenario(
+        except InfeasibleScenarioError as error:
+            raise InfeasibleScenarioError(
                 f"{self.name}: no feasible scene for seed {seed}: {error} ({self.source})"
             ) from error
 

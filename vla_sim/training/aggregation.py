@@ -1,6 +1,6 @@
 """What DAgger gathers: episodes of a learner and an expert in turns, labelled by the expert, on disk with a manifest.
 
-A round's drives come in parts, each complete or absent; its manifest is written when all parts are there.
+A round's episodes come in parts, each complete or absent; its manifest is written when all parts are there.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Schedule:
         return cls(kind, values)
 
     def beta(self, round_number: int, rounds: int) -> float:
-        """Share of the drive that the expert steers in a round; rounds count from 1."""
+        """Share of the episode that the expert steers in a round; rounds count from 1."""
         if self.kind == "exponential":
             return self.values[0] ** round_number
         if self.kind == "linear":
@@ -87,7 +87,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Gathering:
-    """One round's drives: everything that decides them.
+    """One round's episodes: everything that decides them.
 
     Attributes:
         name: of the round.
@@ -240,7 +240,7 @@ def _drop_surplus(gathering: Gathering, folder: Path) -> None:
     """Several workers may have driven a part more than one worker would have."""
     found = _frames(folder)
     if found < gathering.frames:
-        raise UserError(f"{gathering.name}: all drives have {found} images, {gathering.frames} are wanted")
+        raise UserError(f"{gathering.name}: all episodes have {found} images, {gathering.frames} are wanted")
     for name in sorted((path.name for path in folder.glob("part_*")), reverse=True):
         found -= int(read_round(folder / name).mask.sum())
         if found < gathering.frames:
@@ -257,10 +257,10 @@ class _Driver:
     def __call__(self, part: tuple[str, Sequence[Task]]) -> Iterator[str]:
         name, tasks = part
         made_by = self._gathering
-        drives = collect_shard(tasks, made_by.embodiment, made_by.learner or None, made_by.image_px)
+        demonstrations = collect_shard(tasks, made_by.embodiment, made_by.learner or None, made_by.image_px)
         shutil.rmtree(self._folder / name, ignore_errors=True)
         with whole_folder(self._folder / name) as aside:
-            save_round(aside, drives)
+            save_round(aside, demonstrations)
         yield name
 
 

@@ -151,7 +151,7 @@ def _check_plan(config: CloneConfig, plan: FitPlan, trainer: Trainer, sources: S
     from vla_sim.training.sources import describe
 
     facts = dataclasses.asdict(plan)
-    facts["exam"]["seeds"] = [plan.suite.seeds[0], plan.suite.seeds[-1]]
+    facts["suite"]["seeds"] = [plan.suite.seeds[0], plan.suite.seeds[-1]]
     bind(
         out,
         {

@@ -47,7 +47,7 @@ class ValidationSuite:
     instruction_set: str = "train"
 
     def drive(self, policy: Path, out: Path, *, workers: int = 1) -> Successes:
-        """Drive a policy through all worlds; a folder that has results of this exam and policy is completed.
+        """Drive a policy through all worlds; a folder that has results of this suite and policy is completed.
 
         Args:
             policy: folder.

@@ -17,20 +17,24 @@ from vla_sim.training.batches import Sequences
 FACTS = FACTS_FILE
 # Stands for the scenario of a one-step episode that is a single image (`recipes.single_images`).
 LOOK = "look"
-# Groups are drawn equally often: single images and drives.
+# Groups are drawn equally often: single images and episodes.
 DRIVE = "drive"
 
 
-def save_round(folder: Path, drives: Demonstrations) -> None:
+def save_round(folder: Path, demonstrations: Demonstrations) -> None:
     """Write aside, then rename: a folder with its facts is complete."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ARRAYS:
-        np.save(folder / f"{name}.npy", getattr(drives, name))
-    facts: dict[str, Any] = {"texts": drives.texts, "scenarios": drives.scenarios, "outcomes": drives.outcomes}
-    if drives.action_names:
-        facts["action_names"] = list(drives.action_names)
-    if drives.step_s is not None:
-        facts["step_s"] = drives.step_s
+        np.save(folder / f"{name}.npy", getattr(demonstrations, name))
+    facts: dict[str, Any] = {
+        "texts": demonstrations.texts,
+        "scenarios": demonstrations.scenarios,
+        "outcomes": demonstrations.outcomes,
+    }
+    if demonstrations.action_names:
+        facts["action_names"] = list(demonstrations.action_names)
+    if demonstrations.step_s is not None:
+        facts["step_s"] = demonstrations.step_s
     aside = folder / f"{FACTS}.part"
     aside.write_text(json.dumps(facts, ensure_ascii=False), "utf-8")
     os.replace(aside, folder / FACTS)

@@ -51,7 +51,7 @@ def test_the_hash_covers_all_that_decides(part, original, written, sources, tmp_
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_lanes_do_not_touch_each_other_and_reset_forgets(name, original, written, observe, drive):
+def test_envs_do_not_touch_each_other_and_reset_forgets(name, original, written, observe, drive):
     policy = load_policy(str(written(name, original(name))))
     observations = [observe(3, seed=step) for step in range(5)]
     together = drive(policy, observations)

@@ -61,11 +61,11 @@ def test_it_reads_out_what_open_clip_itself_computes(kind, read):
     pixels = (images.permute(0, 3, 1, 2).float() / 255 - mean) / std
     with torch.inference_mode():
         (seen,) = model.backbone(images, model.encode_text(tokens))
-        torch.testing.assert_close(seen.picture, inner.encode_image(pixels))
+        torch.testing.assert_close(seen.image, inner.encode_image(pixels))
         torch.testing.assert_close(seen.text, inner.encode_text(tokens["open_clip.ids"]))
     (widths,) = model.backbone.widths
     assert seen.patches.shape == (2, widths.patches, widths.vision)
-    assert seen.picture.shape[1] == widths.picture
+    assert seen.image.shape[1] == widths.image
 
 
 @pytest.mark.parametrize("kind", KINDS)

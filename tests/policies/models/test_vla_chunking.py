@@ -35,7 +35,7 @@ def test_the_first_actions_of_each_chunk_are_driven(execute, expected):
     assert drive(policy, 6)[0].tolist() == expected
 
 
-def test_lanes_started_at_other_times_keep_their_own_chunks():
+def test_envs_started_at_other_times_keep_their_own_chunks():
     policy = ChunkedPolicy(Counter(3), execute=3)
     policy.reset(np.ones(2, bool), np.zeros(2, int))
     drive(policy, 2)
@@ -79,7 +79,7 @@ def test_an_ensemble_of_predictors_that_agree_changes_nothing():
     np.testing.assert_allclose(drive(policy, 6), 0.3, rtol=1e-6)
 
 
-def test_the_ensemble_forgets_exactly_the_marked_lanes():
+def test_the_ensemble_forgets_exactly_the_marked_envs():
     policy, fresh, untouched = (TemporalEnsemble(Counter(3)) for _ in range(3))
     for each in (policy, fresh, untouched):
         each.reset(np.ones(2, bool), np.zeros(2, int))

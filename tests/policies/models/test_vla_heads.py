@@ -52,7 +52,7 @@ def test_steps_that_do_not_exist_change_nothing_before_them(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_state_has_lanes_first_and_lanes_do_not_touch(kind):
+def test_state_has_envs_first_and_envs_do_not_touch(kind):
     head, features = make(kind), torch.randn(3, 4, 6)
     with torch.no_grad():
         together, state = driven(head, features)

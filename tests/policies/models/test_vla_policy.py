@@ -56,7 +56,7 @@ def test_a_saved_folder_drives_as_the_model_without_any_network(name, folder, bu
 
 
 @pytest.mark.parametrize("head", HEADS, ids=lambda head: head["kind"])
-def test_reset_forgets_the_marked_lanes_and_no_others(head, folder, observe, start):
+def test_reset_forgets_the_marked_envs_and_no_others(head, folder, observe, start):
     path = folder(head=head)
     used, fresh, untouched = (start(load(path), 3) for _ in range(3))
     for seed in range(4):
@@ -69,7 +69,7 @@ def test_reset_forgets_the_marked_lanes_and_no_others(head, folder, observe, sta
     assert np.array_equal(actions[1], old[1])
 
 
-def test_a_lane_that_once_held_nan_is_clean_after_reset(folder, observe, start):
+def test_a_env_that_once_held_nan_is_clean_after_reset(folder, observe, start):
     path = folder()
     policy, fresh = start(load(path), 1), start(load(path), 1)
     policy._state = tuple(torch.full_like(part, float("nan")) for part in policy._state)
@@ -78,7 +78,7 @@ def test_a_lane_that_once_held_nan_is_clean_after_reset(folder, observe, start):
 
 
 @pytest.mark.parametrize("name", ["clip-small", "kosmos2-small"])
-def test_lanes_do_not_depend_on_each_other(name, folder, observe, start):
+def test_envs_do_not_depend_on_each_other(name, folder, observe, start):
     path = folder(name)
     first, second, alone = start(load(path), 8), start(load(path), 8), start(load(path), 1)
     for seed in range(3):
@@ -124,7 +124,7 @@ def test_chunks_can_be_driven(wrap, folder, observe, start):
     assert wrapped.act(observe(2, 1)).shape == (2, 2)
 
 
-def test_act_for_other_lanes_than_reset_is_refused(folder, observe, start):
+def test_act_for_other_envs_than_reset_is_refused(folder, observe, start):
     with pytest.raises(ValueError, match="reset was called for 2 envs, act for 3"):
         start(load(folder()), 2).act(observe(3))
 

@@ -89,15 +89,24 @@ def side_mismatch(table: ActionTable) -> Finding | None:
 def _way_around(table: ActionTable) -> np.ndarray:
     """Where each episode swings out the furthest: sign of the extreme of the summed sideways speed, else of the turn.
 
-    The sum over the steps forgives noise and a correction at the start, which the sign of one action does not.
+    The sum over the steps forgives noise and a correction at the start, which the sign of one action does not. What is
+    sideways is told at the heading of the start: a robot that turns moves sideways by driving ahead.
     """
     names = table.recorded[0].action_names if len(table) else ()
+    part = {name: table.actions[:, :, names.index(name)] for name in names}
+    paths = []
+    if "wz" in names:
+        step_s = np.array([recorded.step_s for recorded in table.recorded])
+        heading_rad = (part["wz"].cumsum(axis=1) - part["wz"] / 2) * step_s[:, None]
+        zero = np.zeros_like(part["wz"])
+        sideways = part.get("vx", zero) * np.sin(heading_rad) + part.get("vy", zero) * np.cos(heading_rad)
+        paths = [sideways.cumsum(axis=1), part["wz"].cumsum(axis=1)]
+    elif "vy" in names:
+        paths = [part["vy"].cumsum(axis=1)]
     sign = np.zeros(len(table))
-    for name in ("vy", "wz"):
-        if name in names:
-            path = table.actions[:, :, names.index(name)].cumsum(axis=1)
-            furthest = np.take_along_axis(path, np.abs(path).argmax(axis=1)[:, None], axis=1)[:, 0]
-            sign = np.where((sign == 0) & (np.abs(furthest) >= SWING * table.scale), np.sign(furthest), sign)
+    for path in paths:
+        furthest = np.take_along_axis(path, np.abs(path).argmax(axis=1)[:, None], axis=1)[:, 0]
+        sign = np.where((sign == 0) & (np.abs(furthest) >= SWING * table.scale), np.sign(furthest), sign)
     return sign
 
 
@@ -145,9 +154,9 @@ def outcomes(table: ActionTable) -> Finding | None:
     return Finding(
         "outcomes",
         Severity.WARNING if share >= FAILED_WARNING else Severity.NOTE if failed else Severity.GOOD,
-        f"{failed} of {judged} drives failed ({said})" if failed else f"all {judged} judged drives succeeded",
+        f"{failed} of {judged} episodes failed ({said})" if failed else f"all {judged} judged episodes succeeded",
         text="Imitating what was done in them teaches failing; what an expert would have done there is worth much.",
-        advice="Train on the expert's labels where there are some, else leave these drives out.",
+        advice="Train on the expert's labels where there are some, else leave these episodes out.",
         weight=share,
         figures=dict(counts.most_common()),
         episodes=some(names),

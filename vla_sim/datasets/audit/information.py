@@ -51,7 +51,7 @@ def instruction_information(table: ActionTable, *, seed: int = 0) -> Finding:
             Severity.WARNING,
             f'one instruction for all: "{sentences[0]}"' if by == "sentence" else f"all instructions say {groups[0]}",
             text="A policy cannot learn to listen to words that never change.",
-            advice="Record the same scenes with other instructions, and other drives.",
+            advice="Record the same scenes with other instructions, and other episodes.",
             weight=0.9,
             figures=figures,
         )

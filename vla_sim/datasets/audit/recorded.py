@@ -33,6 +33,10 @@ class Recorded(Protocol):
         """Of the A columns."""
 
     @property
+    def step_s(self) -> float:
+        """Seconds between two actions."""
+
+    @property
     def events(self) -> tuple[str, ...] | None:
         """One word per action, or None."""
 
@@ -106,6 +110,11 @@ class RecordedEpisode:
     def action_names(self) -> tuple[str, ...]:
         """See `Recorded`."""
         return self.episode.action_names
+
+    @property
+    def step_s(self) -> float:
+        """See `Recorded`."""
+        return self.episode.step_s
 
     @property
     def events(self) -> tuple[str, ...] | None:

@@ -49,7 +49,7 @@ class SerbotLabels:
         side: side on which the obstacle is passed; None where no side was asked for.
         pattern: "core" (the scripted path), "variant" (altered timing or order) or "".
         distance: of the obstacle at the start: "close", "medium", "far" or "".
-        v3: kind of drive in the third basket set, else "".
+        v3: kind of episode in the third basket set, else "".
         taken: when it was recorded.
         period: time of day, "evening" for example, or "".
     """
@@ -188,7 +188,7 @@ def _what_is_wrong(rest: str) -> str:
     return f"labels {rest!r} must stand as {order}"
 
 
-# Simulated scenarios of the third basket set and their kind of drive.
+# Simulated scenarios of the third basket set and their kind of episode.
 _SIMULATED_V3 = {
     "basket_core": "left",
     "basket_core_left": "left",

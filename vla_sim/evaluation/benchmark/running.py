@@ -46,18 +46,18 @@ def run_benchmark(
     with FolderLock(out):
         try:
             result = _drive(plan, out / CLOSED_LOOP, workers)
-            drives = _ask(plan, result, out, workers) if result.complete else None
+            expert_episodes = _ask(plan, result, out, workers) if result.complete else None
         except KeyboardInterrupt:
             return None
-        return None if drives is None else _tables(plan, result, drives, out, left_out or {})
+        return None if expert_episodes is None else _tables(plan, result, expert_episodes, out, left_out or {})
 
 
 def _tables(
-    plan: Plan, result: Result, drives: Sequence[ExpertEpisode], out: Path, left_out: Mapping[str, str]
+    plan: Plan, result: Result, expert_episodes: Sequence[ExpertEpisode], out: Path, left_out: Mapping[str, str]
 ) -> dict[str, Any]:
     """Write and say what came out; the content of benchmark.json."""
-    rows = benchmark_rows([benchmark_entry(name) for name in plan.policies], result.records, drives)
-    document = benchmark_document(rows, drives, result.summary["provenance"], left_out=dict(left_out))
+    rows = benchmark_rows([benchmark_entry(name) for name in plan.policies], result.records, expert_episodes)
+    document = benchmark_document(rows, expert_episodes, result.summary["provenance"], left_out=dict(left_out))
     written = write_benchmark(document, out)
     log.info(console(document["rows"]))
     for name, found in document["agreement"].items():

@@ -1,6 +1,6 @@
 """Figures of the offline comparison: errors of actions against the expert's, and the trivial guesses to beat.
 
-All figures pool the steps of all drives, so a long drive counts for more than a short one, as in the users' table.
+All figures pool the steps of all episodes, so a long episode counts for more than a short one, as in the users' table.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ UNITS = {"vx": "mps", "vy": "mps", "wz": "radps"}
 
 DEFINITIONS = {
     "mae_mps": "mean over steps and over vx and vy of |policy - expert|, in m/s (turning is left out and has its own "
-    "column in rad/s); 95 % interval: bootstrap over drives",
+    "column in rad/s); 95 % interval: bootstrap over episodes",
     "rmse_mps": "root of the mean over steps and over vx and vy of (policy - expert)^2, in m/s",
     "without_first": "the same without the first step of each episode",
     "heading_accuracy": f"share of steps where both stand (|vx| and |vy| at most {STANDING_MPS} m/s), or both move and "
     f"the headings atan2(vy, vx) are at most {HEADING_TOLERANCE_DEG} degrees apart",
     "direction_accuracy": "share of steps with the same of nine classes: the nearest of eight headings, or stop "
     f"(|vx| and |vy| at most {STANDING_MPS} m/s)",
-    "constant": "always the mean of all expert actions of these drives",
+    "constant": "always the mean of all expert actions of these episodes",
     "copy_last": "the expert's action of the step before; zero at the first step",
 }
 
@@ -43,7 +43,7 @@ class Errors:
     Attributes:
         steps: over how many steps.
         mae_mps: mean absolute error over vx and vy together, m/s.
-        mae_interval_mps: its 95 % interval over drives; None for fewer than two drives.
+        mae_interval_mps: its 95 % interval over episodes; None for fewer than two.
         rmse_mps: root mean square error over vx and vy together, m/s.
         mae_by_axis: mean absolute error by action component, m/s or rad/s.
         heading_accuracy, direction_accuracy: see DEFINITIONS, in 0..1.
@@ -66,10 +66,10 @@ class OfflineScore:
     without_first: Errors | None
 
 
-def offline_score(guesses: Sequence[Array], drives: Sequence[ExpertEpisode]) -> OfflineScore:
-    """Score guesses, one (T, A) array for each episode, against the labels of the drives."""
-    names = drives[0].action_names
-    labels = [drive.labels for drive in drives]
+def offline_score(guesses: Sequence[Array], expert_episodes: Sequence[ExpertEpisode]) -> OfflineScore:
+    """Score guesses, one (T, A) array for each episode, against the labels of the episodes."""
+    names = expert_episodes[0].action_names
+    labels = [expert_episode.labels for expert_episode in expert_episodes]
     later = [(guess[1:], label[1:]) for guess, label in zip(guesses, labels, strict=True) if len(label) > 1]
     return OfflineScore(
         errors_of(guesses, labels, names),
@@ -77,25 +77,30 @@ def offline_score(guesses: Sequence[Array], drives: Sequence[ExpertEpisode]) -> 
     )
 
 
-def policy_score(policy: str, drives: Sequence[ExpertEpisode]) -> OfflineScore | str:
-    """The score of a policy that was asked in these drives, or why there is none."""
-    failed = [drive.failures[policy] for drive in drives if policy in drive.failures]
+def policy_score(policy: str, expert_episodes: Sequence[ExpertEpisode]) -> OfflineScore | str:
+    """The score of a policy that was asked in these episodes, or why there is none."""
+    failed = [
+        expert_episode.failures[policy] for expert_episode in expert_episodes if policy in expert_episode.failures
+    ]
     if failed:
         return failed[0]
-    if any(policy not in drive.actions for drive in drives):
+    if any(policy not in expert_episode.actions for expert_episode in expert_episodes):
         return "it broke down while driving and was not asked"
-    return offline_score([drive.actions[policy] for drive in drives], drives)
+    return offline_score([expert_episode.actions[policy] for expert_episode in expert_episodes], expert_episodes)
 
 
-def constant_guess(drives: Sequence[ExpertEpisode]) -> list[Array]:
-    """The mean expert action over all steps of all drives, at every step: (T, A) for each episode."""
-    mean = np.concatenate([drive.labels for drive in drives]).mean(axis=0)
-    return [np.broadcast_to(mean, drive.labels.shape) for drive in drives]
+def constant_guess(expert_episodes: Sequence[ExpertEpisode]) -> list[Array]:
+    """The mean expert action over all steps of all episodes, at every step: (T, A) for each episode."""
+    mean = np.concatenate([expert_episode.labels for expert_episode in expert_episodes]).mean(axis=0)
+    return [np.broadcast_to(mean, expert_episode.labels.shape) for expert_episode in expert_episodes]
 
 
-def copy_last_guess(drives: Sequence[ExpertEpisode]) -> list[Array]:
+def copy_last_guess(expert_episodes: Sequence[ExpertEpisode]) -> list[Array]:
     """The expert's action of the step before, zero at the first step: (T, A) for each episode."""
-    return [np.concatenate([np.zeros_like(drive.labels[:1]), drive.labels[:-1]]) for drive in drives]
+    return [
+        np.concatenate([np.zeros_like(expert_episode.labels[:1]), expert_episode.labels[:-1]])
+        for expert_episode in expert_episodes
+    ]
 
 
 def errors_of(guesses: Sequence[Array], labels: Sequence[Array], names: Sequence[str]) -> Errors:

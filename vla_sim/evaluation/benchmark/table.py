@@ -82,26 +82,31 @@ class Row:
 
 
 def benchmark_rows(
-    benchmark_entries: Sequence[BenchmarkEntry], records: Sequence[EpisodeResult], drives: Sequence[ExpertEpisode]
+    benchmark_entries: Sequence[BenchmarkEntry],
+    records: Sequence[EpisodeResult],
+    expert_episodes: Sequence[ExpertEpisode],
 ) -> list[Row]:
     """All rows, ranked: policies by success (then SPL, then name), the two baselines last.
 
     Args:
         benchmark_entries: the policies.
         records: their closed-loop episodes.
-        drives: the expert's episodes that they were asked in.
+        expert_episodes: the expert's episodes that they were asked in.
     """
     closed = pooled_rows(records)
-    rows = [_policy_row(one, closed[one.name], drives) for one in benchmark_entries]
+    rows = [_policy_row(one, closed[one.name], expert_episodes) for one in benchmark_entries]
     baselines = [
-        Row(name, BASELINE, BASELINES[name], False, offline_score(guess, drives), "", None, None)
-        for name, guess in (("constant", constant_guess(drives)), ("copy_last", copy_last_guess(drives)))
+        Row(name, BASELINE, BASELINES[name], False, offline_score(guess, expert_episodes), "", None, None)
+        for name, guess in (
+            ("constant", constant_guess(expert_episodes)),
+            ("copy_last", copy_last_guess(expert_episodes)),
+        )
     ]
     return ranked([*rows, *baselines])
 
 
-def _policy_row(one: BenchmarkEntry, closed: Mapping[str, Any], drives: Sequence[ExpertEpisode]) -> Row:
-    score = policy_score(one.name, drives)
+def _policy_row(one: BenchmarkEntry, closed: Mapping[str, Any], expert_episodes: Sequence[ExpertEpisode]) -> Row:
+    score = policy_score(one.name, expert_episodes)
     known = isinstance(score, OfflineScore)
     return Row(
         model=one.name,
@@ -257,7 +262,7 @@ def _plain_closed(closed: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def benchmark_document(
     rows: Sequence[Row],
-    drives: Sequence[ExpertEpisode],
+    expert_episodes: Sequence[ExpertEpisode],
     provenance: Mapping[str, Any],
     *,
     left_out: Mapping[str, str],
@@ -266,7 +271,7 @@ def benchmark_document(
 
     Args:
         rows: from `benchmark_rows`.
-        drives: the expert's episodes of the offline part.
+        expert_episodes: the expert's episodes of the offline part.
         provenance: of the closed-loop run.
         left_out: policies that cannot take part, and why.
     """
@@ -277,11 +282,13 @@ def benchmark_document(
         "heading_tolerance_deg": HEADING_TOLERANCE_DEG,
         "standing_mps": STANDING_MPS,
         "offline": {
-            "drives": len(drives),
-            "steps": sum(len(drive.labels) for drive in drives),
-            "expert_successes": sum(drive.outcome == Outcome.SUCCESS.value for drive in drives),
-            "action_names": list(drives[0].action_names),
-            "policy_hash_expert": drives[0].policy_hashes["expert"],
+            "drives": len(expert_episodes),
+            "steps": sum(len(expert_episode.labels) for expert_episode in expert_episodes),
+            "expert_successes": sum(
+                expert_episode.outcome == Outcome.SUCCESS.value for expert_episode in expert_episodes
+            ),
+            "action_names": list(expert_episodes[0].action_names),
+            "policy_hash_expert": expert_episodes[0].policy_hashes["expert"],
         },
         "rows": [plain_row(row) for row in rows],
         "agreement": {name: _plain_agreement(found) for name, found in agreements(rows).items()},

@@ -60,7 +60,7 @@ class CheckpointPolicy(Policy):
         marked = np.asarray(reset_mask, dtype=bool)
         self._steps[marked] = 0
         rows = torch.from_numpy(marked)
-        # where and not a product: whatever a env held before, even a NaN, is gone.
+        # where and not a product: whatever an env held before, even a NaN, is gone.
         self._state = tuple(
             torch.where(rows.view(-1, *[1] * (new.ndim - 1)), new, old)
             for new, old in zip(fresh, self._state, strict=True)

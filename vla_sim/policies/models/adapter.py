@@ -25,11 +25,11 @@ class Adapter(nn.Module):
         patches, vision = (widths.patches, widths.vision) if spec is None else (spec.queries, spec.width)
         self.resampler = nn.Identity() if spec is None else build_resampler(spec, widths.vision)
         self.norm_patches = build_normalisation(kind, vision)
-        self.norm_image = build_normalisation(kind, widths.image)
+        self.norm_picture = build_normalisation(kind, widths.image)
         self.norm_text = build_normalisation(kind, widths.text)
         self.widths = StreamWidths(patches, vision, widths.image, widths.text)
 
     def forward(self, features: Features) -> Stream:
         """From features to the fusion's input."""
         patches = self.norm_patches(self.resampler(features.patches))
-        return Stream(patches, self.norm_image(features.image), self.norm_text(features.text))
+        return Stream(patches, self.norm_picture(features.image), self.norm_text(features.text))

@@ -106,7 +106,7 @@ class Kosmos2Backbone(Backbone):
         _put_stem(self.kosmos2.vision_model.model.embeddings, config)
         self.image_px = int(vision.image_size)
         self.widths = (Widths("kosmos2", vision.hidden_size, 2 * text.embed_dim, _patches(vision), vision.hidden_size),)
-        ids, queries = config.ids_around_images, config.kosmos2.latent_query_num
+        ids, queries = config.ids_around_pictures, config.kosmos2.latent_query_num
         # The ids at the latent queries' places are replaced by the image; any but the padding's will do.
         self._prefix = [ids.bos, ids.image, *[ids.image] * queries, ids.image_end]
         self._queries = slice(2, 2 + queries)

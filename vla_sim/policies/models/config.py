@@ -138,7 +138,7 @@ class VlaConfig:
     def _check_text(self) -> None:
         """Token ids and lengths beyond a backbone's tables would fail only while driving."""
         specs.whole("", context_length=self.context_length)
-        ids = vars(self.ids_around_images)
+        ids = vars(self.ids_around_pictures)
         if self.kosmos2 is not None:
             size = self.kosmos2.text_config.vocab_size
             for name, number in ids.items():
@@ -171,7 +171,7 @@ class VlaConfig:
         return None if self.resampler is None else specs.table(specs.ResamplerSpec, self.resampler, "resampler")
 
     @property
-    def ids_around_images(self) -> specs.PromptIds:
+    def ids_around_pictures(self) -> specs.PromptIds:
         """The config's "prompt_ids"."""
         return specs.table(specs.PromptIds, self.prompt_ids, "prompt_ids")
 

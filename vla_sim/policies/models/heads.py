@@ -1,7 +1,7 @@
 """Action heads: a memory over the features of an episode, then a codec. Loads torch; gpt2 loads transformers.
 
 All heads keep one protocol, so a policy and a training need not know which one they hold. State is a tuple of tensors
-whose first dimension is the env: a env is forgotten by putting its rows of `initial_state` in place.
+whose first dimension is the env: an env is forgotten by putting its rows of `initial_state` in place.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ class WindowHead(ActionHead):
         now = torch.arange(steps, device=features.device)
         first = (now - self.window + 1).clamp(min=0)
         index = (first[:, None] + torch.arange(self.window, device=features.device)).clamp(max=steps - 1)
-        # Only steps that exist: beside drives, single images are mostly padding.
+        # Only steps that exist: beside episodes, single images are mostly padding.
         read = self._read(self.project(features)[:, index][mask], (now - first).expand(num_envs, -1)[mask])
         return read.new_zeros(num_envs, steps, read.shape[-1]).masked_scatter(mask[..., None], read)
 

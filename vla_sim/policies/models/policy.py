@@ -63,7 +63,7 @@ class VlaPolicy(Policy):
             self._num_envs, self._state = len(reset_mask), fresh
             return
         marked = torch.from_numpy(np.asarray(reset_mask, dtype=bool)).to(self.model.device)
-        # where and not a product: whatever a env held before, even a NaN, is gone.
+        # where and not a product: whatever an env held before, even a NaN, is gone.
         self._state = tuple(
             torch.where(marked.view(-1, *[1] * (new.ndim - 1)), new, old)
             for new, old in zip(fresh, self._state, strict=True)
