@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import sys
-import time
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -27,10 +26,13 @@ from vla_sim.datasets.writing import (
     source_hashes,
     write_dataset,
 )
+from vla_sim.rollout.driving import Progress
 
 if TYPE_CHECKING:
     from vla_sim.augmentation.copies import Job, Refusal, Setup
     from vla_sim.augmentation.recipe import Recipe
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,17 +92,17 @@ def augment(config: AugmentConfig, out: Path, *, workers: int = 2) -> None:
     )
     plan = _plan(config, dataset, jobs)
     if is_complete(out, plan, config.writing):
-        print(f"{out}: its episodes were complete already")
+        log.info(f"{out}: its episodes were complete already")
         return
     with write_dataset(out, plan, config.writing, Contents.of(dataset)) as writer:
-        progress = _Progress(originals + len(jobs), writer)
+        progress = Progress(originals + len(jobs), writer)
         for index in range(originals):
             if index not in writer:
                 facts = {**manifest_facts(dataset[index]), "source": dataset.place(index)}
                 keep(writer, index, dataset, index, facts, copy=True, folders=False)
         refused = _fill(writer, jobs, setup, config, workers, progress)
         writer.finish()
-        progress.end(out, refused)
+        progress.end(out, f"{refused} left out")
         if config.sheet:
             _draw_sheet(config.sheet, config, dataset[0], [job for job in jobs if job.number == 0], writer)
 
@@ -136,7 +138,7 @@ def _plan(config: AugmentConfig, dataset: Dataset, jobs: Sequence[Job]) -> dict[
 
 
 def _fill(
-    writer: DatasetWriter, jobs: Sequence[Job], setup: Setup, config: AugmentConfig, workers: int, progress: _Progress
+    writer: DatasetWriter, jobs: Sequence[Job], setup: Setup, config: AugmentConfig, workers: int, progress: Progress
 ) -> int:
     """Make the copies that the set lacks; how many were refused."""
     from vla_sim.augmentation.copies import CopyMaker, Refusal
@@ -148,11 +150,11 @@ def _fill(
         if isinstance(result, Refusal):
             if not config.skip_refused:
                 raise UserError(f"{result.why}; --skip-refused leaves such copies out")
-            print(f"left out: {result.why}", file=sys.stderr)
+            log.warning(f"left out: {result.why}")
             refused.append(result)
         else:
             writer.add(result)
-            progress()
+            progress(result)
     return len(refused)
 
 
@@ -169,30 +171,4 @@ def _draw_sheet(
             copy = SerbotRecording(writer.folder / writer.entries[job.index].file)
             rows.append((config.recipe[job.recipe], copy.load()))
     write_sheet(sheet, rows)
-    print(f"image: {sheet}")
-
-
-class _Progress:
-    """One line that says how far it is."""
-
-    def __init__(self, total: int, writer: DatasetWriter) -> None:
-        self._writer, self._total = writer, total
-        self._begin = self._shown = time.perf_counter()
-        if len(writer):
-            print(f"{len(writer)} of {total} episodes are complete already", flush=True)
-
-    def __call__(self) -> None:
-        """Say it now and then."""
-        now = time.perf_counter()
-        terminal = sys.stdout.isatty()
-        if now - self._shown > (0.2 if terminal else 5.0):
-            self._shown = now
-            print(self._line(), end="\r" if terminal else "\n", flush=True)
-
-    def end(self, out: Path, refused: int) -> None:
-        """Say what there is now."""
-        left_out = f", {refused} left out" if refused else ""
-        print(f"{self._line()}\n{out}: {len(self._writer)} episodes{left_out}")
-
-    def _line(self) -> str:
-        return f"{len(self._writer)}/{self._total} episodes, {time.perf_counter() - self._begin:.1f} s"
+    log.info(f"image: {sheet}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from vla_sim.datasets.base import ReadOptions
 from vla_sim.datasets.dataset import open_dataset
 from vla_sim.datasets.store import content_hash
 from vla_sim.datasets.writing import Contents, WriteOptions, is_complete, refuse_inside, write_dataset
+
+log = logging.getLogger(__name__)
 
 
 def convert(source: Path, out: Path, reading: ReadOptions, writing: WriteOptions) -> int:
@@ -29,7 +32,7 @@ def convert(source: Path, out: Path, reading: ReadOptions, writing: WriteOptions
         "episodes": len(dataset),
     }
     if is_complete(out, plan, writing):
-        print("it was complete already")
+        log.info(f"{out}: it was complete already")
         return len(dataset)
     with write_dataset(out, plan, writing, Contents.of(dataset)) as writer:
         for index in range(len(dataset)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from vla_sim.rollout.driving import DriveOptions, Progress
 
 if TYPE_CHECKING:
     from vla_sim.rollout.recording import RecordingJob
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +58,11 @@ def collect_set(config: CollectConfig, out: Path, *, workers: int = 2) -> None:
     shape, robot = FileShape({}, config.still_start, config.frames), setup.robot()
     plan = {"kind": "collection", **plan_of(setup, shape, jobs)}
     if is_complete(out, plan, config.writing):
-        print(f"{out}: {len(jobs)} episodes were complete already")
+        log.info(f"{out}: {len(jobs)} episodes were complete already")
         return
     contents = Contents(robot.control_s, robot.camera.image_px, robot.name)
     with write_dataset(out, plan, config.writing, contents) as writer:
-        progress = Progress(jobs, writer, setup)
+        progress = Progress(len(jobs), writer, robot.control_s)
         fill(writer, jobs, setup, shape, workers=workers, on_entry=progress)
         writer.finish()
         progress.end(out)

@@ -1,10 +1,9 @@
-"""What `collect`, `expand` and `augment` share: options, recordings that can be read, the line that says how far."""
+"""What `collect`, `expand` and `augment` share: options of simulated episodes, and how far they are."""
 
 from __future__ import annotations
 
-import sys
+import logging
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,6 +15,11 @@ if TYPE_CHECKING:
     from vla_sim.datasets.store import Entry
     from vla_sim.datasets.writing import DatasetWriter
     from vla_sim.rollout.recording import RecordingSetup
+
+log = logging.getLogger(__name__)
+
+# Seconds between two lines.
+PAUSE_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,35 +51,42 @@ class DriveOptions:
 
 
 class Progress:
-    """One line that says how far a collection is."""
+    """Logs how far the filling of a data set is.
 
-    def __init__(self, jobs: Sequence[object], writer: DatasetWriter, setup: RecordingSetup) -> None:
-        self._writer, self._total, self._first = writer, len(jobs), len(writer)
-        self._step_s = setup.robot().control_s
+    Args:
+        total: episodes that there will be.
+        writer: what they are written with.
+        step_s: seconds of a step, where the speed beside real time means something.
+    """
+
+    def __init__(self, total: int, writer: DatasetWriter, step_s: float | None = None) -> None:
+        self._writer, self._total, self._step_s = writer, total, step_s
         self._begin = self._shown = time.perf_counter()
         self._steps = 0
-        if self._first:
-            print(f"{self._first} of {self._total} episodes are complete already", flush=True)
+        if len(writer):
+            log.info(f"{len(writer)} of {total} episodes are complete already")
 
     def __call__(self, entry: Entry) -> None:
         """Count an episode."""
         self._steps += entry.frames
         now = time.perf_counter()
-        pause_s = 0.2 if sys.stdout.isatty() else 5.0
-        if now - self._shown > pause_s:
+        if now - self._shown > PAUSE_S:
             self._shown = now
-            print(self._line(), end="\r" if sys.stdout.isatty() else "\n", flush=True)
+            log.info(self._line())
 
-    def end(self, out: Path) -> None:
-        """Say what there is now."""
+    def end(self, out: Path, note: str = "") -> None:
+        """Say what there is now, with a note or else with the outcomes of what was driven."""
+        log.info(self._line())
+        log.info(f"{out}: {len(self._writer)} episodes, {note or self._outcomes()}")
+
+    def _outcomes(self) -> str:
         outcomes = [str(entry.facts.get("outcome", "")) for entry in self._writer.entries.values()]
         driven = [outcome for outcome in outcomes if outcome]
         shares = ", ".join(f"{driven.count(name)} {name}" for name in dict.fromkeys(sorted(driven)))
         kept = len(outcomes) - len(driven)
-        counts = f"{kept} recordings kept, {len(driven)} episodes added: " if kept else ""
-        print(f"{self._line()}\n{out}: {len(self._writer)} episodes, {counts}{shares or 'none'}")
+        return f"{kept} recordings kept, {len(driven)} episodes added: {shares or 'none'}" if kept else shares or "none"
 
     def _line(self) -> str:
         taken_s = time.perf_counter() - self._begin
-        speed = f"{self._steps * self._step_s / taken_s:.0f} x real time"
-        return f"{len(self._writer)}/{self._total} episodes, {speed}, {taken_s:.1f} s"
+        speed = f"{self._steps * self._step_s / taken_s:.0f} x real time, " if self._step_s else ""
+        return f"{len(self._writer)}/{self._total} episodes, {speed}{taken_s:.1f} s"

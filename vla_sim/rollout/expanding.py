@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from vla_sim.rollout.expansion import ExpansionPlan
     from vla_sim.rollout.filling import FileShape
     from vla_sim.rollout.recording import RecordingSetup
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +79,9 @@ def expand(config: ExpandConfig, out: Path | None, *, workers: int = 2) -> Expan
         seed0=config.first_seed,
         robot_radius_m=setup.robot().body.radius_m,
     )
-    print(plan.table())
+    log.info(plan.table())
     if not plan.jobs:
-        print(f"{plan.before.total()} recordings are {config.target_episodes} or more: nothing to add")
+        log.info(f"{plan.before.total()} recordings are {config.target_episodes} or more: nothing to add")
     if out is None:
         return plan
     refuse_inside(out, config.data)
@@ -101,7 +104,7 @@ def _shape_like(dataset: Dataset, episodes: Sequence[Episode], frames: int) -> F
     order = dataset.stored_as(0).get("channel_order", RGB)
     still = 2 * sum(not episode.actions[0].any() for episode in episodes) > len(episodes)
     said = episodes[0].provenance.get("source_channel_order", order)
-    print(f"simulated files: channel order {said}, still first frame: {'yes' if still else 'no'}")
+    log.info(f"simulated files: channel order {said}, still first frame: {'yes' if still else 'no'}")
     return FileShape({"channel_order": order}, still, frames)
 
 
@@ -123,10 +126,10 @@ def _fill(
         **plan_of(setup, shape, plan.jobs),
     }
     if is_complete(out, head, config.writing):
-        print(f"{out}: {plan.before.total() + len(plan.jobs)} episodes were complete already")
+        log.info(f"{out}: {plan.before.total() + len(plan.jobs)} episodes were complete already")
         return
     with write_dataset(out, head, config.writing, Contents.of(dataset)) as writer:
-        progress = Progress(range(len(dataset) + len(plan.jobs)), writer, setup)
+        progress = Progress(len(dataset) + len(plan.jobs), writer, setup.robot().control_s)
         for index in range(len(dataset)):
             if index not in writer:
                 keep(writer, index, dataset, index, _facts_of(dataset, index), copy=config.copy)
