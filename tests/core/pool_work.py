@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from vla_sim.core import pool
+from vla_sim.core import pool_worker
 from vla_sim.core.errors import UserError
 
 
@@ -52,7 +52,7 @@ def work(payload, emit):
     if what == "slow":
         for _ in range(4):
             time.sleep(0.5)
-            pool.heartbeat()
+            pool_worker.heartbeat()
     if what == "nap":
         time.sleep(0.3)
 

@@ -12,34 +12,21 @@ import math
 import multiprocessing
 import os
 import signal
-import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from vla_sim.core.errors import UserError
+from vla_sim.core.pool_worker import DONE, RAISED, READY, REFUSED, RESULT, Emit, Factory, How, Work, serve
 
 # Loading torch and a large policy on a busy machine takes a while; silence after that is a hang.
 START_TIMEOUT_S = 600.0
 POLL_S = 0.2
-ALIVE_EVERY_S = 0.5
 
-How = Literal["raised", "refused", "died", "hung"]
-# Messages of a worker are pairs of one of these and a value.
-_READY, _ALIVE, _RESULT, _DONE = "ready", "alive", "result", "done"
-_RAISED: How = "raised"
-_REFUSED: How = "refused"
-
-Emit = Callable[[Any], None]
-# What a worker does with the payload of a task; it hands each result to `emit`.
-Work = Callable[[Any, Emit], None]
-# Makes a worker's work, in its process, from the group that it serves. Picklable, as are payloads and results.
-Factory = Callable[[Any], Work]
 # The same for `run_units`: makes, once for each worker, the function that turns a unit into results.
 UnitFactory = Callable[[], Callable[[Any], Iterator[Any]]]
 
@@ -209,7 +196,7 @@ class Pool:
     def _start(self, group: Hashable) -> _Member:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self._factory, group, os.getpid()), daemon=True)
+        process = context.Process(target=serve, args=(theirs, self._factory, group, os.getpid()), daemon=True)
         process.start()
         theirs.close()
         self._members.append(_Member(process, ours, group))
@@ -249,14 +236,14 @@ class Pool:
         task = member.task
         if task is None:
             return
-        if kind == _READY:
+        if kind == READY:
             member.making, member.served = False, True
-        elif kind == _RESULT:
+        elif kind == RESULT:
             yield Result(task, value)
-        elif kind == _DONE:
+        elif kind == DONE:
             member.task = None
             yield Finished(task)
-        elif kind in (_RAISED, _REFUSED):
+        elif kind in (RAISED, REFUSED):
             if member.making:
                 yield from self._lost(member, value, kind)
             else:
@@ -375,99 +362,3 @@ def _error(event: Failed) -> Exception:
         f"{event.reason} (out of memory?); what was complete is kept: start again to go on, "
         "perhaps with fewer --workers"
     )
-
-
-# --- in the worker process ----------------------------------------------------------------------------------------
-
-
-class _Gone(BaseException):
-    """Who started this process is no longer there."""
-
-
-class _Home:
-    """The way from a worker process to who started it."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._process = os.getpid()
-        self._last_sign = 0.0
-
-    def send(self, kind: str, value: Any = None) -> None:
-        """Send a message; a process that the work has forked off and let come here ends instead."""
-        if os.getpid() != self._process:
-            os._exit(1)
-        try:
-            self._connection.send((kind, value))
-        except OSError as error:
-            raise _Gone from error
-
-    def receive(self) -> Any:
-        """The payload of the next task."""
-        try:
-            return self._connection.recv()
-        except (OSError, EOFError) as error:
-            raise _Gone from error
-
-    def beat(self) -> None:
-        """Say that work goes on, from time to time."""
-        now = time.monotonic()
-        if now - self._last_sign > ALIVE_EVERY_S:
-            self._last_sign = now
-            self.send(_ALIVE)
-
-
-_home: _Home | None = None
-
-
-def heartbeat() -> None:
-    """Called by work that takes long: tells the pool that it does not hang. Outside of a worker it does nothing."""
-    if _home is not None:
-        _home.beat()
-
-
-def parent_is_gone(parent: int) -> bool:
-    """Whether the process that started this one has ended."""
-    return os.getppid() != parent
-
-
-def _serve(connection: Connection, factory: Factory, group: Any, parent: int) -> None:
-    global _home
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(OSError, AttributeError):
-        os.setsid()  # what the work starts can be killed with it
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"
-    _home = _Home(connection)
-    with contextlib.suppress(_Gone):
-        _work_on(factory, group, _home, parent)
-
-
-def _work_on(factory: Factory, group: Any, home: _Home, parent: int) -> None:
-    def emit(value: Any) -> None:
-        if parent_is_gone(parent):
-            os._exit(1)
-        home.send(_RESULT, value)
-
-    work: Work | None = None
-    while True:
-        payload = home.receive()
-        try:
-            if work is None:
-                work = factory(group)
-                home.send(_READY)
-            work(payload, emit)
-            home.send(_DONE)
-        except UserError as error:
-            work = None
-            home.send(_REFUSED, str(error))
-        except Exception:
-            work = None  # it may be in any state: it is made afresh for the next task
-            home.send(_RAISED, traceback.format_exc())
-
-
-def _end_with(parent: int) -> None:
-    """End this process when the one that started it has ended, whatever the work is doing."""
-    while not parent_is_gone(parent):
-        time.sleep(1.0)
-    os._exit(1)

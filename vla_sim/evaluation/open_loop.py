@@ -21,7 +21,8 @@ import numpy as np
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import write_whole
 from vla_sim.core.memory import keep_freed_memory
-from vla_sim.core.pool import Emit, Failed, Pool, Result, Task, Work, heartbeat
+from vla_sim.core.pool import Failed, Pool, Result, Task
+from vla_sim.core.pool_worker import Emit, Work, heartbeat
 from vla_sim.core.specs import Embodiment
 from vla_sim.envs.vector import NavigateVectorEnv
 from vla_sim.policies.base import Policy, fit

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_sim.core.memory import keep_freed_memory
-from vla_sim.core.pool import Emit, Work, heartbeat
+from vla_sim.core.pool_worker import Emit, Work, heartbeat
 from vla_sim.rollout.plan import NUM_ENVS, Plan, Unit
 
 

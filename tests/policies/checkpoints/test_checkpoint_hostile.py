@@ -1,4 +1,4 @@
-"""Configs of checkpoints with anything in them: refused in one sentence, or they drive. See `test_hostile_folders`."""
+"""Configs of checkpoints with anything in them: refused in one sentence, or they drive. See `test_hostile_policies`."""
 
 import json
 
