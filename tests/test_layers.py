@@ -79,5 +79,7 @@ def test_modules_import_each_other_one_way_even_lazily():
 
 
 def test_import_contracts_hold():
-    importlinter = pytest.importorskip("importlinter.cli")
-    assert importlinter.lint_imports() == 0
+    pytest.importorskip("importlinter.cli")
+    # In a process of its own: it sets up logging for itself, which silences all loggers that there are.
+    code = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports())"
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
