@@ -1,6 +1,7 @@
 """Who may import whom, and what `--help` may load."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,19 @@ def test_help_begins_with_the_description_that_the_list_of_commands_gives(comman
     shown = " ".join(capsys.readouterr().out.split())
     assert shown.startswith(f"usage: python -m vla_sim.{command} ")
     assert told in shown
+
+
+@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize("width", [70, 200])
+def test_help_has_one_option_a_line_at_any_width(command, width, monkeypatch, capsys):
+    """The help of dagger, the longest, once came in two columns that were read as one."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    options = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  -")]
+    assert len(options) > 2
+    assert not [line for line in options if re.search(r"\s{2,}--?\w", line[2:])]
+    assert all(len(line) <= 110 for line in options)
 
 
 def test_an_unknown_command_is_answered_with_the_nearest(capsys):

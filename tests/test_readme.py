@@ -23,7 +23,7 @@ def policy_file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_python_of_the_readme_runs(number, policy_file):
-    names = {"__name__": "readme"}
+    names = {"__name__": "__main__"}
     text = BLOCKS[number].replace("episodes=20, workers=2", "episodes=1")
     exec(compile(text, f"README.md, block {number}", "exec"), names)
     for name in ("env", "envs"):

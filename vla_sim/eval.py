@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from vla_sim.core.bounds import PositiveInt, Seconds, Seed, Workers
 from vla_sim.core.cli import INTERRUPTED, command_line, counted, fresh_folder, run_command
 from vla_sim.core.errors import UserError
-from vla_sim.core.options import Name, Names, OptionalFile, OptionalFolder, named
+from vla_sim.core.options import Name, Names, OptionalFile, OptionalFolder, flag_of, named
 
 if TYPE_CHECKING:
     from vla_sim.evaluation.runner import Result
@@ -28,6 +28,10 @@ examples:
 results: OUT/episodes.jsonl (one line per episode), OUT/summary.json, OUT/report.html, OUT/videos/
 exit code: 0 all episodes ran, 1 outcomes differ from --baseline or every episode of a policy raised an error,
 2 bad input, 130 interrupted (go on with --resume; episodes that raised are driven again)"""
+
+
+# What may be said beside --resume, as no result depends on it.
+MAY_CHANGE = ("resume", "workers", "video", "hang_timeout", "start_timeout", "baseline", "update_baseline")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,8 @@ class Options:
     """What draws."""
     hang_timeout: Seconds = 60.0
     """Seconds a step may take."""
+    start_timeout: Seconds = 600.0
+    """Seconds that loading a policy may take; all of its episodes are errors then."""
     out: OptionalFolder = None
     """Output folder (default: runs/eval-TIME)."""
     resume: OptionalFolder = None
@@ -96,6 +102,7 @@ def run(options: Options) -> int:
             out,
             workers=options.workers,
             hang_timeout_s=options.hang_timeout,
+            start_timeout_s=options.start_timeout,
             on_progress=lambda done, total, successes: bar(done, f"success {successes / done:.1%}"),
         )
     finish_run(result, plan, out, video=options.video, watch=lambda records: watched(records, "filming"))
@@ -125,10 +132,10 @@ def _plan(options: Options) -> Plan:
     from vla_sim.evaluation.runner import read_plan
 
     if options.resume:
-        if options.policy or options.scenario or options.suite or options.out:
-            raise UserError(
-                "--resume takes everything from its folder: leave --policy, --scenario, --suite, --out away"
-            )
+        others = replace(Options(), **{name: getattr(options, name) for name in MAY_CHANGE})
+        if options != others:
+            may = ", ".join(map(flag_of, MAY_CHANGE[1:]))
+            raise UserError(f"--resume takes everything from its folder but {may}: leave the other options away")
         return read_plan(options.resume)
     if not options.policy:
         raise UserError("--policy is missing: name at least one, e.g. --policy ensemble")

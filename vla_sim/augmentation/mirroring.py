@@ -24,6 +24,10 @@ MIRROR_SIGN = {
     "vx_mps": 1.0,
     "vy_mps": -1.0,
     "wz_radps": -1.0,
+    # LeKiwi's names, as its data sets have them.
+    "x.vel": 1.0,
+    "y.vel": -1.0,
+    "theta.vel": -1.0,
 }
 # Facts that may name a side. Others, such as the file that an episode comes from, stay what they were.
 SCENARIO_FACTS = ("scenario", "simulated_scenario")

@@ -102,9 +102,9 @@ def help_text(options: type[Any], command: Command) -> str:
 
 @contextlib.contextmanager
 def _wide() -> Iterator[None]:
-    """Let tyro believe in a terminal on which nothing needs a second line."""
+    """Let tyro believe in a wide terminal, though not in one on which it would set two columns (130)."""
     before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "2000"
+    os.environ["COLUMNS"] = "129"
     try:
         yield
     finally:
@@ -122,26 +122,29 @@ def _plain(page: str) -> Iterator[str]:
 
 def _laid_out(lines: Sequence[str], width: int) -> Iterator[str]:
     """Groups with a heading; an option and what it is for stand side by side, or one below the other."""
-    indent, option, group = " " * _COLUMN, "", ""
-    for line in lines:
-        text = line.strip()
-        if line.startswith("  ") and line[2] not in " -" and not group.startswith("positional"):
-            yield from textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="  ")
-            continue
-        if line.startswith("  ") and line[2] != " ":
+    option, words = "", [""]
+    for line in [*lines, ""]:
+        begins = line.startswith("  ") and line[2] != " "
+        if begins or not line.startswith("  "):
+            yield from _option_lines(option, " ".join(words).split(), width)
+            option, words = "", []
+        if begins:
             option, _, text = line[2:].partition("  ")
-            option = f"  {option}"
-        elif line.startswith(" ") and line[1] != " ":
-            group = text.removesuffix(" options")
-            yield from ("", f"{group}:")
-            continue
-        text = " ".join(text.split())
-        if option and text and len(option) > _COLUMN - 2:
-            yield option
-            option = ""
-        if text:
-            yield from textwrap.wrap(text, width, initial_indent=f"{option:{_COLUMN}}", subsequent_indent=indent)
-            option = ""
+            option, words = f"  {option}", [text]
+        elif line.startswith("  "):
+            words.append(line)
+        elif line:
+            yield from ("", f"{line.strip().removesuffix(' options')}:")
+
+
+def _option_lines(option: str, words: Sequence[str], width: int) -> Iterator[str]:
+    """An option and what it is for."""
+    if option and (not words or len(option) > _COLUMN - 2):
+        yield option
+        option = ""
+    yield from textwrap.wrap(
+        " ".join(words), width, initial_indent=f"{option:{_COLUMN}}", subsequent_indent=" " * _COLUMN
+    )
 
 
 def flag_of(field: str) -> str:

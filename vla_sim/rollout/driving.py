@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from vla_sim.core.bounds import NotNegative, Pixels
+from vla_sim.core.cli import counted
 from vla_sim.core.options import Name
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Progress:
     def end(self, out: Path, note: str = "") -> None:
         """Say what there is now, with a note or else with the outcomes of what was driven."""
         log.info(self._line())
-        log.info(f"{out}: {len(self._writer)} episodes, {note or self._outcomes()}")
+        log.info(f"{out}: {counted(len(self._writer), 'episode')}, {note or self._outcomes()}")
 
     def _outcomes(self) -> str:
         outcomes = [str(entry.facts.get("outcome", "")) for entry in self._writer.entries.values()]

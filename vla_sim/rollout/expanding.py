@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from vla_sim.core.bounds import Count, PositiveInt, Seed
 from vla_sim.core.episode import Episode, Plain
+from vla_sim.core.errors import UserError
 from vla_sim.core.options import named
 from vla_sim.datasets.base import AS_IT_IS, Dataset, ReadOptions
 from vla_sim.datasets.channel_order import RGB
@@ -27,6 +29,7 @@ from vla_sim.datasets.writing import (
 from vla_sim.rollout.driving import DriveOptions, Progress
 
 if TYPE_CHECKING:
+    from vla_sim.core.specs import Embodiment
     from vla_sim.rollout.expansion import ExpansionPlan
     from vla_sim.rollout.filling import FileShape
     from vla_sim.rollout.recording import RecordingSetup
@@ -85,11 +88,22 @@ def expand(config: ExpandConfig, out: Path | None, *, workers: int = 2) -> Expan
     if out is None:
         return plan
     refuse_inside(out, config.data)
+    _check_rate(episodes, setup.robot())
     if setup.image_px is None:
         setup = replace(setup, image_px=_usual_size(episodes))
     setup = replace(setup, clock_s=free_clock(episode.name for episode in episodes))
     _fill(config, out, dataset, plan, setup, _shape_like(dataset, episodes, config.frames), workers)
     return plan
+
+
+def _check_rate(episodes: Sequence[Episode], robot: Embodiment) -> None:
+    """Refuse to add episodes of another control rate than that of the recordings."""
+    for episode in episodes:
+        if not math.isclose(episode.step_s, robot.control_s, rel_tol=0.01):
+            raise UserError(
+                f"{episode.name} has a step of {episode.step_s:g} s, {robot.name} one of {robot.control_s:g} s: "
+                "one data set cannot hold both; choose another --embodiment"
+            )
 
 
 def _usual_size(episodes: Sequence[Episode]) -> tuple[int, int]:

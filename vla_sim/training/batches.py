@@ -187,11 +187,6 @@ class Sampler:
         return frames, actions.astype(np.float32), goals, vary_text(text, rng, share=config.vary_words)
 
 
-def _normalised(actions: np.ndarray, config: TrainConfig) -> np.ndarray:
-    """Of actions (..., A) in m/s and rad/s, float32."""
-    return (actions / np.asarray(config.scale, dtype=np.float32)).astype(np.float32)
-
-
 def _span(length: int, longest: int, rng: np.random.Generator) -> slice:
     """The stretch of an episode to learn from: its start half of the time, else anywhere."""
     spare = length - longest

@@ -27,7 +27,7 @@ from vla_sim.datasets.serbot.hdf5 import DEFAULT_STYLE, SerbotStyle, taken_at
 from vla_sim.datasets.serbot.raw import FORMAT, RawFacts, RawSteps, check_actions, one_sentence, own_facts
 from vla_sim.datasets.untrusted import list_of, parsing, read_image, read_json, read_npy, table_of, text_of
 
-FRAMES, TREE = FRAME_LAYOUTS = ("frames", "tree")
+FRAMES, TREE = "frames", "tree"
 SPLITS = ("train", "val", "valid", "test")
 ACTIONS_FILE, METADATA_FILE = "actions.npy", "metadata.json"
 JPEG_QUALITY = 95
