@@ -186,3 +186,10 @@ def test_a_value_is_shown_in_one_short_line():
     assert shown(["x" * 1000]).endswith(" ...")
     assert shown(10**5000) == "an int too long to show"
     assert json.loads(shown(12)) == 12
+
+
+def test_numbers_that_no_float_can_hold_are_refused_where_they_are_read(tmp_path):
+    """A config with 10^400 was an OverflowError wherever it became a float."""
+    (tmp_path / "config.json").write_text('{"scale": [1' + "0" * 400 + "]}")
+    with pytest.raises(UserError, match="a number of 401 digits"):
+        read_json(tmp_path / "config.json")

@@ -255,6 +255,16 @@ def _descriptions(cls: type) -> dict[str, str]:
     return found
 
 
+# More digits than this do not fit into a float, and nothing here means such a number.
+MAX_DIGITS = 300
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"it holds a number of {len(text)} digits")
+    return int(text)
+
+
 def read_json(path: Path, error: type[UserError] = ConfigError) -> dict[str, Any]:
     """The object that a JSON file holds.
 
@@ -262,7 +272,7 @@ def read_json(path: Path, error: type[UserError] = ConfigError) -> dict[str, Any
         UserError: of that kind: it cannot be read, is no JSON, too deeply nested, or holds something else.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"), parse_int=_whole_number)
     except OSError as problem:
         raise error(f"cannot read {path}: {problem.strerror or problem}") from problem
     except (ValueError, RecursionError) as problem:

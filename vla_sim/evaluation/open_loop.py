@@ -191,7 +191,7 @@ class OfflineBench:
         self._scenes = Scenes(self._env.embodiment, plan.instruction_set, plan.language)
         self._shadowed = Shadowed({name: load_policy(name) for name in policies}, self._env.embodiment)
 
-    def expert_episode(self, scenario: str, seeds: Iterable[int]) -> list[ExpertEpisode]:
+    def drive(self, scenario: str, seeds: Iterable[int]) -> list[ExpertEpisode]:
         """The expert's episodes in one scenario, in the order of the seeds."""
         jobs = [Job(EXPERT, scenario, "", index, seed) for index, seed in enumerate(seeds)]
         episodes = rollout(self._env, self._shadowed, jobs, self._scenes, Actions, on_step=self._on_step)
@@ -319,7 +319,7 @@ class OfflineWorker:
         bench = OfflineBench(self.plan, policies, on_step=heartbeat)
 
         def work(unit: OfflineUnit, emit: Emit) -> None:
-            emit(bench.expert_episode(*unit))
+            emit(bench.drive(*unit))
 
         return work
 
