@@ -2,6 +2,7 @@
 
 import hashlib
 import multiprocessing
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
@@ -11,6 +12,7 @@ from gymnasium.vector import AutoresetMode
 
 import vla_sim  # noqa: F401
 from vla_sim.core.errors import UserError
+from vla_sim.core.types import Change, Instruction, SuccessRule, Task
 from vla_sim.envs.simulation import ActionError
 
 ID = "VLASim/Navigate-v0"
@@ -200,3 +202,35 @@ def test_envs_that_were_never_started_wait():
         assert observation["instruction"][1] == ""
     finally:
         vector.close()
+
+
+def test_another_sentence_within_an_episode_is_seen_at_once_and_judged():
+    env = gymnasium.make(ID, scenario="reach_goal")
+    env.reset(seed=3)
+    scene = env.unwrapped.simulation.scene
+    stop = Change(0.8, Instruction("stop"), Task(success=SuccessRule.STOPPED, refuse=True))
+    observation, _ = env.reset(options={"scene": replace(scene, changes=(stop,))})
+    ahead, still = np.array([0.5, 0.0]), np.zeros(2)
+    told = [observation["instruction"], *(env.step(ahead)[0]["instruction"] for _ in range(2))]
+    assert told == [scene.instruction.text] * 2 + ["stop"]
+    for _ in range(10):
+        *_, info = env.step(still)
+    assert info["outcome"] == "refused"
+    assert info["is_success"]
+    with pytest.raises(UserError, match="nobody to talk to"):
+        env.unwrapped.say("go on")
+
+
+def test_say_changes_the_sentence_and_by_itself_not_the_task():
+    env = gymnasium.make(ID, scenario="reach_goal")
+    env.reset(seed=3)
+    env.unwrapped.say("stop", refuse=True)
+    for _ in range(10):
+        observation, *_, info = env.step(np.zeros(2))
+    assert (observation["instruction"], info["outcome"]) == ("stop", "refused")
+    env.reset(seed=3)
+    env.unwrapped.say("go there, please")
+    observation, *_, info = env.step(np.zeros(2))
+    assert (env.unwrapped.task_description, info["outcome"]) == ("go there, please", "")
+    with pytest.raises(UserError, match="text"):
+        env.unwrapped.say(3)

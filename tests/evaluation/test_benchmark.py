@@ -68,6 +68,7 @@ SCHEMA = {
     "success_rate": (NUMBER, True),
     "success_rate_low": (NUMBER, True),
     "success_rate_high": (NUMBER, True),
+    "success_reach": (NUMBER, True),
     "spl": (NUMBER, True),
     "collision_rate": (NUMBER, True),
     "wrong_side_rate": (NUMBER, True),
@@ -251,7 +252,8 @@ def made_row(name, success, mae, *, kind="learned", privileged=False, spl=0.5):
     low_high = wilson(round(100 * success), 100) if success is not None else None
     closed = None
     if success is not None:
-        closed = {"n": 100, "successes": round(100 * success), "success_rate": success, "spl": spl}
+        closed = {"n": 100, "successes": round(100 * success)}
+        closed |= {"success_rate": success, "success_reach": success, "spl": spl}
         closed |= {"collision_rate": 0.0, "wrong_side_rate": 0.0, "timeout_rate": 0.0, "error_count": 0}
         closed |= {"inference_ms_p50": 1.0, "inference_ms_p95": 2.0, "success_ci95": [low_high.low, low_high.high]}
     return Row(name, kind, name, privileged, OfflineScore(errors, errors), "", closed, None)

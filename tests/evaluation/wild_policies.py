@@ -2,7 +2,6 @@
 
 import os
 import socket
-import sys
 import time
 from pathlib import Path
 
@@ -28,12 +27,9 @@ class PatchesTheJudge(Straight):
 
     def __init__(self):
         from vla_sim.core.types import Outcome
-        from vla_sim.envs import simulation
+        from vla_sim.envs.judge import Judge
 
-        simulation.judge = lambda *args, **kwargs: Outcome.SUCCESS
-        for module in list(sys.modules.values()):
-            if getattr(module, "judge", None) is not None and str(module.__name__).startswith("vla_sim"):
-                module.judge = simulation.judge
+        Judge.outcome = lambda *args, **kwargs: Outcome.SUCCESS
 
 
 class ChangesTheDefaultType(Straight):

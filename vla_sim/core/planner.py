@@ -262,7 +262,7 @@ class Planner:
         self._solid = [body for body in scene.bodies if body.role is not Role.GOAL]
         wide = max(margin_m, scene.task.reach_m + _DISTRACTOR_ROOM_M)
         self._berths = [wide, margin_m] if scene.with_role(Role.DISTRACTOR) else [margin_m]
-        self._graphs = [self._graph(self._berths[0])]
+        self._graphs = [] if scene.task.refuse else [self._graph(self._berths[0])]
 
     def _graph(self, berth_m: float) -> _Graph:
         return _Graph(self._scene, robot_radius_m=self._radius_m, margin_m=self._margin_m, distractor_margin_m=berth_m)
@@ -274,6 +274,8 @@ class Planner:
 
     def distance(self, x_m: float, y_m: float) -> float:
         """Length in metres of the shortest path from a point until the goal is reached; inf where there is none."""
+        if self._scene.task.refuse:
+            return 0.0
         length = self._graphs[0].distance(x_m, y_m)
         if math.isinf(length) and len(self._berths) > 1:
             length = self._levels()[-1].distance(x_m, y_m)
@@ -284,6 +286,8 @@ class Planner:
 
         It ends not at the border of the success region but halfway to the goal's surface, if that is free.
         """
+        if self._scene.task.refuse:
+            return np.array([(x_m, y_m)])
         corners = self._graphs[0].path(x_m, y_m)
         if not len(corners) and len(self._berths) > 1:
             corners = self._levels()[-1].path(x_m, y_m)
@@ -300,7 +304,9 @@ class Planner:
         return self.nearest(x_m, y_m)[1]
 
     def goal_gap(self, x_m: float, y_m: float) -> float:
-        """Gap in metres between the robot's disc at a point and the goal's surface."""
+        """Gap in metres between the robot's disc at a point and the goal's surface; 0 where there is none."""
+        if self._scene.task.refuse:
+            return 0.0
         return surface_distance(self._scene.goal, x_m, y_m) - self._radius_m
 
 

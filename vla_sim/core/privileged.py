@@ -64,11 +64,10 @@ def privileged_vector(scene: Scene, pose: Pose2, twist: Sequence[float], robot_r
         robot_radius_m: of its disc.
     """
     cos, sin = math.cos(pose.yaw_rad), math.sin(pose.yaw_rad)
-    task, goal = scene.task, scene.goal
+    task = scene.task
     x_min, x_max, y_min, y_max = scene.bounds_m
     values = [
-        *_seen(goal, pose, cos, sin),
-        surface_distance(goal, pose.x_m, pose.y_m) - robot_radius_m,
+        *_goal_seen(scene, pose, cos, sin, robot_radius_m),
         float(task.side.sign if task.side else 0),
         float(task.success is SuccessRule.STOPPED),
         *map(float, twist),
@@ -104,6 +103,14 @@ def left_handed(state_vectors: np.ndarray, action_names: Sequence[str]) -> tuple
     return np.where(right, mirrored_privileged(state_vectors), state_vectors), np.where(
         right & turned, np.float32(-1), np.float32(1)
     )
+
+
+def _goal_seen(scene: Scene, pose: Pose2, cos: float, sin: float, robot_radius_m: float) -> tuple[float, ...]:
+    """The goal's middle in the robot's frame and the gap to it, m; zeros where nothing is to be reached."""
+    if scene.task.refuse:
+        return (0.0, 0.0, 0.0)
+    goal = scene.goal
+    return (*_seen(goal, pose, cos, sin), surface_distance(goal, pose.x_m, pose.y_m) - robot_radius_m)
 
 
 def _seen(body: Body, pose: Pose2, cos: float, sin: float) -> tuple[float, float]:

@@ -51,7 +51,7 @@ class Side(str, Enum):
 
 
 class SuccessRule(str, Enum):
-    """REACHED: within reach of the goal. STOPPED: within reach and commanded to stand still."""
+    """REACHED: within reach of the goal. STOPPED: within reach and commanded to stand still, for some control steps."""
 
     REACHED = "reached"
     STOPPED = "stopped"
@@ -61,7 +61,8 @@ class Outcome(str, Enum):
     """How an episode ended; exactly one each.
 
     Order of precedence when several hold after the same control step: the order below, so a robot
-    that hits a box while it comes within reach of the goal has collided.
+    that hits a box while it comes within reach of the goal has collided. REFUSED, standing still where
+    that is the right answer, is a success; STOPPED_SHORT is standing still for good where it is not.
     """
 
     ERROR = "error"
@@ -70,7 +71,14 @@ class Outcome(str, Enum):
     WRONG_SIDE = "wrong_side"
     WRONG_GOAL = "wrong_goal"
     SUCCESS = "success"
+    REFUSED = "refused"
+    STOPPED_SHORT = "stopped_short"
     TIMEOUT = "timeout"
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the robot did what was right."""
+        return self in (Outcome.SUCCESS, Outcome.REFUSED)
 
 
 @dataclass(frozen=True)
@@ -164,6 +172,10 @@ class Task:
         reach_m: largest gap between the robot's footprint and the goal's surface that counts as reached.
         time_limit_s: simulated seconds after which the episode is a timeout.
         collision_ends: whether touching anything ends the episode as a collision.
+        stop_steps: consecutive control steps of commanded standstill that count as having stopped.
+        give_up_s: seconds of commanded standstill after which the robot has stopped for good.
+        refuse: whether standing still is the right answer.
+        stay_m: where it is, how far from the place where it was told the robot may have come.
     """
 
     side: Side | None = None
@@ -171,9 +183,15 @@ class Task:
     reach_m: float = 0.3
     time_limit_s: float = 16.0
     collision_ends: bool = True
+    stop_steps: int = 2
+    give_up_s: float = 4.0
+    refuse: bool = False
+    stay_m: float = 0.3
 
     def __post_init__(self) -> None:
-        for field in ("reach_m", "time_limit_s"):
+        if self.stop_steps < 1:
+            raise ValueError(f"stop_steps must be at least 1, got {self.stop_steps}")
+        for field in ("reach_m", "time_limit_s", "give_up_s", "stay_m"):
             value = getattr(self, field)
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{field} must be positive, got {value}")
@@ -197,6 +215,21 @@ class Instruction:
 
 
 @dataclass(frozen=True)
+class Change:
+    """Another sentence within an episode.
+
+    Attributes:
+        at_s: simulated time; it is said at the end of the control step that reaches it.
+        instruction: the sentence.
+        task: by which the robot is judged from then on.
+    """
+
+    at_s: float
+    instruction: Instruction
+    task: Task
+
+
+@dataclass(frozen=True)
 class Scene:
     """One sampled world with its task: plain data from which physics, images and judgement are built.
 
@@ -204,10 +237,11 @@ class Scene:
         scenario: full name of the scenario, e.g. "obstacle_left".
         seed: the seed it was sampled from.
         start: where the robot starts.
-        bodies: everything that stands in it; exactly one has Role.GOAL.
+        bodies: everything that stands in it; exactly one has Role.GOAL, or none where the task is to refuse.
         bounds_m: (x_min, x_max, y_min, y_max) that the robot's centre must not leave.
         task, look, instruction: see there.
         twin: name of the scenario that asks for the other side in the same worlds; "" for none.
+        changes: what else is said later, in order of time.
     """
 
     scenario: str
@@ -219,6 +253,7 @@ class Scene:
     look: Look
     instruction: Instruction
     twin: str = ""
+    changes: tuple[Change, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
@@ -226,13 +261,21 @@ class Scene:
         names = [b.name for b in self.bodies]
         if len(set(names)) != len(names):
             raise ValueError(f"{self.scenario}: body names must differ, got {names}")
-        if sum(b.role is Role.GOAL for b in self.bodies) != 1:
+        goals = sum(b.role is Role.GOAL for b in self.bodies)
+        if goals > 1 or (goals == 0 and not self.task.refuse):
             raise ValueError(f"{self.scenario}: a scene needs exactly one goal, got {names}")
 
     @property
     def goal(self) -> Body:
-        """The body to reach."""
-        return next(b for b in self.bodies if b.role is Role.GOAL)
+        """The body to reach.
+
+        Raises:
+            ValueError: there is none.
+        """
+        for body in self.bodies:
+            if body.role is Role.GOAL:
+                return body
+        raise ValueError(f"{self.scenario}: nothing is to be reached here")
 
     def with_role(self, role: Role) -> tuple[Body, ...]:
         """The bodies that play a role, in order."""

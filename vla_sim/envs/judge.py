@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from vla_sim.core.geometry import surface_distance
 from vla_sim.core.planner import crossed_wrong_side
-from vla_sim.core.types import Outcome, Pose2, Role, Scene, SuccessRule
+from vla_sim.core.types import Body, Outcome, Pose2, Role, Scene, SuccessRule
 
 
 @dataclass(frozen=True)
@@ -28,27 +29,73 @@ class Situation:
 
 
 def goal_gap(scene: Scene, pose: Pose2, robot_radius_m: float) -> float:
-    """Gap in metres between the robot's disc and the goal's surface."""
+    """Gap in metres between the robot's disc and the goal's surface; 0 where nothing is to be reached."""
+    if scene.task.refuse:
+        return 0.0
     return surface_distance(scene.goal, pose.x_m, pose.y_m) - robot_radius_m
 
 
-def judge(scene: Scene, now: Situation, robot_radius_m: float) -> Outcome | None:
-    """The outcome, or None while the episode goes on; precedence is the order of `Outcome`."""
-    task, here = scene.task, now.after
-    if now.touched and task.collision_ends:
-        return Outcome.COLLISION
-    x_min, x_max, y_min, y_max = scene.bounds_m
-    if not (x_min <= here.x_m <= x_max and y_min <= here.y_m <= y_max):
-        return Outcome.OUT_OF_BOUNDS
-    if task.side and crossed_wrong_side(scene, (now.before.x_m, now.before.y_m), (here.x_m, here.y_m)):
-        return Outcome.WRONG_SIDE
-    standing = now.stopped or task.success is SuccessRule.REACHED
-    if standing:
-        for body in scene.with_role(Role.DISTRACTOR):
-            if surface_distance(body, here.x_m, here.y_m) - robot_radius_m <= task.reach_m:
-                return Outcome.WRONG_GOAL
-        if goal_gap(scene, here, robot_radius_m) <= task.reach_m:
-            return Outcome.SUCCESS
-    if now.time_s >= task.time_limit_s - 1e-9:
-        return Outcome.TIMEOUT
-    return None
+class Judge:
+    """Follows one episode and says how it ends.
+
+    Attributes:
+        reached: name of the object that the robot first came within reach of, the goal or another; "" for none yet.
+    """
+
+    def __init__(self, scene: Scene, robot_radius_m: float, control_s: float) -> None:
+        """The episode starts; the robot has been told what the scene asks."""
+        self._radius_m, self._control_s = robot_radius_m, control_s
+        self.reached = ""
+        self.told(scene, scene.start)
+
+    def told(self, scene: Scene, pose: Pose2) -> None:
+        """From here on the robot is judged by the task of this scene."""
+        self._scene, self._told_at = scene, pose
+        self._standing = 0
+        self._objects = (*scene.with_role(Role.GOAL), *scene.with_role(Role.DISTRACTOR))
+
+    def outcome(self, now: Situation) -> Outcome | None:
+        """The outcome, or None while the episode goes on; precedence is the order of `Outcome`."""
+        scene, task, here = self._scene, self._scene.task, now.after
+        self._standing = self._standing + 1 if now.stopped else 0
+        if now.touched and task.collision_ends:
+            return Outcome.COLLISION
+        x_min, x_max, y_min, y_max = scene.bounds_m
+        if not (x_min <= here.x_m <= x_max and y_min <= here.y_m <= y_max):
+            return Outcome.OUT_OF_BOUNDS
+        if task.side and crossed_wrong_side(scene, (now.before.x_m, now.before.y_m), (here.x_m, here.y_m)):
+            return Outcome.WRONG_SIDE
+        return self._arrival(here) or self._standstill(here) or self._late(now.time_s)
+
+    def _arrival(self, here: Pose2) -> Outcome | None:
+        """Whether the nearest object counts as reached."""
+        task = self._scene.task
+        gaps = [(self._gap_m(body, here), body) for body in self._objects]
+        gap_m, nearest = min(gaps, key=lambda pair: pair[0], default=(math.inf, None))
+        if nearest is None or gap_m > task.reach_m:
+            return None
+        self.reached = self.reached or nearest.name
+        stopped = self._standing >= task.stop_steps or task.success is SuccessRule.REACHED
+        if not stopped or (task.refuse and self._stayed(here)):
+            return None
+        right = nearest.role is Role.GOAL and not task.refuse
+        return Outcome.SUCCESS if right else Outcome.WRONG_GOAL
+
+    def _standstill(self, here: Pose2) -> Outcome | None:
+        """Whether the robot has stopped for good."""
+        task = self._scene.task
+        if self._standing * self._control_s < task.give_up_s - 1e-9:
+            return None
+        if task.refuse and self._stayed(here):
+            return Outcome.REFUSED
+        return None if task.success is SuccessRule.REACHED else Outcome.STOPPED_SHORT
+
+    def _late(self, time_s: float) -> Outcome | None:
+        return Outcome.TIMEOUT if time_s >= self._scene.task.time_limit_s - 1e-9 else None
+
+    def _gap_m(self, body: Body, here: Pose2) -> float:
+        return surface_distance(body, here.x_m, here.y_m) - self._radius_m
+
+    def _stayed(self, here: Pose2) -> bool:
+        told = self._told_at
+        return math.hypot(here.x_m - told.x_m, here.y_m - told.y_m) <= self._scene.task.stay_m

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from vla_sim.core.config import shown
+from vla_sim.core.errors import UserError
 from vla_sim.core.seeds import checked_seed
 from vla_sim.core.specs import Embodiment
-from vla_sim.core.types import Outcome
+from vla_sim.core.types import Instruction, Outcome
 from vla_sim.envs.checks import NotStartedError, check_open, checked_options, checked_render_mode, checked_scene
 from vla_sim.envs.conversions import register_conversions
 from vla_sim.envs.sampling import SceneSource
@@ -29,7 +32,7 @@ STEP_REWARD = -0.02
 def reward_of(progress_m: float, outcome: Outcome | None) -> float:
     """Metres that the gap to the goal shrank, minus a step cost, plus a bonus or malus at the end."""
     reward = progress_m + STEP_REWARD
-    if outcome is Outcome.SUCCESS:
+    if outcome is not None and outcome.succeeded:
         reward += SUCCESS_REWARD
     elif outcome is not None and outcome is not Outcome.TIMEOUT:
         reward += FAILURE_REWARD
@@ -69,7 +72,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
 
     ## Info
     Privileged state for judges and privileged policies, never part of the observation: `pose` (x, y, yaw),
-    `goal_gap_m`, `is_success`, `outcome`, `collision_partner`, `collision_events`, `sim_time_s`, `scene`.
+    `goal_gap_m`, `is_success`, `outcome`, `reached`, `collision_partner`, `collision_events`, `sim_time_s`, `scene`.
 
     ## Misuse
     A step before `reset` or after the end, use after `close`, unknown options, seeds below 0 or from 2^63 on: one
@@ -105,6 +108,22 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         """The instruction of the present episode; empty before the first reset."""
         scene = self.simulation.scene
         return scene.instruction.text if scene else ""
+
+    def say(self, text: str, *, refuse: bool = False) -> None:
+        """Tell the robot something else from the next observation on.
+
+        Args:
+            text: the sentence.
+            refuse: whether standing still is the right answer to it; else the robot is judged as before.
+
+        Raises:
+            UserError: not a text, or no episode is running.
+        """
+        if not isinstance(text, str):
+            raise UserError(f"a sentence must be text, got {shown(text)}")
+        scene = self.simulation.scene
+        task = replace(scene.task, refuse=True) if scene and refuse else None
+        self.simulation.say(Instruction(text, language=""), task)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -178,7 +178,7 @@ class NavigateVecEnv(VecEnv):
         return {
             **self._story(index),
             "TimeLimit.truncated": outcome is Outcome.TIMEOUT,
-            "is_success": outcome is Outcome.SUCCESS,
+            "is_success": outcome is not None and outcome.succeeded,
             "outcome": outcome.value,
         }
 

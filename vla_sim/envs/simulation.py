@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ import numpy as np
 from vla_sim.core.config import shown
 from vla_sim.core.errors import UserError
 from vla_sim.core.specs import ACTION_NAMES, Embodiment
-from vla_sim.core.types import Outcome, Pose2, Scene, wrap_angle
-from vla_sim.envs.judge import Situation, goal_gap, judge
+from vla_sim.core.types import Instruction, Outcome, Pose2, Scene, Task, wrap_angle
+from vla_sim.envs.judge import Judge, Situation, goal_gap
 from vla_sim.sim.kinematics import Twist
 from vla_sim.sim.robot import Robot
 from vla_sim.sim.world import World
@@ -103,6 +104,8 @@ class Simulation:
         """Begin an episode in this scene."""
         self._robot.place(scene, np.random.default_rng([scene.seed, MOTION_STREAM]))
         self.scene, self.outcome = scene, None
+        self._judge = Judge(scene, self.embodiment.body.radius_m, self.embodiment.control_s)
+        self._changes = list(scene.changes)
         self.time_s, self.steps = 0.0, 0
         self.collision_partner, self.collision_events = None, 0
 
@@ -119,7 +122,22 @@ class Simulation:
             self.collision_partner = motion.contacts[0].other
         stopped = not any(self._robot.command)
         now = Situation(before, self.pose, bool(motion.contacts), stopped, self.time_s)
-        self.outcome = judge(self.scene, now, self.embodiment.body.radius_m)
+        self.outcome = self._judge.outcome(now)
+        while self._changes and self.outcome is None and self.time_s >= self._changes[0].at_s - 1e-9:
+            change = self._changes.pop(0)
+            self.say(change.instruction, change.task)
+
+    def say(self, instruction: Instruction, task: Task | None = None) -> None:
+        """Tell the robot something else; from here on it is judged by the task, by default the one that it had."""
+        if self.scene is None or self.outcome is not None:
+            raise UserError("there is nobody to talk to: say() belongs between reset() and the end of an episode")
+        self.scene = replace(self.scene, instruction=instruction, task=task or self.scene.task)
+        self._judge.told(self.scene, self.pose)
+
+    @property
+    def reached(self) -> str:
+        """Name of the object that the robot first came within reach of; "" for none yet."""
+        return self._judge.reached
 
     @property
     def pose(self) -> Pose2:
@@ -156,8 +174,9 @@ class Simulation:
         return {
             "pose": np.array([pose.x_m, pose.y_m, pose.yaw_rad]),
             "goal_gap_m": self.goal_gap_m,
-            "is_success": self.outcome is Outcome.SUCCESS,
+            "is_success": self.outcome is not None and self.outcome.succeeded,
             "outcome": self.outcome.value if self.outcome else "",
+            "reached": self.reached,
             "collision_partner": self.collision_partner or "",
             "collision_events": self.collision_events,
             "sim_time_s": self.time_s,

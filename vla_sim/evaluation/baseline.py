@@ -77,7 +77,7 @@ class BaselineReport:
     def text(self, folder: str = "DIR") -> str:
         """The report for people; `folder` is where the run was written, for the replay commands."""
         better = sum(c.record.success for c in self.changed)
-        worse = sum(c.before.outcome is Outcome.SUCCESS for c in self.changed)
+        worse = sum(c.before.outcome.succeeded for c in self.changed)
         lines = [f"baseline {'passed' if self.passed else 'FAILED'}: {self.compared} episodes compared"]
         if self.changed:
             lines.append(f"{len(self.changed)} changed outcomes ({worse} lost, {better} gained):")

@@ -21,9 +21,11 @@ from vla_sim.evaluation.statistics import clopper_pearson, wilson
 from vla_sim.rollout.result import EpisodeResult
 
 Cell = Sequence[EpisodeResult]
-OWN_FACTS = ("expert_path", "closest_distance_m")
+OWN_FACTS = ("expert_path", "closest_distance_m", "reached_object", "reached_goal")
 Row = Mapping[str, Any]
 
+# A robot that moved less than this has not set out.
+STILL_M = 0.1
 # Of nDTW and CLS; the same for every scenario and control rate, so that their figures can be compared.
 FIDELITY_RADIUS_M, SPACING_M = 0.3, 0.1
 
@@ -117,7 +119,21 @@ def _rate(outcome: Outcome) -> Callable[[Cell], float | None]:
     return lambda cell: share(_count(outcome)(cell), len(cell))
 
 
-_successes, _errors, _collisions = _count(Outcome.SUCCESS), _count(Outcome.ERROR), _count(Outcome.COLLISION)
+_errors, _collisions = _count(Outcome.ERROR), _count(Outcome.COLLISION)
+
+
+def _successes(cell: Cell) -> int:
+    return sum(r.success for r in cell)
+
+
+def _reached(cell: Cell) -> float | None:
+    """None where some episode was recorded before it was known."""
+    known = [r.extra.get("reached_goal") for r in cell]
+    return None if None in known else share(sum(map(bool, known)), len(cell))
+
+
+def _false_refusals(cell: Cell) -> int:
+    return sum(r.outcome is Outcome.STOPPED_SHORT and r.path_length_m < STILL_M for r in cell)
 
 
 def _outcomes(cell: Cell) -> dict[str, int]:
@@ -319,6 +335,16 @@ FIGURES: tuple[Figure, ...] = (
         show=lambda r: percent_range(r["success_ci95"]),
     ),
     Figure(
+        "success_reach",
+        _reached,
+        "share of episodes that came within reach of the goal before any other object, stopped or not; never to be "
+        "mixed with success_rate",
+        "share",
+        head="reached",
+        show=lambda r: percent(r["success_reach"]),
+        benchmark="success_reach",
+    ),
+    Figure(
         "spl",
         lambda c: _spl(c).value,
         "success weighted by path length: mean of S · l / max(p, l), l the shortest way to the goal's reach, p the way "
@@ -388,6 +414,24 @@ FIGURES: tuple[Figure, ...] = (
         "share",
         head="wrong goal",
         show=lambda r: percent(r["wrong_goal_rate"]),
+        rare=True,
+    ),
+    Figure(
+        "stopped_short_rate",
+        _rate(Outcome.STOPPED_SHORT),
+        "share of episodes in which the robot stood still for good before it had reached the goal",
+        "share",
+        head="stopped short",
+        show=lambda r: percent(r["stopped_short_rate"]),
+        rare=True,
+    ),
+    Figure(
+        "false_refusal_rate",
+        lambda c: share(_false_refusals(c), len(c)),
+        "share of episodes in which the robot never set out (less than 0.1 m) though it should have",
+        "share",
+        head="false refusal",
+        show=lambda r: percent(r["false_refusal_rate"]),
         rare=True,
     ),
     Figure(

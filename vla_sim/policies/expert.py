@@ -34,6 +34,8 @@ class _Driver:
 
     def twist(self, pose: Pose2) -> tuple[float, float, float]:
         """Body twist that follows the shortest path from here."""
+        if self.scene.task.refuse:
+            return (0.0, 0.0, 0.0)
         planner = self._planner(1.0)
         gap = planner.goal_gap(pose.x_m, pose.y_m)
         task = self.scene.task

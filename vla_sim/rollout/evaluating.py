@@ -16,7 +16,7 @@ from vla_sim.core.types import Scene
 from vla_sim.envs.sampling import SceneSource
 from vla_sim.envs.vector import NavigateVectorEnv
 from vla_sim.policies.base import Policy
-from vla_sim.rollout.facts import facts_of
+from vla_sim.rollout.facts import facts_of, reached_of
 from vla_sim.rollout.observers import Actions, Diagnostics, ImageHash, Observers, Path
 from vla_sim.rollout.plan import Job, Plan
 from vla_sim.rollout.result import EpisodeResult
@@ -143,4 +143,5 @@ def measures_of(ended: Ended[Job, Facts], robot_radius_m: float) -> dict[str, An
         "picture_hash": facts.images.hexdigest,
         "state_hash": hashlib.sha256(path.tobytes()).hexdigest(),
         **facts_of(planner, path[:, :2], scene.task.reach_m),
+        **reached_of(scene, ended.moment.simulation.reached),
     }

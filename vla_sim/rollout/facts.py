@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vla_sim.core.planner import Planner
+from vla_sim.core.types import Role, Scene
 
 DIGITS = 4  # tenths of a millimetre
 
@@ -30,6 +31,25 @@ def facts_of(planner: Planner, path: np.ndarray, reach_m: float) -> dict[str, An
         "expert_path": np.round(planner.path(*path[0]), DIGITS).tolist(),
         "closest_distance_m": closest_distance(planner, path, reach_m),
     }
+
+
+def reached_of(scene: Scene, reached: str) -> dict[str, Any]:
+    """What the robot first came within reach of.
+
+    Args:
+        scene: of the episode.
+        reached: name of a body; "" for none.
+
+    Returns:
+        `reached_object`: its kind and name, e.g. "cup (middle)"; "" for none.
+        `reached_goal`: whether that was the goal; standing still where that is right does not count.
+    """
+    body = next((body for body in scene.bodies if body.name == reached), None)
+    if body is None:
+        return {"reached_object": "", "reached_goal": False}
+    kind = body.kind.value
+    named = kind if body.name == kind else f"{kind} ({body.name})"
+    return {"reached_object": named, "reached_goal": body.role is Role.GOAL}
 
 
 def closest_distance(planner: Planner, path: np.ndarray, reach_m: float) -> float | None:

@@ -158,8 +158,8 @@ class EpisodeResult:
 
     @property
     def success(self) -> bool:
-        """Whether the outcome is SUCCESS."""
-        return self.outcome is Outcome.SUCCESS
+        """Whether the robot did what was right."""
+        return self.outcome.succeeded
 
     @property
     def key(self) -> Key:

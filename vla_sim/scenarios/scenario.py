@@ -139,6 +139,10 @@ def _task(plan: SceneDistribution) -> Task:
         reach_m=task.reach_m,
         time_limit_s=task.time_limit_s,
         collision_ends=task.collision_ends,
+        stop_steps=task.stop_steps,
+        give_up_s=task.give_up_s,
+        refuse=task.refuse,
+        stay_m=task.stay_m,
     )
 
 

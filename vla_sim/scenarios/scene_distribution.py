@@ -152,6 +152,10 @@ class TaskRules:
         time_limit_s: simulated time after which an episode ends without success.
         collision_ends: whether touching anything ends an episode.
         clearance_m: room beside the robot that a feasible way must leave; scenes without one are not used.
+        stop_steps: consecutive control steps of commanded standstill that count as having stopped.
+        give_up_s: commanded standstill of so many seconds elsewhere is stopping for good and ends an episode.
+        refuse: whether standing still is the right answer.
+        stay_m: where it is, how far from the place where it was told the robot may come.
     """
 
     side: Side | None = None
@@ -160,6 +164,10 @@ class TaskRules:
     time_limit_s: Annotated[float, Number(0.5, 600)] = 16.0
     collision_ends: bool = True
     clearance_m: Annotated[float, Number(0, 1)] = 0.2
+    stop_steps: Annotated[int, Number(1, 100)] = 2
+    give_up_s: Annotated[float, Number(0.1, 60)] = 4.0
+    refuse: bool = False
+    stay_m: Annotated[float, Number(0.01, 5)] = 0.3
 
 
 @dataclass(frozen=True)

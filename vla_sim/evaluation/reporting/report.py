@@ -32,6 +32,8 @@ MAX_VIDEOS = 60
 
 OUTCOME_LABELS = {
     Outcome.SUCCESS: "success",
+    Outcome.REFUSED: "refused",
+    Outcome.STOPPED_SHORT: "stopped short",
     Outcome.COLLISION: "collision",
     Outcome.WRONG_SIDE: "wrong side",
     Outcome.WRONG_GOAL: "wrong goal",

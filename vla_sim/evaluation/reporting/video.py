@@ -39,6 +39,8 @@ AMBER: Color = (201, 122, 20)
 
 BANNERS = {
     Outcome.SUCCESS: (GREEN, "Success"),
+    Outcome.REFUSED: (GREEN, "Refused, as it should"),
+    Outcome.STOPPED_SHORT: (AMBER, "Stopped short"),
     Outcome.COLLISION: (RED, "Collision"),
     Outcome.WRONG_SIDE: (RED, "Wrong side"),
     Outcome.WRONG_GOAL: (RED, "Wrong goal"),
@@ -210,6 +212,8 @@ class _Page:
     def _verdict(self) -> str:
         r = self._record
         parts = [f"after {r.sim_time_s:.1f} s, {r.path_length_m:.2f} m"]
+        if r.outcome is Outcome.WRONG_GOAL and r.extra.get("reached_object"):
+            parts.append(f"reached {r.extra['reached_object']}")
         if r.collision_partner:
             parts.append(f"touched {r.collision_partner}")
         if r.asked_side is not None:
