@@ -34,7 +34,7 @@ class Options:
     """What `vla_sim.benchmark` is told."""
 
     policy: Names = ("all",)
-    """Names, folders or module:Class; all: every folder in policies/ that can drive this robot."""
+    """Name, folder or module:Class; several are compared. all: every folder in policies/ that can drive this robot."""
     suite: Names = ()
     """Whole suites (default: core, unless scenarios are named)."""
     scenario: Names = ()
@@ -47,6 +47,8 @@ class Options:
     """Robot: a name or TOML file."""
     workers: Workers = 2
     """Processes; results do not depend on it."""
+    floors: bool = True
+    """Leave out hold, random and straight, which do not look and stand below the policies in every table."""
     out: OptionalFolder = None
     """Output folder (default: runs/benchmark-TIME)."""
     resume: OptionalFolder = None
@@ -67,7 +69,7 @@ def run(options: Options) -> int:
     for name, reason in left_out.items():
         print(f"{name} is left out: {reason}")
     print(_headline(plan, out), flush=True)
-    if run_benchmark(plan, out, workers=options.workers, left_out=left_out) is None:
+    if run_benchmark(plan, out, workers=options.workers, left_out=left_out, floors=options.floors) is None:
         print(f"interrupted, what ran is kept; go on with: {command_line('benchmark', '--resume', out)}")
         return INTERRUPTED
     return 0
@@ -83,8 +85,9 @@ def _plan(options: Options) -> tuple[Plan, dict[str, str]]:
     from vla_sim.evaluation.runner import read_plan
 
     if options.resume:
-        if options != Options(resume=options.resume, workers=options.workers):
-            raise UserError("--resume takes everything but --workers from its folder: leave the other options away")
+        if options != Options(resume=options.resume, workers=options.workers, floors=options.floors):
+            may = "--workers, --no-floors"
+            raise UserError(f"--resume takes everything from its folder but {may}: leave the other options away")
         return read_plan(options.resume / CLOSED_LOOP), {}
     if options.first_seed < FIRST_EVALUATION_SEED:
         raise UserError(

@@ -31,7 +31,10 @@ exit code: 0 all episodes ran, 1 outcomes differ from --baseline or every episod
 
 
 # What may be said beside --resume, as no result depends on it.
-MAY_CHANGE = ("resume", "workers", "video", "hang_timeout", "start_timeout", "baseline", "update_baseline")
+MAY_CHANGE = (
+    *("resume", "workers", "video", "floors", "hang_timeout", "start_timeout"),
+    *("baseline", "update_baseline"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,8 @@ class Options:
     """Episodes to film."""
     renderer: Literal["software", "gpu", "tiny"] = "software"
     """What draws."""
+    floors: bool = True
+    """Leave out hold, random and straight, which do not look and stand below the policies in every table."""
     hang_timeout: Seconds = 60.0
     """Seconds a step may take."""
     start_timeout: Seconds = 600.0
@@ -104,6 +109,8 @@ def run(options: Options) -> int:
             hang_timeout_s=options.hang_timeout,
             start_timeout_s=options.start_timeout,
             on_progress=lambda done, total, successes: bar(done, f"success {successes / done:.1%}"),
+            floors=options.floors,
+            on_floors=lambda done, total: bar(len(plan.jobs()), f"floors {done} of {total}"),
         )
     finish_run(result, plan, out, video=options.video, watch=lambda records: watched(records, "filming"))
     if not result.complete:
@@ -134,7 +141,7 @@ def _plan(options: Options) -> Plan:
     if options.resume:
         others = replace(Options(), **{name: getattr(options, name) for name in MAY_CHANGE})
         if options != others:
-            may = ", ".join(map(flag_of, MAY_CHANGE[1:]))
+            may = ", ".join(map(flag_of, MAY_CHANGE[1:])).replace("--floors", "--no-floors")
             raise UserError(f"--resume takes everything from its folder but {may}: leave the other options away")
         return read_plan(options.resume)
     if not options.policy:

@@ -6,12 +6,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional
 
 from vla_sim.core.cli import run_command
 from vla_sim.core.options import OptionalFile, named
+
+if TYPE_CHECKING:
+    from vla_sim.rollout.result import EpisodeResult
 
 EPILOG = """The recorded actions are driven again; the policy is not asked, so one that has changed is not noticed.
 
@@ -48,13 +51,11 @@ def run(options: Options) -> int:
     """Replay, compare, film; returns the exit code."""
     from vla_sim.evaluation.reporting.films import film
     from vla_sim.evaluation.reporting.video import write_gif
-    from vla_sim.evaluation.runner import EPISODES_FILE, read_plan
-    from vla_sim.rollout.replay import find_episode, replay_episode
-    from vla_sim.rollout.result import read_results
+    from vla_sim.evaluation.runner import read_plan
+    from vla_sim.rollout.replay import replay_episode
 
     plan = read_plan(options.folder)
-    records = read_results(options.folder / EPISODES_FILE, on_damaged=lambda text: print(text, file=sys.stderr))
-    record = find_episode(records, options.episode)
+    record = _recorded(options)
     replayed = replay_episode(plan, record)
     print(f'{record.policy} / {record.scenario} / seed {record.seed}: "{record.instruction}"')
     print(f"recorded: {record.outcome.value} after {record.steps} steps, {record.path_length_m:.2f} m")
@@ -70,6 +71,23 @@ def run(options: Options) -> int:
         write_gif(options.gif, replayed.frames, scene=replayed.scene, record=record)
         print(f"image: {options.gif}")
     return 1 if replayed.differences else 0
+
+
+def _recorded(options: Options) -> EpisodeResult:
+    """The episode that is meant, of the run's policies or of a floor that was driven beside them."""
+    from vla_sim.evaluation.floors import FLOORS, FLOORS_FILE
+    from vla_sim.evaluation.runner import EPISODES_FILE
+    from vla_sim.rollout.replay import find_episode
+    from vla_sim.rollout.result import read_results
+
+    def told(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    records = read_results(options.folder / EPISODES_FILE, on_damaged=told)
+    policy, floors = options.episode.partition("/")[0], options.folder / FLOORS_FILE
+    if policy in FLOORS and floors.is_file() and all(record.policy != policy for record in records):
+        records = read_results(floors, on_damaged=told)
+    return find_episode(records, options.episode)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from vla_sim.evaluation.benchmark.entries import benchmark_entry, chosen_policie
 from vla_sim.evaluation.benchmark.files import MAIN, OFFLINE, agreement_line, csv_text, markdown, table, write_benchmark
 from vla_sim.evaluation.benchmark.scores import Errors, OfflineScore
 from vla_sim.evaluation.benchmark.table import Row, agreements, misbehaving, plain_row, ranked
+from vla_sim.evaluation.floors import FLOORS
 from vla_sim.evaluation.runner import read_plan
 from vla_sim.evaluation.statistics import spearman, wilson
 from vla_sim.policies.registry import load_policy, policy_names
@@ -379,15 +380,15 @@ def test_files_of_awkward_rows_can_be_written(tmp_path, name):
 
 def test_all_means_every_policy_folder_that_can_drive_the_robot():
     chosen, left_out = chosen_policies(["all", "bad_policies:Straight"], "serbot")
-    assert sorted([*chosen[:-1], *left_out]) == policy_names()
+    assert sorted([*chosen[:-1], *left_out, *FLOORS]) == policy_names()
     assert chosen[-1] == "bad_policies:Straight"
-    assert {"ensemble", "expert", "hold", "random", "straight"} <= set(chosen)
+    assert {"ensemble", "expert"} <= set(chosen)
     assert "clip_small" not in chosen
 
 
 def test_all_leaves_out_what_cannot_drive_the_robot_and_says_why():
     chosen, left_out = chosen_policies(["all"], "diffbot")
-    assert {"expert", "hold", "random", "straight"} == set(chosen)
+    assert chosen == ["expert"]
     assert "vy" in left_out["ensemble"]
 
 
@@ -411,7 +412,8 @@ def test_parameters_are_those_of_the_network():
 
 
 def test_a_policy_without_weights_has_no_parameters_and_that_of_a_module_an_unknown_number():
-    assert (benchmark_entry("hold").kind, benchmark_entry("hold").parameters) == ("scripted", 0)
+    assert (benchmark_entry("hold").kind, benchmark_entry("hold").parameters) == ("floor", 0)
+    assert benchmark_entry("expert").kind == "scripted"
     assert (benchmark_entry("bad_policies:Straight").kind, benchmark_entry("bad_policies:Straight").parameters) == (
         "custom",
         None,

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from vla_sim.core.errors import UserError
 from vla_sim.core.threads import torch_threads
+from vla_sim.evaluation.floors import drive_floors
 from vla_sim.evaluation.planning import EMBODIMENT, EPISODES, FIRST_SEED, make_plan, named_plan
 from vla_sim.evaluation.reporting.finish import finish_run
 from vla_sim.evaluation.runner import Result
@@ -80,6 +81,7 @@ def evaluate(
     renderer: Literal["software", "gpu", "tiny"] = "software",
     workers: int = 1,
     hang_timeout_s: float = 60.0,
+    floors: bool = True,
     video: str = "none",
     out: str | Path | None = None,
 ) -> Evaluation:
@@ -101,6 +103,8 @@ def evaluate(
         renderer: what draws.
         workers: processes; results do not depend on it.
         hang_timeout_s: seconds that a step may take.
+        floors: show in the table what hold, random and straight, which do not look, reach in the same worlds; `results`
+            and `success_rate` are of `policy` alone.
         video: episodes to film, "none", "failures", "all" or a number; needs `out`.
         out: folder for all files, which a later call with the same arguments goes on with; None: nothing is kept.
 
@@ -123,11 +127,11 @@ def evaluate(
         raise UserError("name a scenario or a suite, e.g. scenario='obstacle_left' or suite='core'")
     if all(isinstance(name, str) for name in names):
         plan = make_plan([str(name) for name in names], **settings)
-        return _with_files(plan, out, workers, hang_timeout_s, video)
+        return _with_files(plan, out, workers, hang_timeout_s, video, floors)
     if out is not None or video != "none":
         raise UserError("policies that are objects leave no files: name them as module:Class to use out and video")
     objects = {_label(one, number): one for number, one in enumerate(chosen)}
-    return _in_this_process(named_plan(list(objects), **settings), objects)
+    return _in_this_process(named_plan(list(objects), **settings), objects, floors)
 
 
 def _name_of(policy: Driver) -> str | None:
@@ -147,15 +151,18 @@ def _label(policy: Driver, number: int) -> str:
     return f"{cls.__name__}-{number + 1}" if number else cls.__name__
 
 
-def _with_files(plan: Plan, out: str | Path | None, workers: int, hang_timeout_s: float, video: str) -> Evaluation:
+def _with_files(
+    plan: Plan, out: str | Path | None, workers: int, hang_timeout_s: float, video: str, floors: bool
+) -> Evaluation:
+    settings: dict[str, Any] = {"workers": workers, "hang_timeout_s": hang_timeout_s, "floors": floors}
     if out is None:
         if video != "none":
             raise UserError("video needs a folder: say out=...")
         with tempfile.TemporaryDirectory(prefix="vla_sim-") as place:
-            result = evaluate_plan(plan, Path(place) / "run", workers=workers, hang_timeout_s=hang_timeout_s)
+            result = evaluate_plan(plan, Path(place) / "run", **settings)
         return _evaluation(result, None)
     folder = Path(out)
-    result = evaluate_plan(plan, folder, workers=workers, hang_timeout_s=hang_timeout_s)
+    result = evaluate_plan(plan, folder, **settings)
     finish_run(result, plan, folder, video=video)
     return _evaluation(result, folder)
 
@@ -164,7 +171,7 @@ def _evaluation(result: Result, folder: Path | None) -> Evaluation:
     return Evaluation(tuple(result.records), result.summary, result.complete, folder)
 
 
-def _in_this_process(plan: Plan, policies: dict[str, Driver]) -> Evaluation:
+def _in_this_process(plan: Plan, policies: dict[str, Driver], floors: bool) -> Evaluation:
     from vla_sim.policies.registry import load_policy
     from vla_sim.rollout.evaluating import EvaluationRollout
 
@@ -181,5 +188,6 @@ def _in_this_process(plan: Plan, policies: dict[str, Driver]) -> Evaluation:
                 rollout.close()
     rank = {job.key: number for number, job in enumerate(plan.jobs())}
     results.sort(key=lambda result: rank[result.key])
-    summary = summarise(results, {"complete": True, "python": sys.version.split()[0]})
+    facts = {"complete": True, "python": sys.version.split()[0]}
+    summary = summarise(results, facts, floors=drive_floors(plan) if floors else ())
     return Evaluation(tuple(results), summary)

@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from vla_sim.core.errors import UserError
 from vla_sim.core.files import LOCK_FILE, FolderLock, sweep_aside, write_whole
 from vla_sim.core.pool import START_TIMEOUT_S, Pool
 from vla_sim.core.run_folder import check_same, read_object
+from vla_sim.evaluation.floors import FLOORS_FILE, FloorProgress, drive_floors
 from vla_sim.evaluation.provenance import provenance
 from vla_sim.evaluation.run_results import EPISODES_FILE, IDENTITY_FILE, Progress, RunResults
 from vla_sim.evaluation.summary import summarise
@@ -34,12 +35,14 @@ class Result:
     Attributes:
         records: the results in the order of the plan.
         summary: the content of `summary.json`.
-        complete: whether every episode of the plan is there, once; one that raised is.
+        complete: whether every episode of the plan is there, once (one that raised is), and the floors if asked for.
+        floors: the results of the floors, see `vla_sim.evaluation.floors`.
     """
 
     records: list[EpisodeResult]
     summary: dict[str, Any]
     complete: bool
+    floors: list[EpisodeResult] = field(default_factory=list)
 
 
 def evaluate(
@@ -50,6 +53,8 @@ def evaluate(
     hang_timeout_s: float = 60.0,
     start_timeout_s: float = START_TIMEOUT_S,
     on_progress: Progress = lambda done, total, successes: None,
+    floors: bool = False,
+    on_floors: FloorProgress = lambda done, total: None,
 ) -> Result:
     """Run a plan into a folder; a folder that holds part of the same plan is completed.
 
@@ -62,6 +67,8 @@ def evaluate(
         hang_timeout_s: a policy that takes longer for a step is killed; the episode is an error.
         start_timeout_s: a policy that takes longer to load is killed; all its episodes are errors.
         on_progress: told (episodes done, of how many, successes) after each.
+        floors: drive the floors too, once all episodes are there.
+        on_floors: told (episodes of floors done, of how many) after each.
 
     Raises:
         UserError: unknown names, another plan in the folder, a folder that cannot be written or in which another
@@ -72,7 +79,8 @@ def evaluate(
         try:
             sweep_aside(out)
             _bind(plan, out)
-            return _evaluate(plan, out, workers, (hang_timeout_s, start_timeout_s), on_progress)
+            driven = _drive(plan, out, workers, (hang_timeout_s, start_timeout_s), on_progress)
+            return _summarised(plan, out, workers, driven, on_floors if floors else None)
         except UserError:
             if fresh:
                 _leave_nothing(out)
@@ -95,7 +103,18 @@ def _bind(plan: Plan, out: Path) -> None:
         write_whole(out / PLAN_FILE, plan.to_json().encode("utf-8", "backslashreplace"))
 
 
-def _evaluate(plan: Plan, out: Path, workers: int, timeouts_s: tuple[float, float], on_progress: Progress) -> Result:
+@dataclass(frozen=True)
+class _Driven:
+    """What was driven, now and before; for so long."""
+
+    results: RunResults
+    already: int
+    seconds: float
+    complete: bool
+
+
+def _drive(plan: Plan, out: Path, workers: int, timeouts_s: tuple[float, float], on_progress: Progress) -> _Driven:
+    """Run what is missing."""
     results = RunResults(plan, out, on_progress)
     already, begin, interrupted = len(results), time.perf_counter(), False
     hang_s, start_s = timeouts_s
@@ -111,8 +130,19 @@ def _evaluate(plan: Plan, out: Path, workers: int, timeouts_s: tuple[float, floa
             execution.run()
         except KeyboardInterrupt:
             interrupted = True
+    return _Driven(results, already, time.perf_counter() - begin, results.complete and not interrupted)
+
+
+def _summarised(plan: Plan, out: Path, workers: int, driven: _Driven, on_floors: FloorProgress | None) -> Result:
+    """Put the files in order and write the summary; with the floors, unless nobody is to be told of them."""
+    results, complete = driven.results, driven.complete
+    floors: list[EpisodeResult] = []
     records = results.write()
-    complete = results.complete and not interrupted
+    if complete and on_floors:
+        try:
+            floors = drive_floors(plan, out / FLOORS_FILE, workers=workers, on_progress=on_floors)
+        except KeyboardInterrupt:
+            complete = False
     source = results.scenes.source(plan.scenarios[0])
     facts = {
         **provenance(),
@@ -122,13 +152,13 @@ def _evaluate(plan: Plan, out: Path, workers: int, timeouts_s: tuple[float, floa
         "embodiment_hash": source.embodiment.content_hash,
         "seeds": [plan.seed, plan.seed + plan.episodes - 1],
         "complete": complete,
-        **_sittings(out, workers, time.perf_counter() - begin, already, len(records)),
+        **_sittings(out, workers, driven.seconds, driven.already, len(records)),
     }
     planned = {(policy, scenario): plan.episodes for policy in plan.policies for scenario in plan.scenarios}
-    summary = summarise(records, facts, planned=planned)
+    summary = summarise(records, facts, planned=planned, floors=floors)
     text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
     write_whole(out / SUMMARY_FILE, text.encode("utf-8", "backslashreplace"))
-    return Result(records, summary, complete)
+    return Result(records, summary, complete, floors)
 
 
 def _sittings(out: Path, workers: int, seconds: float, before: int, after: int) -> dict[str, Any]:

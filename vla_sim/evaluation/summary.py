@@ -39,6 +39,7 @@ def summarise(
     provenance: Mapping[str, Any],
     *,
     planned: Mapping[tuple[str, str], int] | None = None,
+    floors: Sequence[EpisodeResult] = (),
 ) -> dict[str, Any]:
     """The content of `summary.json`: plain values that `json.dumps(..., allow_nan=False)` accepts.
 
@@ -47,7 +48,23 @@ def summarise(
         provenance: what ran where, passed through.
         planned: episodes that were asked for by (policy, scenario); pairs with fewer records are marked
             incomplete, and pairs without any get an empty row. Without it every pair counts as complete.
+        floors: episodes of the floors (`vla_sim.evaluation.floors`) in the same worlds; they have rows of their own and
+            are compared with nobody.
     """
+    return {
+        "format": FORMAT,
+        "provenance": dict(provenance),
+        **_rows(records, planned),
+        "paired": {"sides": _side_pairs(in_order(records)), "policies": _policy_pairs(in_order(records))},
+        "floors": _rows(floors, None),
+    }
+
+
+# --- rows ---------------------------------------------------------------------------------------------------------
+
+
+def _rows(records: Sequence[EpisodeResult], planned: Mapping[tuple[str, str], int] | None) -> dict[str, list[Row]]:
+    """Rows of each policy and scenario, and of each policy and suite."""
     records = in_order(records)  # sums of floats depend on their order
     cells = _by(records, lambda r: (r.policy, r.scenario))
     order = list(dict.fromkeys([*(planned or {}), *cells]))
@@ -59,16 +76,7 @@ def summarise(
         )
         for policy, scenario in order
     ]
-    return {
-        "format": FORMAT,
-        "provenance": dict(provenance),
-        "results": results,
-        "suites": _suites(records, order, planned),
-        "paired": {"sides": _side_pairs(records), "policies": _policy_pairs(records)},
-    }
-
-
-# --- rows ---------------------------------------------------------------------------------------------------------
+    return {"results": results, "suites": _suites(records, order, planned)}
 
 
 def _row(names: Row, cell: Sequence[EpisodeResult], planned: int | None) -> Row:

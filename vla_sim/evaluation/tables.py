@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vla_sim.evaluation.figures import columns, percent, percent_range
+from vla_sim.evaluation.floors import FLOORS
 from vla_sim.evaluation.statistics import FEWEST_SEEDS
 
 Row = Mapping[str, Any]
@@ -13,17 +14,26 @@ Row = Mapping[str, Any]
 
 def table_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows of the headline table: every policy and scenario, then each suite of several scenarios pooled."""
-    pooled = [
+    return [*summary["results"], *_pooled(summary)]
+
+
+def floor_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The same of the floors; none in summaries of earlier versions."""
+    return table_rows(summary["floors"]) if "floors" in summary else []
+
+
+def _pooled(rows: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
         {**row, "scenario": f"all {row['scenarios']}" + (f" of {row['suite']}" if row["suite"] else "")}
-        for row in summary["suites"]
+        for row in rows["suites"]
         if row["scenarios"] > 1
     ]
-    return [*summary["results"], *pooled]
 
 
 def shown_policy(row: Row) -> str:
-    """The policy with a mark if it reads the simulator's privileged state."""
-    return row["policy"] + (" (privileged)" if row["privileged"] else "")
+    """The policy with a mark if it reads the simulator's privileged state, or does not look at all."""
+    floor = " (floor)" if row["policy"] in FLOORS else ""
+    return row["policy"] + (" (privileged)" if row["privileged"] else "") + floor
 
 
 def p_value(pair: Row) -> str:
@@ -34,7 +44,9 @@ def p_value(pair: Row) -> str:
 
 
 def _cells(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    rows = table_rows(summary)
+    floors = floor_rows(summary)
+    pooled = [row for row in floors if "suite" in row]
+    rows = [*table_rows(summary), *(pooled or floors)]
     shown = columns(rows)
     names = [[shown_policy(row), row["scenario"]] for row in rows]
     body = [[*start, *(figure.show(row) for figure in shown)] for start, row in zip(names, rows, strict=True)]
@@ -42,7 +54,10 @@ def _cells(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def console_table(summary: Mapping[str, Any]) -> str:
-    """Aligned plain text: one line per policy and scenario, and a line for each scenario pair of both sides."""
+    """Aligned plain text: one line per policy and scenario, and a line for each scenario pair of both sides.
+
+    Floors come last, with one line each where several scenarios are pooled.
+    """
     head, body = _cells(summary)
     lines = _aligned([head, *body])
     lines.insert(1, "-" * max(map(_width, lines)))

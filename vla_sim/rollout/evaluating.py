@@ -46,6 +46,7 @@ class EvaluationRollout:
         policy_hash: identifies it in the results.
         num_envs: envs side by side. Always all of them are in a batch, running or not.
         on_step: called after every step (a sign of life).
+        images: False for a policy that does not look: nothing is drawn, and results have no image hash.
 
     Raises:
         UserError: the policy does not fit the robot.
@@ -59,14 +60,18 @@ class EvaluationRollout:
         *,
         num_envs: int,
         on_step: Callable[[], None] = lambda: None,
+        images: bool = True,
     ) -> None:
-        self._plan = plan
+        self._plan, self._images = plan, images
         self._policy_hash = policy_hash
         self._privileged = policy.spec.requires_privileged_info
         self._on_step = on_step
         # Any scenario will do: scenes are handed to the env one by one.
         self.env = NavigateVectorEnv(
-            num_envs, plan.scenarios[0], plan.embodiment, renderer=plan.renderer, autoreset_mode="Disabled"
+            *(num_envs, plan.scenarios[0], plan.embodiment),
+            renderer=plan.renderer,
+            autoreset_mode="Disabled",
+            images=images,
         )
         self._scenes = Scenes(self.env.embodiment, plan.instruction_set, plan.language)
         self._steering = ByPolicy(policy, self.env.embodiment)
@@ -91,6 +96,7 @@ class EvaluationRollout:
                 **identity_of(ended.job, ended.scene, self._scenes.source(ended.job.scenario), self._plan),
                 **measures_of(ended, self.env.embodiment.body.radius_m),
                 "policy_hash": self._policy_hash,
+                "picture_hash": facts.images.hexdigest if self._images else "",
                 "privileged": self._privileged,
                 "outcome": ended.outcome,
                 "steps": len(facts.actions.executed),
@@ -140,7 +146,6 @@ def measures_of(ended: Ended[Job, Facts], robot_radius_m: float) -> dict[str, An
         "min_clearance_m": float(gaps.min()),
         "clearance_p5_m": float(np.percentile(gaps, 5)),
         "realised_side": realised_side(scene, path[:, :2]),
-        "picture_hash": facts.images.hexdigest,
         "state_hash": hashlib.sha256(path.tobytes()).hexdigest(),
         **facts_of(planner, path[:, :2], scene.task.reach_m),
         **reached_of(scene, ended.moment.simulation.reached),

@@ -16,13 +16,16 @@ import xxhash
 from vla_sim.envs.simulation import Simulation
 from vla_sim.rollout.steering import Decision
 
+NO_IMAGE = np.zeros((0, 0, 3), dtype=np.uint8)
+
 
 @dataclass(frozen=True)
 class Moment:
     """One env as it is now.
 
     Attributes:
-        image: uint8 (H, W, 3), what its camera sees. Belongs to the whole batch: copy it to keep it.
+        image: uint8 (H, W, 3), what its camera sees. Belongs to the whole batch: copy it to keep it. Empty in an env
+            without images.
         state: float32 (S,), see `STATE_NAMES`.
         simulation: the env itself: pose, scene, outcome, time.
     """
@@ -34,7 +37,8 @@ class Moment:
     @classmethod
     def of(cls, observation: Mapping[str, Any], index: int, simulation: Simulation) -> Moment:
         """One env of a batch."""
-        return cls(observation["image"][index], observation["state"][index], simulation)
+        image = observation["image"][index] if "image" in observation else NO_IMAGE
+        return cls(image, observation["state"][index], simulation)
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,10 @@ def _differences(found: Mapping[str, object], record: EpisodeResult) -> list[str
         "state hash": record.state_hash,
         "image hash": record.picture_hash,
     }
+    if not record.picture_hash:  # it was driven without images
+        del recorded["image hash"]
     return [
-        f"{name}: recorded {recorded[name]!r}, now {found[name]!r}" for name in found if found[name] != recorded[name]
+        f"{name}: recorded {value!r}, now {found[name]!r}" for name, value in recorded.items() if found[name] != value
     ]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError
 from vla_sim.core.specs import Embodiment
+from vla_sim.evaluation.floors import FLOORS
 from vla_sim.policies.checkpoints import files as checkpoints
 from vla_sim.policies.folders import CONFIG, WEIGHTS, PolicyFolder
 from vla_sim.policies.registry import check_policy, is_class, load_policy, policy_folder, policy_names
@@ -17,7 +18,7 @@ from vla_sim.policies.registry import check_policy, is_class, load_policy, polic
 EVERYONE = "all"
 # A policy with two backbones has two vocabularies.
 TOKENIZERS = "tokenizer*.json"
-LEARNED, SCRIPTED, CUSTOM = "learned", "scripted", "custom"
+LEARNED, SCRIPTED, CUSTOM, FLOOR = "learned", "scripted", "custom", "floor"
 # Tensors in a weights' file that are not learned by descent: running statistics of batch normalisation.
 NO_PARAMETERS = ("running_mean", "running_var")
 # How safetensors begins the names of types that count or index and are not learned: I64, U8, BOOL, ...
@@ -30,7 +31,8 @@ class BenchmarkEntry:
 
     Attributes:
         name: as given.
-        kind: "learned" (its folder has weights), "scripted", or "custom" for `module:Class`, whose size is unknown.
+        kind: "learned" (its folder has weights), "scripted", "custom" for `module:Class`, whose size is unknown, or
+            "floor" for what does not look (`vla_sim.evaluation.floors`).
         description: one line.
         parameters: how many numbers it has learned, in all folders that it needs, each folder counted once.
         size_bytes: of config, weights and tokenizer in these folders.
@@ -49,7 +51,8 @@ def chosen_policies(names: Sequence[str], embodiment: str) -> tuple[list[str], d
     """The policies that are meant, and by name why others cannot take part.
 
     Args:
-        names: names as for `load_policy`; "all" stands for every folder in `policies/` that can drive this robot.
+        names: names as for `load_policy`; "all" stands for every folder in `policies/` that can drive this robot, but
+            for the floors, which every table has anyway.
         embodiment: name of the robot.
 
     Raises:
@@ -67,6 +70,8 @@ def chosen_policies(names: Sequence[str], embodiment: str) -> tuple[list[str], d
             chosen[name] = None
             continue
         for known in policy_names():
+            if known in FLOORS:
+                continue
             reason = _why_not(known, robot)
             if reason:
                 left_out[known] = reason
@@ -93,7 +98,7 @@ def benchmark_entry(name: str) -> BenchmarkEntry:
     parameters = sum(count for count, _ in parts.values())
     return BenchmarkEntry(
         name=name,
-        kind=LEARNED if parameters else SCRIPTED,
+        kind=FLOOR if name in FLOORS else LEARNED if parameters else SCRIPTED,
         description=folder.description,
         parameters=parameters,
         size_bytes=sum(size for _, size in parts.values()),

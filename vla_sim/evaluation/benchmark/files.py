@@ -61,8 +61,8 @@ Columns = tuple[tuple[str, Callable[[Line], str]], ...]
 
 def shown_name(row: Line) -> str:
     """The model with what must be known about it wherever it is named."""
-    baseline = " (offline baseline)" if row["kind"] == "baseline" else ""
-    return row["model"] + (" (privileged)" if row["privileged"] else "") + baseline
+    kind = {"baseline": " (offline baseline)", "floor": " (floor)"}.get(row["kind"], "")
+    return row["model"] + (" (privileged)" if row["privileged"] else "") + kind
 
 
 def _whole(value: int | None) -> str:
@@ -185,6 +185,9 @@ def notes(document: Document) -> list[str]:
     lines.append(
         "The expert keeps another clearance in each episode, which nobody can see: no policy gets an error of 0."
     )
+    floors = [row["model"] for row in document["rows"] if row["kind"] == "floor"]
+    if floors:
+        lines.append(f"{', '.join(floors)}: do not look (floor); what a policy must beat, shown without a rank.")
     if unranked:
         lines.append(f"{', '.join(unranked)}: reads privileged state (privileged), shown without a rank.")
     lines += [

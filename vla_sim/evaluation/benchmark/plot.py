@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 Line = Mapping[str, Any]
 Box = tuple[float, float, float, float]
 
-COLORS = {"learned": "#1f5fa8", "custom": "#7a3fa0", "scripted": "#666666", "baseline": "#b04a2f"}
+COLORS = {"learned": "#1f5fa8", "custom": "#7a3fa0", "scripted": "#666666", "floor": "#9a9a9a", "baseline": "#b04a2f"}
+MARKS, PRIVILEGED = {"floor": " (floor)"}, " (privileged)"
 DPI, FONT_PT = 130, 10
 MAX_NAME = 80
 # Of a number beside a point: width of a digit and height in points; generous, so that no font makes them touch.
@@ -102,7 +103,10 @@ def _draw_key(axes: Axes, points: Sequence[Line], baselines: Sequence[Line], num
     font = FontProperties(fname=str(FILE), size=FONT_PT)
     axes.set_axis_off()
     lines = [
-        (f"{numbers[row['model']]:>2}  {row['model']}{' (privileged)' if row['privileged'] else ''}", row["kind"])
+        (
+            f"{numbers[row['model']]:>2}  {row['model']}{MARKS.get(row['kind'], '')}{PRIVILEGED * row['privileged']}",
+            row["kind"],
+        )
         for row in points
     ]
     lines += [(f"- -  {row['model']}: {row['mae_mps']:.3f} m/s", "baseline") for row in baselines]

@@ -28,6 +28,7 @@ def run_benchmark(
     *,
     workers: int = 1,
     left_out: Mapping[str, str] | None = None,
+    floors: bool = True,
 ) -> dict[str, Any] | None:
     """Drive and ask all policies of a plan, write the tables; goes on with what the folder holds already.
 
@@ -36,6 +37,7 @@ def run_benchmark(
         out: folder; `CLOSED_LOOP` in it becomes that of an evaluation.
         workers: processes.
         left_out: by name, why a policy takes no part.
+        floors: add those that the plan lacks (`vla_sim.evaluation.floors`).
 
     Returns:
         The content of benchmark.json; None if Ctrl-C ended it early.
@@ -45,7 +47,7 @@ def run_benchmark(
     """
     with FolderLock(out):
         try:
-            result = _drive(plan, out / CLOSED_LOOP, workers)
+            result = _drive(plan, out / CLOSED_LOOP, workers, floors)
             expert_episodes = _ask(plan, result, out, workers) if result.complete else None
         except KeyboardInterrupt:
             return None
@@ -56,7 +58,8 @@ def _tables(
     plan: Plan, result: Result, expert_episodes: Sequence[ExpertEpisode], out: Path, left_out: Mapping[str, str]
 ) -> dict[str, Any]:
     """Write and say what came out; the content of benchmark.json."""
-    rows = benchmark_rows([benchmark_entry(name) for name in plan.policies], result.records, expert_episodes)
+    records = [*result.records, *result.floors]
+    rows = benchmark_rows([benchmark_entry(name) for name in _everyone(plan, result)], records, expert_episodes)
     document = benchmark_document(rows, expert_episodes, result.summary["provenance"], left_out=dict(left_out))
     written = write_benchmark(document, out)
     log.info(console(document["rows"]))
@@ -66,10 +69,22 @@ def _tables(
     return document
 
 
-def _drive(plan: Plan, folder: Path, workers: int) -> Result:
+def _everyone(plan: Plan, result: Result) -> list[str]:
+    """The policies of the plan, then the floors that were driven beside them."""
+    return [*plan.policies, *dict.fromkeys(record.policy for record in result.floors)]
+
+
+def _drive(plan: Plan, folder: Path, workers: int, floors: bool) -> Result:
     """The closed loop, with the report that every evaluation gets."""
     with progress_bar("driving", len(plan.jobs())) as bar:
-        result = evaluate(plan, folder, workers=workers, on_progress=lambda done, total, successes: bar(done, ""))
+        result = evaluate(
+            plan,
+            folder,
+            workers=workers,
+            on_progress=lambda done, total, successes: bar(done, ""),
+            floors=floors,
+            on_floors=lambda done, total: bar(len(plan.jobs()), f"floors {done} of {total}"),
+        )
     write_report(result.summary, result.records, [], folder / REPORT_FILE)
     return result
 
@@ -77,7 +92,7 @@ def _drive(plan: Plan, folder: Path, workers: int) -> Result:
 def _ask(plan: Plan, result: Result, out: Path, workers: int) -> Sequence[ExpertEpisode]:
     """The offline part; a policy that broke down while driving is not asked."""
     broken = misbehaving(result.records)
-    asked = [name for name in plan.policies if name not in broken]
+    asked = [name for name in _everyone(plan, result) if name not in broken]
     with progress_bar("asking", len(plan.scenarios) * plan.episodes) as bar:
         return run_expert(
             plan, asked, out / OFFLINE_FILE, workers=workers, on_progress=lambda done, total: bar(done, "")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vla_sim.core.types import Outcome
-from vla_sim.evaluation.benchmark.entries import CUSTOM, LEARNED, BenchmarkEntry
+from vla_sim.evaluation.benchmark.entries import CUSTOM, FLOOR, LEARNED, BenchmarkEntry
 from vla_sim.evaluation.benchmark.scores import (
     DEFINITIONS,
     HEADING_TOLERANCE_DEG,
@@ -49,7 +49,7 @@ class Row:
 
     Attributes:
         model: name of the policy or baseline.
-        kind: "learned", "scripted", "custom" (see `BenchmarkEntry`) or "baseline" (offline only).
+        kind: "learned", "scripted", "custom", "floor" (see `BenchmarkEntry`) or "baseline" (offline only).
         description: one line.
         privileged: it reads privileged state; it has no rank.
         offline: its errors, None where there are none; `offline_failure` says why.
@@ -132,9 +132,9 @@ def misbehaving(records: Sequence[EpisodeResult]) -> list[str]:
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:
-    """The rows in order, with their ranks; privileged policies and baselines keep their place but have no rank."""
+    """The rows in order, with their ranks; privileged policies, floors and baselines have a place but no rank."""
     order = sorted(rows, key=_place)
-    eligible = [row for row in order if row.closed is not None and not row.privileged]
+    eligible = [row for row in order if row.closed is not None and not row.privileged and row.kind != FLOOR]
     success = _ranks({row.model: -row.success_rate for row in eligible if row.success_rate is not None})
     error = _ranks({row.model: row.mae_mps for row in eligible if row.mae_mps is not None})
     return [replace(row, rank=success.get(row.model), mae_rank=error.get(row.model)) for row in order]
@@ -159,7 +159,7 @@ class Agreement:
     """How well the offline order of policies agrees with their closed-loop order.
 
     Attributes:
-        policies: which were compared; privileged ones and baselines never are.
+        policies: which were compared; privileged ones, floors and baselines never are.
         n: how many.
         spearman: rank correlation of -MAE and success, +1 for the same order, -1 for the opposite one.
         interval: 95 % bootstrap interval over the policies; None where it is not determined.
@@ -307,7 +307,7 @@ def _plain_agreement(found: Agreement) -> dict[str, Any]:
 
 def _sizes(rows: Sequence[Row]) -> dict[str, Any]:
     """All folders with weights once, which of them several policies share, and the sum over all."""
-    sized = [row.benchmark_entry for row in rows if row.benchmark_entry]
+    sized = [row.benchmark_entry for row in rows if row.benchmark_entry and row.kind != FLOOR]
     parts = {name: size for one in sized for name, size in one.parts.items()}
     users = {name: [one.name for one in sized if name in one.parts] for name in parts}
     return {

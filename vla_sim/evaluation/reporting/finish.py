@@ -15,7 +15,7 @@ from vla_sim.envs.sampling import SceneSource
 from vla_sim.evaluation.reporting.films import earlier_films, make_films, wanted_films
 from vla_sim.evaluation.reporting.report import VideoRef, write_report
 from vla_sim.evaluation.runner import REPORT_FILE, Result
-from vla_sim.evaluation.tables import console_table
+from vla_sim.evaluation.tables import console_table, floor_rows
 from vla_sim.rollout.plan import Plan
 from vla_sim.rollout.result import EpisodeResult
 
@@ -49,6 +49,8 @@ def finish_run(
     """
     wanted = wanted_films(result.records, video)
     log.info(console_table(result.summary))
+    if floor_rows(result.summary):
+        log.info("(floor): a policy that does not look, in the same worlds; by scenario in the report")
     log.info("SPL: success weighted by path length; ms: median time of a decision; more in the report")
     for line in raised(result.records):
         log.info(line)

@@ -16,9 +16,10 @@ from vla_sim.core.files import write_whole
 from vla_sim.core.pages import page, template
 from vla_sim.core.types import Outcome
 from vla_sim.evaluation.figures import columns, decimals, further, percent, percent_range
+from vla_sim.evaluation.floors import FLOORS
 from vla_sim.evaluation.reporting.path_plots import Scenes, close_ups, plots
 from vla_sim.evaluation.statistics import wilson
-from vla_sim.evaluation.tables import p_value, table_rows
+from vla_sim.evaluation.tables import floor_rows, p_value, table_rows
 from vla_sim.rollout.result import EpisodeResult, replay_command
 
 if TYPE_CHECKING:
@@ -89,11 +90,12 @@ def render_report(
 ) -> str:
     """The report as text; arguments as `write_report`, `folder` is where it will stand."""
     failures = _failures_first(records)
-    rows = table_rows(summary)
+    rows = [*table_rows(summary), *floor_rows(summary)]
     return page(
         TEMPLATE,
         _filters(),
         rows=rows,
+        floors=FLOORS,
         columns=columns(rows),
         further=further(rows),
         headline=_headline(summary, records),
