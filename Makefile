@@ -21,7 +21,7 @@ install: $(READY)
 # Small trained policies drive around boxes on the side that the instruction names: table, videos, report.
 demo: $(READY)
 	rm -rf runs/demo
-	$(RUN) -m vla_sim.eval --policy ensemble straight hold --scenario obstacle_left obstacle_right choose_goal \
+	$(RUN) -m vla_sim.eval --policy ensemble --scenario obstacle_left obstacle_right choose_goal \
 		--episodes 20 --workers $(WORKERS) --video 6 --out runs/demo
 	@echo
 	@echo "open runs/demo/report.html and the videos in runs/demo/videos"

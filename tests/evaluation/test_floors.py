@@ -61,6 +61,12 @@ def test_without_floors_there_are_none(tmp_path, capsys):
     assert 'class="tag"' not in (tmp_path / "run" / "report.html").read_text("utf-8").split("expert", 1)[0]
 
 
+def test_the_printed_table_names_the_scenarios_in_which_a_floor_reaches_something():
+    found = vla_sim.evaluate("expert", scenario=["reach_goal", "obstacle_left"], episodes=12)
+    rows = [line.split("  ")[0].strip() for line in str(found).splitlines() if "(floor)" in line]
+    assert rows == ["straight (floor)", *(f"{floor} (floor)" for floor in FLOORS)]
+
+
 def test_a_floor_that_is_named_is_driven_once_and_marked():
     found = vla_sim.evaluate(["expert", "straight"], scenario="reach_goal", episodes=2)
     assert {row["policy"] for row in found.summary["floors"]["results"]} == {"hold", "random"}

@@ -45,8 +45,8 @@ def p_value(pair: Row) -> str:
 
 def _cells(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     floors = floor_rows(summary)
-    pooled = [row for row in floors if "suite" in row]
-    rows = [*table_rows(summary), *(pooled or floors)]
+    pooled = any("suite" in row for row in floors)
+    rows = [*table_rows(summary), *(row for row in floors if "suite" in row or row["successes"] or not pooled)]
     shown = columns(rows)
     names = [[shown_policy(row), row["scenario"]] for row in rows]
     body = [[*start, *(figure.show(row) for figure in shown)] for start, row in zip(names, rows, strict=True)]
@@ -56,7 +56,7 @@ def _cells(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 def console_table(summary: Mapping[str, Any]) -> str:
     """Aligned plain text: one line per policy and scenario, and a line for each scenario pair of both sides.
 
-    Floors come last, with one line each where several scenarios are pooled.
+    Floors come last; where several scenarios are pooled, without those in which a floor reached nothing.
     """
     head, body = _cells(summary)
     lines = _aligned([head, *body])

@@ -50,7 +50,7 @@ def finish_run(
     wanted = wanted_films(result.records, video)
     log.info(console_table(result.summary))
     if floor_rows(result.summary):
-        log.info("(floor): a policy that does not look, in the same worlds; by scenario in the report")
+        log.info("(floor): a policy that does not look, in the same worlds; all scenarios in the report")
     log.info("SPL: success weighted by path length; ms: median time of a decision; more in the report")
     for line in raised(result.records):
         log.info(line)
