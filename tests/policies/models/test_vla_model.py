@@ -17,6 +17,7 @@ VARIANTS = [
     {"normalisation": "bottleneck"},
     {"normalisation": "l2", "resampler": {"kind": "perceiver", **RESAMPLER}},
     {"resampler": {"kind": "mobile", **RESAMPLER}, "normalisation": "bottleneck"},
+    {"resampler": {"kind": "mobile", **RESAMPLER, "queries": 4, "placed": True}},
     {"fusion": {"kind": "pooled", "channels": 16, "feature_dim": 32}},
     {"head": {"kind": "gpt2", "hidden": 16, "window": 3}},
     {"head": {"kind": "discrete", "hidden": 16}},

@@ -32,6 +32,26 @@ def test_resamplers_give_their_queries_whatever_comes_in(kind, tokens, inputs):
     assert out.shape == (3, 7, 24)
 
 
+def test_placed_queries_answer_for_what_is_at_their_place():
+    resampler = build_resampler(ResamplerSpec(**{**SIZES, "queries": 9}, placed=True), 24).eval()
+    before = torch.randn(1, 36, 24)
+    after = before.clone()
+    after[0, 0] = torch.randn(24)  # the patch in the upper left corner
+    with torch.no_grad():
+        changed = (resampler(after) - resampler(before)).abs().sum(dim=-1)[0]
+    assert changed.argmax() == 0
+    assert changed[0] > 10 * changed[8]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [({"queries": 10}, "square number of queries"), ({"queries": 9, "kind": "perceiver"}, "mobile resampler")],
+)
+def test_placed_queries_form_a_square(fields, message):
+    with pytest.raises(ValueError, match=message):
+        ResamplerSpec(**{**SIZES, **fields}, placed=True)
+
+
 def test_the_users_resampler_has_their_sizes():
     spec = ResamplerSpec()
     resampler = build_resampler(spec, 768)

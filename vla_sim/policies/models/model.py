@@ -26,7 +26,7 @@ class VlaOutput:
         outputs: (E, T, k, *codec.shape), for the head's `loss` and `decode`.
         features: (F, feature_dim) of the steps that exist.
         where: logits (F, P): in which patch of the first backbone the goal is; a lesson for training, never used to
-            drive. None with a pooled fusion or a resampler.
+            drive. None with a pooled fusion or a resampler whose queries have no place.
         read: what each backbone read.
     """
 
@@ -88,7 +88,8 @@ class VlaModel(nn.Module):
     def fused(self, read: tuple[Features, ...]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Features (n, feature_dim) of what the backbones read, and `VlaOutput.where`."""
         features, where = self.fusion(tuple(adapt(part) for adapt, part in zip(self.adapters, read, strict=True)))
-        return features, where if self.config.resampler is None else None
+        spec = self.config.resampler_spec
+        return features, where if spec is None or spec.placed else None
 
     def decided(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """The head's outputs (E, T, k, *codec.shape) for features (F, feature_dim) of the steps that exist."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -40,15 +42,33 @@ class MobileResampler(nn.Module):
         self.feed_forward = _feed_forward(width, spec.ratio, dropout=spec.dropout)
         self.dropout = nn.Dropout(spec.dropout)
         self.out = nn.Linear(width, width)
+        # Logarithm of how far a placed query looks, in shares of the image's side; learned.
+        self.log_reach = nn.Parameter(torch.tensor(math.log(spec.queries**-0.5))) if spec.placed else None
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """tokens: (n, P, inputs), any P. Returns (n, queries, width)."""
+        """tokens: (n, P, inputs), any P; a square grid row by row for placed queries. Returns (n, queries, width)."""
         media = self.project(tokens)
         queries = self.queries.expand(len(tokens), -1, -1)
-        seen = self.attention(queries, media, media, need_weights=False)[0]
+        nearness = None if self.log_reach is None else self._nearness(tokens.shape[1], self.log_reach)
+        seen = self.attention(queries, media, media, need_weights=False, attn_mask=nearness)[0]
         x = self.norm_attention(queries + self.dropout(seen))
         x = self.norm_out(x + self.dropout(self.feed_forward(x)))
         return self.out(x)
+
+    def _nearness(self, patches: int, log_reach: torch.Tensor) -> torch.Tensor:
+        """What is added to the attention's logits, (queries, P): the log of a Gaussian about each query's place."""
+        places, seen = _grid(len(self.queries)), _grid(patches)
+        apart = torch.linalg.vector_norm(places[:, None] - seen[None], dim=-1).to(log_reach)
+        return -0.5 * (apart * torch.exp(-log_reach)) ** 2
+
+
+def _grid(cells: int) -> torch.Tensor:
+    """Middles (cells, 2) of a square grid of cells in shares of its sides, row by row."""
+    side = math.isqrt(cells)
+    if side**2 != cells:
+        raise ValueError(f"placed queries need a square number of patches, got {cells}")
+    middles = (torch.arange(side) + 0.5) / side
+    return torch.cartesian_prod(middles, middles)
 
 
 class PerceiverResampler(nn.Module):

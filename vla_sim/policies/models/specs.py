@@ -158,6 +158,8 @@ class ResamplerSpec:
         depth: layers of a perceiver.
         ratio: width of the feed-forward part in widths; the users' models have 2 (mobile) and 4 (perceiver).
         dropout: of a mobile resampler.
+        placed: whether each query of a mobile resampler belongs to a place: the queries form a square grid over the
+            image and look at what is near their cell first. Without it nothing of the output says where a thing is.
     """
 
     kind: str = "mobile"
@@ -168,14 +170,20 @@ class ResamplerSpec:
     depth: int = 6
     ratio: int = 2
     dropout: float = 0.1
+    placed: bool = False
 
     def __post_init__(self) -> None:
         one_of("resampler.kind", self.kind, RESAMPLERS)
-        sizes = {key: value for key, value in vars(self).items() if key not in ("kind", "dropout")}
+        sizes = {key: value for key, value in vars(self).items() if key not in ("kind", "dropout", "placed")}
         whole("resampler", **sizes)
         _share("resampler.dropout", self.dropout)
         if self.kind == "mobile" and self.width % self.heads:
             raise ValueError(f"resampler.heads must divide width {self.width}, got {self.heads}")
+        if self.placed and (self.kind != "mobile" or math.isqrt(self.queries) ** 2 != self.queries):
+            raise ValueError(
+                f"resampler.placed is for a mobile resampler with a square number of queries, got {self.kind!r} with "
+                f"{self.queries}"
+            )
 
 
 @dataclass(frozen=True)
