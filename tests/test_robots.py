@@ -149,7 +149,8 @@ def test_what_is_collected_for_training_says_what_its_numbers_mean(robot, tmp_pa
     from vla_sim.core.errors import UserError
     from vla_sim.rollout.demonstrations import Task, collect
     from vla_sim.training.recorded import save_round
-    from vla_sim.training.sources import Shape, SourceSpec, open_source
+    from vla_sim.training.source_spec import SourceSpec
+    from vla_sim.training.sources import Shape, open_source
 
     spec = load_embodiment(robot)
     save_round(

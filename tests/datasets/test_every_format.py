@@ -26,7 +26,8 @@ from vla_sim.datasets.serbot.hdf5 import SerbotStyle, write_serbot_hdf5
 from vla_sim.datasets.store import Entry
 from vla_sim.datasets.writing import WRITERS, write_entry
 from vla_sim.expand import main as expand
-from vla_sim.training.sources import Shape, SourceSpec, open_source
+from vla_sim.training.source_spec import SourceSpec
+from vla_sim.training.sources import Shape, open_source
 
 COUNT, SIDE_PX = 3, 32
 NAMES = [NAME.replace("122923", f"12290{number}") for number in range(COUNT)]

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -213,4 +214,29 @@ def test_a_policy_drives_the_worlds_of_an_exam_and_again_from_its_files(tmp_path
     before = (tmp_path / "episodes.jsonl").read_bytes()
     assert suite.drive("expert", tmp_path) == driven
     assert (tmp_path / "episodes.jsonl").read_bytes() == before
-    assert suite.drive("hold", tmp_path) == {("reach_goal", seed): False for seed in suite.seeds}
+
+
+def test_a_folder_of_another_validation_is_refused_and_stays(tmp_path, monkeypatch):
+    """It was deleted."""
+    from vla_sim.evaluation import runner
+
+    suite = ValidationSuite(("reach_goal",), range(96_000, 96_001))
+    driven = []
+    monkeypatch.setattr(runner, "_evaluate", lambda plan, *rest: driven.append(plan) or runner.Result([], {}, True))
+    suite.drive(tmp_path / "here" / "clip_lstm", tmp_path / "out")
+    (tmp_path / "out" / "mine.txt").write_text("kept")
+    (tmp_path / "here" / "clip_lstm").mkdir(parents=True)
+    others = [
+        (replace(suite, scenarios=("obstacle_left",)), tmp_path / "here" / "clip_lstm", "scenarios"),
+        (replace(suite, seeds=range(96_001, 96_002)), tmp_path / "here" / "clip_lstm", "seed"),
+        (suite, tmp_path / "here" / "clip_mlp", "policies"),
+        (suite, tmp_path / "there" / "clip_lstm", "policies"),
+    ]
+    for other, policy, differs in others:
+        with pytest.raises(UserError, match=rf"belongs to another plan: {differs}"):
+            other.drive(policy, tmp_path / "out")
+    assert (tmp_path / "out" / "mine.txt").exists()
+    assert len(driven) == 1
+    (tmp_path / "here").rename(tmp_path / "there")  # the whole training was moved: its own checks are driven again
+    suite.drive(tmp_path / "there" / "clip_lstm", tmp_path / "out")
+    assert len(driven) == 2

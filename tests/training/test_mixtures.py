@@ -9,14 +9,14 @@ from vla_sim.core.errors import UserError
 from vla_sim.core.types import Outcome
 from vla_sim.datasets.serbot.hdf5 import SerbotStyle, serbot_hdf5_bytes
 from vla_sim.training import sources as mixtures
+from vla_sim.training.source_spec import SourceSpec, parse_sources
 from vla_sim.training.sources import (
     Shape,
     Source,
-    SourceSpec,
     fitted_episode,
     mixture_weights,
     open_source,
-    parse_sources,
+    split,
 )
 
 SHAPE = Shape(SIDE_PX, ("vx", "vy"), 0.4)
@@ -81,12 +81,14 @@ def test_weights_hold_whatever_the_sizes(tmp_path):
 
 def test_a_split_parts_episodes_once_and_the_same_way_again(tmp_path):
     source = Source(SourceSpec("real", tmp_path), [toy(episodes=7), toy(episodes=13, seed=1)])
-    learned, checked = source.split(0.25, seed=3)
+    (learned,), (checked,) = split([source], 0.25, seed=3)
     assert (learned.episodes, checked.episodes) == (15, 5)
     assert learned.frames + checked.frames == source.frames
-    again, _ = source.split(0.25, seed=3)
+    (again,), _ = split([source], 0.25, seed=3)
     assert all(np.array_equal(a.actions, b.actions) for a, b in zip(learned.parts, again.parts, strict=True))
-    assert source.split(0.0, seed=3)[1].parts == []
+    (other,), _ = split([source], 0.25, seed=4)
+    assert not all(np.array_equal(a.actions, b.actions) for a, b in zip(learned.parts, other.parts, strict=False))
+    assert split([source], 0.0, seed=3)[1][0].parts == []
 
 
 def test_columns_are_taken_by_name():

@@ -32,7 +32,8 @@ class Round:
 
     Attributes:
         images, actions, goals, mask: see the head of this file.
-        facts: "texts", "scenarios" and "outcomes", a list of E each; of newer rounds also "action_names" and "step_s".
+        facts: "texts", "scenarios" and "outcomes", a list of E each; of newer rounds also "action_names", "step_s"
+            and "origins", a list of texts for each episode: see `vla_sim.datasets.origins`.
     """
 
     images: np.ndarray
@@ -63,6 +64,8 @@ def open_round(folder: Path) -> Round:
         for name in ("texts", "scenarios", "outcomes"):
             if len(facts[name]) != count:
                 raise UserError(f"{folder}: {name} must be a list of {count}")
+        if len(facts["origins"]) not in (0, count):
+            raise UserError(f"{folder}: origins must be a list of {count}")
     except UserError as error:
         raise UserError(
             f"{folder}: its episodes cannot be read: {error}; collect them again or leave them out"
@@ -87,6 +90,10 @@ def _facts(folder: Path) -> dict[str, Any]:
     if facts.get("action_names") is not None:
         names = list_of(facts["action_names"], f"{path}: action_names")
         facts["action_names"] = [text_of(name, f"{path}: action_names") for name in names]
+    facts["origins"] = [
+        tuple(text_of(name, f"{path}: origins") for name in list_of(names, f"{path}: origins"))
+        for names in list_of(facts.get("origins", []), f"{path}: origins")
+    ]
     if "step_s" in facts:
         facts["step_s"] = number_of(facts["step_s"], f"{path}: step_s", least=1e-4, most=3600)
     return facts

@@ -15,6 +15,7 @@ from vla_sim.core.pool import run_units
 from vla_sim.core.specs import Embodiment
 from vla_sim.core.threads import torch_threads
 from vla_sim.core.types import Pose2, Scene
+from vla_sim.datasets.origins import scene_origin
 from vla_sim.envs.sampling import FIRST_EVALUATION_SEED
 from vla_sim.envs.simulation import action_bounds
 from vla_sim.envs.vector import NavigateVectorEnv
@@ -73,6 +74,7 @@ class Demonstrations:
         outcomes: how each ended.
         action_names: of the components of actions, as the robot takes them; empty: not known.
         step_s: seconds an action is held; None: not known.
+        origins: per episode, where it comes from (`vla_sim.datasets.origins`); empty: not known.
     """
 
     images: np.ndarray
@@ -84,6 +86,7 @@ class Demonstrations:
     outcomes: list[str]
     action_names: tuple[str, ...] = ()
     step_s: float | None = None
+    origins: Sequence[tuple[str, ...]] = ()
 
     @classmethod
     def padded(
@@ -97,6 +100,7 @@ class Demonstrations:
         outcomes: list[str],
         action_names: tuple[str, ...] = (),
         step_s: float | None = None,
+        origins: Sequence[tuple[str, ...]] = (),
     ) -> Demonstrations:
         """Episodes of their own lengths, one entry each; without goals, where the goals are is not known."""
         steps = [len(episode) for episode in actions]
@@ -111,6 +115,7 @@ class Demonstrations:
             outcomes=outcomes,
             action_names=action_names,
             step_s=step_s,
+            origins=origins,
         )
         for number, length in enumerate(steps):
             made.images[number, :length], made.actions[number, :length] = images[number], actions[number]
@@ -137,6 +142,7 @@ class Demonstrations:
             [outcome for p in parts for outcome in p.outcomes],
             parts[0].action_names,
             parts[0].step_s,
+            [origin for p in parts for origin in p.origins],
         )
 
 
@@ -206,18 +212,21 @@ def collect_shard(tasks: Sequence[Task], embodiment: str, learner: str | None, i
                 traces[ended.number] = ended.observer, ended.outcome.value
     finally:
         env.close()
+    sources = [scenes.source(task.scenario).scenario for task in tasks]
     in_turn = [traces[number] for number in range(len(tasks))]
     return Demonstrations.padded(
         images=[trace.images[:-1] for trace, _ in in_turn],
         actions=[trace.actions for trace, _ in in_turn],
         goals=[trace.goals[:-1] for trace, _ in in_turn],
         texts=[
-            scenes.source(t.scenario).scenario.equivalents(t.seed, robot_radius_m=robot.body.radius_m) for t in tasks
+            source.equivalents(task.seed, robot_radius_m=robot.body.radius_m)
+            for source, task in zip(sources, tasks, strict=True)
         ],
         scenarios=[task.scenario for task in tasks],
         outcomes=[outcome for _, outcome in in_turn],
         action_names=robot.action_names,
         step_s=robot.control_s,
+        origins=[(scene_origin(source.family, task.seed),) for source, task in zip(sources, tasks, strict=True)],
     )
 
 

@@ -196,6 +196,7 @@ def cut(parts: Sequence[Sequences], frames: int) -> list[Sequences]:
                 mask,
                 part.groups[:count],
                 part.goals[:count],
+                part.origins[:count],
             )
         )
     return kept

@@ -28,6 +28,7 @@ class Sequences:
         groups: per episode, what it is counted under (a scenario, say): groups are drawn equally often. Empty: all one.
         goals: float32 (E, T, 2), where the goal is in each image: (right, down) as shares of its sides, NaN where it
             is outside. None: nowhere known.
+        origins: per episode, where it comes from (`vla_sim.datasets.origins`). Empty: not known.
     """
 
     images: np.ndarray
@@ -36,6 +37,7 @@ class Sequences:
     mask: np.ndarray
     groups: list[str] = field(default_factory=list)
     goals: np.ndarray | None = None
+    origins: list[tuple[str, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         episodes, steps = self.mask.shape
@@ -51,6 +53,9 @@ class Sequences:
         self.groups = list(self.groups) or [""] * episodes
         if len(self.groups) != episodes:
             raise ValueError(f"groups must be one for each of {episodes} episodes, got {len(self.groups)}")
+        self.origins = [tuple(names) for names in self.origins] or [()] * episodes
+        if len(self.origins) != episodes:
+            raise ValueError(f"origins must be one for each of {episodes} episodes, got {len(self.origins)}")
         lengths = self.mask.sum(axis=1)
         if not np.array_equal(self.mask, np.arange(steps) < lengths[:, None]) or (lengths == 0).any():
             raise ValueError("mask must be True from an episode's start on without a gap, and never empty")

@@ -41,7 +41,8 @@ def clone(config: CloneConfig, out: Path, *, workers: int = 2, threads: int = 2)
     Raises:
         UserError: unknown names, data that cannot be read, or the folder belongs to another training.
     """
-    from vla_sim.training.sources import parse_sources
+    from vla_sim.training.source_spec import parse_sources
+    from vla_sim.training.sources import split
     from vla_sim.training.warm_start import check_driver
 
     out = out.resolve()
@@ -58,7 +59,7 @@ def clone(config: CloneConfig, out: Path, *, workers: int = 2, threads: int = 2)
         sources, begun = _sources(config, out)
         plan = dataclasses.replace(plan, driver=check_driver(config.policy or begun.driver, begun))
         share = config.learning.validation_share
-        learned, checked = zip(*(source.split(share, config.seed) for source in sources), strict=True)
+        learned, checked = split(sources, share, config.seed)
         _check_learned(learned, share)
         trainer = _trainer(config, begun, learned, out)
         _check_plan(config, plan, trainer, learned, out)
@@ -91,7 +92,8 @@ def _fit_plan(config: CloneConfig) -> FitPlan:
 def _sources(config: CloneConfig, out: Path) -> tuple[list[Source], Beginning]:
     """The sources, and the network that they are shrunk for."""
     from vla_sim.core.embodiments import load_embodiment
-    from vla_sim.training.sources import Shape, open_source, parse_sources
+    from vla_sim.training.source_spec import parse_sources
+    from vla_sim.training.sources import Shape, open_source
     from vla_sim.training.warm_start import begin_afresh, begin_with, for_robot
 
     if config.learning.validation_share == 1:
@@ -158,6 +160,7 @@ def _check_plan(config: CloneConfig, plan: FitPlan, trainer: Trainer, sources: S
             **facts,
             "start": config.init or "",
             "validation_share": config.learning.validation_share,
+            "validation_by": "origin",  # earlier versions drew copies apart: their trainings must not go on with others
             "keep_still": config.learning.keep_still,
             "sources": describe(sources),
             "learning": dataclasses.asdict(trainer.config),

@@ -9,7 +9,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from vla_sim.core.files import sweep_aside, whole_folder, write_whole
 from vla_sim.training.tensorboard_log import TensorBoardLog
 
 if TYPE_CHECKING:
+    from vla_sim.rollout.plan import Plan
     from vla_sim.training.batches import Sequences
     from vla_sim.training.behaviour_cloning import Trainer
 
@@ -56,6 +57,7 @@ class ValidationSuite:
 
         Raises:
             KeyboardInterrupt: it was interrupted.
+            UserError: the folder has results of other worlds or of another policy.
         """
         from vla_sim.evaluation.runner import PLAN_FILE, evaluate, read_plan
         from vla_sim.rollout.plan import Plan
@@ -69,13 +71,19 @@ class ValidationSuite:
             embodiment=self.embodiment,
             instruction_set=self.instruction_set,
         )
-        if (out / PLAN_FILE).exists() and read_plan(out) != plan:
-            # Of other worlds, or from where the folder lay before: what is here can be driven again.
-            shutil.rmtree(out)
+        if (out / PLAN_FILE).exists() and _was_moved(read_plan(out), plan):
+            shutil.rmtree(out)  # what one process wrote, by a name that leads nowhere now, is driven again
         result = evaluate(plan, out, workers=workers)
         if not result.complete:
             raise KeyboardInterrupt
         return {(record.scenario, record.seed): record.success for record in result.records}
+
+
+def _was_moved(found: Plan, plan: Plan) -> bool:
+    """Whether a plan is the same one, of a policy that has lain elsewhere: the whole training was moved."""
+    before, now = found.policies[0], plan.policies[0]
+    there = Path(before)
+    return replace(found, policies=plan.policies) == plan and there.name == Path(now).name and not there.exists()
 
 
 def by_scenario(successes: Successes) -> dict[str, float]:

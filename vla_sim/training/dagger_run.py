@@ -36,7 +36,7 @@ def run_dagger(config: DaggerConfig, out: Path, *, workers: int = 2, threads: in
     Raises:
         UserError: unknown names, data that cannot be read, or the folder belongs to another run.
     """
-    from vla_sim.training.sources import parse_sources
+    from vla_sim.training.source_spec import parse_sources
 
     out = out.resolve()
     parse_sources(config.data)  # what is misspelled is said before anything heavy is loaded
@@ -79,7 +79,8 @@ def _plan(config: DaggerConfig) -> RoundsPlan:
 def _rounds(config: DaggerConfig, plan: RoundsPlan, out: Path, workers: int) -> Rounds:
     from vla_sim.core.embodiments import load_embodiment
     from vla_sim.training.dagger import Rounds
-    from vla_sim.training.sources import Shape, mixture_weights, open_source, parse_sources
+    from vla_sim.training.source_spec import parse_sources
+    from vla_sim.training.sources import Shape, mixture_weights, open_source
     from vla_sim.training.warm_start import begin_with
 
     learning, begun = _train_config(config), begin_with(plan.policy)

@@ -35,6 +35,8 @@ def save_round(folder: Path, demonstrations: Demonstrations) -> None:
         facts["action_names"] = list(demonstrations.action_names)
     if demonstrations.step_s is not None:
         facts["step_s"] = demonstrations.step_s
+    if demonstrations.origins:
+        facts["origins"] = [list(names) for names in demonstrations.origins]
     aside = folder / f"{FACTS}.part"
     aside.write_text(json.dumps(facts, ensure_ascii=False), "utf-8")
     os.replace(aside, folder / FACTS)
@@ -53,8 +55,15 @@ def read_round(folder: Path) -> Sequences:
     try:
         found = open_round(folder)
         groups = [LOOK if scenario == LOOK else DRIVE for scenario in found.facts["scenarios"]]
-        texts = found.facts["texts"]
-        return Sequences(found.images, texts, found.actions, np.asarray(found.mask), groups, np.asarray(found.goals))
+        return Sequences(
+            found.images,
+            found.facts["texts"],
+            found.actions,
+            np.asarray(found.mask),
+            groups,
+            np.asarray(found.goals),
+            found.facts["origins"],
+        )
     except (ValueError, TypeError, IndexError) as error:
         raise UserError(
             f"{folder}: its episodes cannot be read: {error}; collect them again or leave them out"

@@ -24,10 +24,13 @@ from vla_sim.core.motion import joined
 from vla_sim.core.run_folder import check_same, read_object
 from vla_sim.datasets.base import AS_IT_IS, Joined, ReadOptions
 from vla_sim.datasets.dataset import open_dataset, open_sets
+from vla_sim.datasets.origins import content_origin, origins_of
 from vla_sim.datasets.rounds import ROUND_FORMAT, open_round
 from vla_sim.rollout.demonstrations import Demonstrations
 from vla_sim.training.batches import Sequences
 from vla_sim.training.recorded import FACTS, read_round, save_round
+from vla_sim.training.source_spec import SourceSpec
+from vla_sim.training.splitting import copies_together, held_out
 
 log = logging.getLogger(__name__)
 
@@ -37,70 +40,6 @@ CAMERA_PX = 224
 # Steps that differ by less than this ratio are the same: files keep them as float32.
 SAME_STEP = 1e-6
 INDEX, BEGUN = "index.json", "begun.json"
-
-
-@dataclass(frozen=True)
-class SourceSpec:
-    """One source.
-
-    Attributes:
-        name: in logs; "real", for example.
-        folder: where it lies.
-        weight: how often it is drawn, relative to the others.
-    """
-
-    name: str
-    folder: Path
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.weight) and self.weight > 0):
-            raise UserError(f"source {self.name}: its weight must be positive, got {self.weight}")
-        if not self.name or "/" in self.name:
-            raise UserError(f"a source's name must not be empty or have a slash, got {self.name!r}")
-
-    @classmethod
-    def parse(cls, text: str) -> SourceSpec:
-        """From "real=recordings:0.5"; name and weight may be left out.
-
-        Raises:
-            UserError: no such folder, or a weight that is none.
-        """
-        name, equals, place = text.partition("=")
-        if not equals:
-            name, place = "", text
-        elif not name:
-            raise UserError(f"source {text!r}: its name is empty (write NAME=DIR:WEIGHT)")
-        place, weight = _split_weight(place)
-        folder = Path(place)
-        if not folder.is_dir():
-            raise UserError(f"source {text!r}: no such folder: {folder} (write NAME=DIR:WEIGHT)")
-        return cls(name or folder.resolve().name, folder, weight)
-
-
-def _split_weight(place: str) -> tuple[str, float]:
-    before, colon, last = place.rpartition(":")
-    if colon:
-        try:
-            return before, float(last)
-        except ValueError:
-            if not Path(place).exists():
-                raise UserError(f"weight must be a number, got {last!r} in {place!r}") from None
-    return place, 1.0
-
-
-def parse_sources(texts: Sequence[str]) -> list[SourceSpec]:
-    """All sources; their names must differ.
-
-    Raises:
-        UserError: see `SourceSpec.parse`; or two have one name.
-    """
-    specs = [SourceSpec.parse(text) for text in texts]
-    names = [spec.name for spec in specs]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"two sources are named {name!r}: write NAME=DIR to tell them apart")
-    return specs
 
 
 @dataclass(frozen=True)
@@ -156,15 +95,16 @@ class Source:
         groups = list(dict.fromkeys(group for part in self.named() for group in part.groups))
         return {group: self.spec.weight / len(groups) for group in groups}
 
-    def split(self, share: float, seed: int) -> tuple[Source, Source]:
-        """Episodes to learn from and episodes for the validation loss, drawn once.
+    def origins(self) -> list[tuple[str, ...]]:
+        """Where each episode comes from, by what it says and by what it holds."""
+        return [
+            (*part.origins[i], content_origin(part.images[i, 0], part.actions[i, : part.mask[i].sum()]))
+            for part in self.parts
+            for i in range(len(part.mask))
+        ]
 
-        Args:
-            share: of the episodes that are for validation.
-            seed: of the drawing.
-        """
-        rng = np.random.default_rng([seed, len(self.spec.name)])
-        held = rng.permutation(self.episodes) < round(share * self.episodes)
+    def parted(self, held: np.ndarray) -> tuple[Source, Source]:
+        """The episodes that are not held out, and those that are: bool (E,)."""
         learned: list[Sequences] = []
         checked: list[Sequences] = []
         first = 0
@@ -189,7 +129,28 @@ def _some(part: Sequences, episodes: np.ndarray) -> Sequences:
         part.mask[episodes],
         [part.groups[i] for i in episodes],
         part.goals[episodes],
+        [part.origins[i] for i in episodes],
     )
+
+
+def split(sources: Sequence[Source], share: float, seed: int) -> tuple[list[Source], list[Source]]:
+    """Episodes of each source to learn from and for the validation loss, drawn once; copies are on one side.
+
+    Args:
+        sources: all that are learned from.
+        share: of each source's episodes that are for validation.
+        seed: of the drawing.
+    """
+    if not share:
+        return list(sources), [replace(source, parts=[]) for source in sources]
+    origins = [source.origins() for source in sources]
+    held = held_out(origins, share, seed)
+    learned, checked = zip(*(source.parted(mask) for source, mask in zip(sources, held, strict=True)), strict=True)
+    groups = [group for group in copies_together([names for one in origins for names in one]) if len(group) > 1]
+    together = f"; {sum(map(len, groups))} of them in {len(groups)} groups of copies, held together" if groups else ""
+    total = sum(map(len, origins))
+    log.info(f"validation: {sum(int(mask.sum()) for mask in held)} of {total} episodes{together}")
+    return list(learned), list(checked)
 
 
 def mixture_weights(sources: Iterable[Source]) -> dict[str, float]:
@@ -376,6 +337,7 @@ def _as_demonstrations(episodes: Sequence[Episode]) -> Demonstrations:
         outcomes=[episode.outcome.value if episode.outcome else "" for episode in episodes],
         action_names=episodes[0].action_names,
         step_s=episodes[0].step_s,
+        origins=[origins_of(episode) for episode in episodes],
     )
 
 
