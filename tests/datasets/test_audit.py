@@ -234,6 +234,27 @@ def test_a_set_stored_as_bgr_is_suspected_and_one_stored_as_rgb_is_not(tmp_path,
     assert finding(found, "channel_order")["severity"] == "good"
 
 
+def test_a_stated_channel_order_outweighs_colours(tmp_path, capsys):
+    """After `augment light` a set that says its order was called mixed."""
+    for number in range(20):
+        write_drive(tmp_path / "set", number, actions=varied_actions(number), bgr=number < 8)
+    for path in sorted((tmp_path / "set").glob("*.h5")):
+        with h5py.File(path, "a") as file:
+            file.attrs["vla_sim_format"], file.attrs["vla_sim_channel_order"] = 1, "rgb"
+    _, _, found = audit(capsys, tmp_path / "set")
+    assert finding(found, "channel_order")["severity"] == "good"
+    assert finding(found, "channel_order")["figures"]["stated"] == 20
+
+
+@pytest.mark.parametrize(("given", "severity"), [("bgr", "good"), ("rgb", "note")])
+def test_a_given_channel_order_outweighs_colours(tmp_path, capsys, given, severity):
+    for number in range(8):
+        write_drive(tmp_path / "set", number, actions=varied_actions(number))
+    _, _, found = audit(capsys, tmp_path / "set", "--channel-order", given)
+    assert finding(found, "channel_order")["severity"] == severity
+    assert finding(found, "channel_order")["title"].startswith(f"channel order is stated: {given}")
+
+
 def test_mixed_channel_orders_make_a_set_unfit(tmp_path, capsys):
     for number in range(20):
         write_drive(tmp_path / "set", number, actions=varied_actions(number), bgr=number < 8)

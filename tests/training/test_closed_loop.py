@@ -222,7 +222,8 @@ def test_a_folder_of_another_validation_is_refused_and_stays(tmp_path, monkeypat
 
     suite = ValidationSuite(("reach_goal",), range(96_000, 96_001))
     driven = []
-    monkeypatch.setattr(runner, "_evaluate", lambda plan, *rest: driven.append(plan) or runner.Result([], {}, True))
+    monkeypatch.setattr(runner, "_drive", lambda plan, *rest: driven.append(plan))
+    monkeypatch.setattr(runner, "_summarised", lambda *rest: runner.Result([], {}, True))
     suite.drive(tmp_path / "here" / "clip_lstm", tmp_path / "out")
     (tmp_path / "out" / "mine.txt").write_text("kept")
     (tmp_path / "here" / "clip_lstm").mkdir(parents=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +22,9 @@ UNREADABLE = (UserError, OSError, ValueError, IndexError)
 THUMBNAIL_PX = 24
 # An image whose pixels spread less than this (0..255) shows nothing.
 FLAT = 3.0
-# Share of episodes with clearly blue images that makes the order suspicious; higher where files say their order.
-BLUE, BLUE_DECLARED = 0.5, 0.9
+# Share of episodes with clearly blue images that makes the order suspicious; where files say their order, the share
+# that is worth a note.
+BLUE, BLUE_STATED = 0.5, 0.9
 # Least number, and share of all, of episodes with clear colours for a statement about the channel order.
 FEWEST_DECIDED, LEAST_DECIDED = 4, 0.05
 # The order is mixed when each kind has the first share, and the second share of the bluish episodes comes to within
@@ -156,62 +158,89 @@ def thumbnail(image: np.ndarray, side_px: int = THUMBNAIL_PX) -> np.ndarray:
 
 
 def channel_order(looks: Sequence[Look]) -> Finding | None:
-    """Whether images look as if red and blue were swapped, in all or some episodes."""
+    """Whether images look as if red and blue were swapped, in all or some episodes.
+
+    Colours are only asked where no order is stated: other light and lamps turn them, a statement stays.
+    """
     if not looks:
         return None
+    silent = [look for look in looks if not look.recorded.labels.get("channel_order")]
+    stated = sorted({str(look.recorded.labels["channel_order"]) for look in looks if look not in silent})
+    if silent:
+        found = _order_by_colours(silent)
+        figures = {**found.figures, "declared": stated, "stated": len(looks) - len(silent)}
+        return replace(found, figures=figures)
+    figures = _colour_figures(looks)
+    against = figures["blue"] / max(figures["blue"] + figures["brown"], FEWEST_DECIDED, LEAST_DECIDED * len(looks))
+    odd = against >= BLUE_STATED
+    return Finding(
+        "channel_order",
+        Severity.NOTE if odd else Severity.GOOD,
+        f"channel order is stated: {', '.join(stated)}" + (", though images are bluer than rooms are" if odd else ""),
+        text="A lamp or a changed light can be why; if the statement is wrong, read with --channel-order."
+        if odd
+        else "",
+        figures={**figures, "declared": stated, "stated": len(looks)},
+    )
+
+
+def _colour_figures(looks: Sequence[Look]) -> dict[str, Any]:
     values = np.array([look.brownness for look in looks])
-    declared = {str(look.recorded.labels.get("channel_order", "")) for look in looks} - {""}
     blue, brown = values <= -DECIDED, values >= DECIDED
-    closer = _closer_when_swapped([look.thumbnail for look in looks], blue, brown)
-    figures = {
+    return {
         "blue": int(blue.sum()),
         "brown": int(brown.sum()),
         "undecided": int((~blue & ~brown).sum()),
         "median_brownness": float(np.median(values)),
-        "closer_when_swapped": closer,
-        "declared": sorted(declared),
+        "closer_when_swapped": _closer_when_swapped([look.thumbnail for look in looks], blue, brown),
     }
-    names = [look.recorded.name for look, flag in zip(looks, blue, strict=True) if flag]
-    decided = max(int(blue.sum() + brown.sum()), FEWEST_DECIDED, LEAST_DECIDED * len(looks))
-    bluish, both = blue.sum() / decided, min(blue.sum(), brown.sum()) / decided
+
+
+def _order_by_colours(looks: Sequence[Look]) -> Finding:
+    """What the colours of episodes say that do not state their order; one kind of finding at most."""
+    figures = _colour_figures(looks)
+    blue, brown, closer = figures["blue"], figures["brown"], figures["closer_when_swapped"]
+    names = some([look.recorded.name for look in looks if look.brownness <= -DECIDED])
+    decided = max(blue + brown, FEWEST_DECIDED, LEAST_DECIDED * len(looks))
+    bluish, both = blue / decided, min(blue, brown) / decided
+    kinds = f"{brown} episodes are rather brown, {blue} rather blue"
     if both >= MIXED and closer >= MIXED_CLOSER:
         return Finding(
             "channel_order",
             Severity.CRITICAL,
-            f"channel order looks mixed: {int(brown.sum())} episodes are rather brown, {int(blue.sum())} rather blue",
+            f"channel order looks mixed: {kinds}",
             text=f"{closer:.0%} of the blue ones look more like a brown one once red and blue are swapped: probably "
             "one part was stored as RGB and one as BGR.",
             advice="Look at both kinds below; say the order of each part when reading.",
             weight=1,
             figures=figures,
-            episodes=some(names),
+            episodes=names,
         )
-    if both >= MAYBE_MIXED and min(blue.sum(), brown.sum()) >= MAYBE_MIXED_LEAST:
+    if both >= MAYBE_MIXED and min(blue, brown) >= MAYBE_MIXED_LEAST:
         return Finding(
             "channel_order",
             Severity.WARNING,
-            f"channel order may be mixed: {int(brown.sum())} episodes are rather brown, {int(blue.sum())} rather blue",
+            f"channel order may be mixed: {kinds}",
             text="Rooms of one order are seldom told wrongly, about 3 in 100. The images differ too much from one "
-            "another to say more." + (f" The files say {', '.join(sorted(declared))}." if declared else ""),
+            "another to say more.",
             advice="Look at both kinds below; where red and blue are swapped in one, say the order of each part.",
             weight=float(both),
             figures=figures,
-            episodes=some(names),
+            episodes=names,
         )
-    if bluish >= (BLUE_DECLARED if declared else BLUE):
+    if bluish >= BLUE:
         return Finding(
             "channel_order",
             Severity.WARNING,
-            f"images look like BGR, not RGB: {int(blue.sum())} of {len(looks)} episodes are bluer than rooms are",
+            f"images look like BGR, not RGB: {blue} of {len(looks)} episodes are bluer than rooms are",
             text="Wood, cardboard and flower pots are brown, hardly anything in a room is azure. A backbone that was "
-            "trained on RGB sees false colours."
-            + (f" The files say {', '.join(sorted(declared))}." if declared else " The files do not say their order."),
+            "trained on RGB sees false colours. The files do not say their order.",
             advice="Look at the images below and say the order when reading.",
             weight=float(bluish),
             figures=figures,
-            episodes=some(names),
+            episodes=names,
         )
-    said = "looks like RGB" if brown.sum() / decided >= BLUE else "cannot be told from the colours"
+    said = "looks like RGB" if brown / decided >= BLUE else "cannot be told from the colours"
     return Finding("channel_order", Severity.GOOD, f"channel order {said}", figures=figures)
 
 

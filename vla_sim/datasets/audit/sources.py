@@ -11,6 +11,7 @@ from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
 from vla_sim.datasets.audit.recorded import EVALUATION, TRAIN, Broken, RecordedEpisode, labels_of
 from vla_sim.datasets.base import AS_IT_IS, Dataset, ReadOptions
+from vla_sim.datasets.channel_order import AUTO
 from vla_sim.datasets.dataset import FORMATS, open_sets
 from vla_sim.datasets.serbot.recording import EVALUATION_FOLDERS
 
@@ -81,6 +82,11 @@ class AuditedSet:
             except UserError as error:
                 yield Broken(self.dataset.place(index), str(error))
 
+    def _stated_order(self, index: int) -> str:
+        """By the user, else by the set; "" where nobody says."""
+        given = self.dataset.options.channel_order
+        return self.dataset.declared_order(index) if given == AUTO else given
+
     def _recorded(self, index: int) -> RecordedEpisode:
         episode, place = self.dataset.episode(index), self.dataset.place(index)
         if episode.provenance.get("instruction_source") == "labels":  # made from the name, not said by the file
@@ -90,7 +96,7 @@ class AuditedSet:
         labels = {
             **labels_of(episode.provenance),
             "split": EVALUATION if held_out else self.split,
-            "channel_order": self.dataset.declared_order(index),
+            "channel_order": self._stated_order(index),
             "outcome": episode.outcome.value if episode.outcome else "",
         }
         known = {key: value for key, value in labels.items() if value}
