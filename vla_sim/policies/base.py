@@ -23,6 +23,8 @@ class PolicySpec:
 
     Attributes:
         action_names: components of its actions, of ("vx", "vy", "wz") in that order; empty: it follows the env.
+        still: components that a robot may have besides: it leaves them at 0. One policy of ("vx", "wz") drives robots
+            that can move sideways and robots that cannot.
         image_px: (width, height) of the images it reads; empty: it does not look at them.
         control_s: seconds from one action to the next that it was made for; None: any.
         requires_privileged_info: it reads privileged state from the infos; reports print that beside its score.
@@ -34,10 +36,13 @@ class PolicySpec:
     requires_privileged_info: bool = False
     description: str = ""
     control_s: float | None = None
+    still: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if [name for name in ACTION_NAMES if name in self.action_names] != list(self.action_names):
             raise ValueError(f"action_names must be some of {ACTION_NAMES} in this order, got {self.action_names}")
+        if not set(self.still) <= set(ACTION_NAMES) - set(self.action_names):
+            raise ValueError(f"still must be some of {ACTION_NAMES} that are no actions of its own, got {self.still}")
         if len(self.image_px) not in (0, 2) or any(side < 1 for side in self.image_px):
             raise ValueError(f"image_px must be (width, height) in pixels, got {self.image_px}")
         if self.control_s is not None and not (math.isfinite(self.control_s) and self.control_s > 0):
@@ -45,7 +50,8 @@ class PolicySpec:
 
     def misfit(self, robot: Embodiment) -> str:
         """Why a policy with this spec cannot drive a robot, as the end of a sentence; "" if it can."""
-        if self.action_names and tuple(self.action_names) != tuple(robot.action_names):
+        moved = tuple(name for name in robot.action_names if name not in self.still)
+        if self.action_names and tuple(self.action_names) != moved:
             return f"gives actions {list(self.action_names)}, {robot.name} takes {list(robot.action_names)}"
         if self.image_px and tuple(self.image_px) != tuple(robot.camera.image_px):
             given = _size(robot.camera.image_px)

@@ -7,6 +7,9 @@ import torch
 from policy_fakes import TEXTS
 from safetensors.torch import load_file, save_file
 
+from vla_sim.core.embodiments import load_embodiment
+from vla_sim.core.errors import UserError
+from vla_sim.policies.base import fit
 from vla_sim.policies.chunking import ChunkedPolicy, TemporalEnsemble
 from vla_sim.policies.folders import PolicyError, PolicyFolder
 from vla_sim.policies.models.loading import save_policy
@@ -248,3 +251,18 @@ def test_the_hash_of_a_chunked_folder_follows_its_predictor(tmp_path, folder):
     before = policy_hash(str(target))
     change_config(tmp_path / "policy", description="another")
     assert policy_hash(str(target)) != before
+
+
+def test_one_policy_drives_robots_that_can_and_cannot_move_sideways(folder, observe, start):
+    action = {"names": ["vx", "wz"], "scale": [0.5, 1.0], "still": ["vy"]}
+    path, seen = folder(action=action), observe(2)
+    told = {}
+    for name in ("diffbot", "lekiwi"):
+        policy = load(path)
+        fit(policy, load_embodiment(name))
+        told[name] = start(policy, 2).act(seen)
+    assert told["diffbot"].shape == (2, 2)
+    assert np.abs(told["diffbot"]).min() > 0
+    np.testing.assert_array_equal(told["lekiwi"], np.insert(told["diffbot"], 1, 0, axis=1))
+    with pytest.raises(UserError, match="serbot takes"):
+        fit(load(path), load_embodiment("serbot"))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vla_sim.core.specs import Embodiment
 from vla_sim.policies.base import Policy, PolicySpec
 from vla_sim.policies.folders import PolicyFolder
 from vla_sim.policies.models.backbones import Features
@@ -31,13 +32,20 @@ class VlaPolicy(Policy):
         self.model, self.reader = model.eval(), reader
         config = model.config
         action = config.action_spec
-        self.spec = PolicySpec(action.driven_names, tuple(config.image_px), description=config.description or "vla")
+        self.spec = PolicySpec(
+            action.driven_names,
+            tuple(config.image_px),
+            description=config.description or "vla",
+            still=tuple(action.still),
+        )
         self.horizon, self.remembers = action.horizon, model.head.remembers
         self.encoders = _encoders(model, reader, keys)
         driven = [action.names.index(name) for name in action.driven_names]
         self._driven, self._scale = driven, torch.tensor(action.scale)[driven]
         self.tells_spread = model.head.codec.tells_spread
         self._spread: np.ndarray | None = None
+        self._sent = list(range(len(driven)))
+        self._components = len(driven)
         self._state: State = ()
         self._num_envs = 0
 
@@ -55,6 +63,11 @@ class VlaPolicy(Policy):
         reader = text_reader(first, model.config)
         model.backbone.ready()
         return cls(model, reader, keys or [f"{folder.path}:{w.name}" for w in model.backbone.widths])
+
+    def prepare(self, robot: Embodiment) -> None:
+        """Components that the robot has besides are sent as 0."""
+        self._sent = [list(robot.action_names).index(name) for name in self.spec.action_names]
+        self._components = len(robot.action_names)
 
     def reset(self, reset_mask: np.ndarray, seeds: np.ndarray) -> None:
         """Forget the marked envs."""
@@ -90,7 +103,15 @@ class VlaPolicy(Policy):
         if self.tells_spread:
             spread = head.codec.spread(outputs)
             self._spread = (spread[:, 0, self._driven].float().cpu() * self._scale).norm(dim=1).numpy()
-        return (head.decode(outputs)[..., self._driven].float().cpu() * self._scale).numpy()
+        return self._for_robot((head.decode(outputs)[..., self._driven].float().cpu() * self._scale).numpy())
+
+    def _for_robot(self, twists: np.ndarray) -> np.ndarray:
+        """Twists (..., A) in the components of the robot."""
+        if self._components == len(self._sent):
+            return twists
+        sent = np.zeros((*twists.shape[:-1], self._components), dtype=twists.dtype)
+        sent[..., self._sent] = twists
+        return sent
 
     def diagnostics(self) -> dict[str, np.ndarray]:
         """`spread_mps`, (N,): how far from the right action it expects to be, where its head can tell."""

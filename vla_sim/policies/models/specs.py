@@ -71,6 +71,7 @@ class ActionSpec:
         scale: what a normalised 1 is in m/s (vx, vy) or rad/s (wz), one number for each component.
         driven: those of the names that the robot is sent; empty: all. A model that learned three components drives a
             robot of two by leaving one out.
+        still: components that a robot may have besides and that are sent as 0; see `PolicySpec`.
         horizon: consecutive actions that one decision gives, one control step apart.
     """
 
@@ -79,6 +80,7 @@ class ActionSpec:
     scale: tuple[float, ...] = (0.5, 0.5)
     driven: tuple[str, ...] = ()
     horizon: int = 1
+    still: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.names or [name for name in ACTION_NAMES if name in self.names] != list(self.names):
@@ -88,6 +90,8 @@ class ActionSpec:
             raise ValueError(f"action.scale must be one positive number for each of {self.names}, got {self.scale}")
         if [name for name in self.names if name in self.driven] != list(self.driven):
             raise ValueError(f"action.driven must be some of {self.names} in this order, got {self.driven}")
+        if not set(self.still) <= set(ACTION_NAMES) - set(self.names):
+            raise ValueError(f"action.still must be some of {ACTION_NAMES} beside {self.names}, got {self.still}")
         whole("action", horizon=self.horizon)
 
     @property
