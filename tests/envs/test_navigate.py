@@ -11,6 +11,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 import vla_sim  # noqa: F401
+from vla_sim.core.content import embodiment_names
 from vla_sim.core.errors import UserError
 from vla_sim.core.types import Change, Instruction, SuccessRule, Task
 from vla_sim.envs.simulation import ActionError
@@ -51,7 +52,7 @@ def env():
 
 
 @pytest.mark.filterwarnings("ignore:.*recommend using a symmetric and normalized.*")
-@pytest.mark.parametrize("embodiment", ["serbot", "lekiwi", "diffbot", "serbot_wide"])
+@pytest.mark.parametrize("embodiment", embodiment_names())
 def test_gymnasium_checker_accepts_every_embodiment(embodiment):
     made = gymnasium.make(ID, scenario="obstacle_left", embodiment=embodiment, disable_env_checker=True)
     try:

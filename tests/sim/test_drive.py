@@ -1,10 +1,14 @@
 """Wheel kinematics and actuation models."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.specs import ActuationKind, ActuationSpec, DriveKind, DriveSpec, Embodiment
 from vla_sim.sim.actuation import Actuation
 from vla_sim.sim.kinematics import Drive
@@ -117,3 +121,54 @@ def test_impossible_actuation_is_refused_by_name(field, value):
 def test_physics_and_control_rates_must_divide():
     with pytest.raises(ValueError, match="whole number"):
         Embodiment("test", control_s=0.33, physics_hz=70)
+
+
+SPEEDS = st.floats(-2, 2)
+
+
+@given(st.lists(st.tuples(SPEEDS, SPEEDS), min_size=1, max_size=6))
+def test_a_car_never_turns_tighter_than_its_steering_not_even_between_two_commands(commands):
+    car = load_embodiment("car")
+    model = Actuation(car)
+    for vx, wz in commands:
+        model.command((vx, 0.0, wz))
+        for _ in range(24):
+            made_x, made_y, made_w = model.next()
+            assert made_y == 0.0
+            assert abs(made_w) <= abs(made_x) * car.drive.max_curvature + 1e-12
+
+
+def test_a_car_that_is_told_to_turn_on_the_spot_stands():
+    model = Actuation(load_embodiment("car"))
+    model.command((0.0, 0.0, 1.0))
+    assert model.target == (0.0, 0.0, 0.0)
+
+
+def test_a_loose_wheel_turns_a_strafe_into_a_rotation():
+    """As on the users' robot, whose loose wheel looked like a fault of the policy."""
+    robot = replace(embodiment(), drive=replace(FAST, wheel_gains=(1.0, 0.5, 1.0)))
+    model = Actuation(robot)
+    model.command((0.0, 0.3, 0.0))
+    assert abs(model.target[2]) > 0.1
+    model.command((0.3, 0.0, 0.0))
+    assert model.target == pytest.approx((0.3, 0.0, 0.0))
+
+
+def test_a_blocked_wheel_is_what_a_two_wheeled_base_turns_about():
+    base = DriveSpec(kind=DriveKind.DIFFERENTIAL, max_wheel_radps=1e6, wheel_gains=(0.0, 1.0))
+    model = Actuation(replace(embodiment(), action_names=("vx", "wz"), drive=base))
+    model.command((0.2, 0.0, 0.0))
+    vx, _, wz = model.target
+    assert vx == pytest.approx(0.1)
+    assert vx - wz * base.base_radius_m == pytest.approx(0.0)
+
+
+def test_what_wheels_lose_is_drawn_by_the_episode_s_seed_and_leaves_the_slip_as_it_was():
+    def target(seed, **drive):
+        model = Actuation(replace(embodiment(slip_spread=0.1), drive=replace(FAST, **drive)))
+        model.reset(np.random.default_rng(seed))
+        model.command((0.3, 0.0, 0.0))
+        return model.target
+
+    assert target(3, wheel_gain_spread=0.2) == target(3, wheel_gain_spread=0.2) != target(4, wheel_gain_spread=0.2)
+    assert target(3, wheel_gains=(1.0, 1.0, 1.0)) == pytest.approx(target(3))

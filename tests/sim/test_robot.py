@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vla_sim.core.content import embodiment_names
 from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.types import Body, Kind, Look, Pose2, Role, Scene, Task
 from vla_sim.scenarios import load_scenario
@@ -37,7 +38,7 @@ def wandering(seed, embodiment, steps=25):
     return [(float(x), float(y), float(w) if turns else 0.0) for x, y, w in zip(vx, vy, wz, strict=True)]
 
 
-@pytest.mark.parametrize("name", ["serbot", "lekiwi", "diffbot"])
+@pytest.mark.parametrize("name", embodiment_names())
 @pytest.mark.parametrize("seed", range(4))
 def test_coasting_gives_the_motion_and_contacts_of_physics(name, seed, monkeypatch):
     embodiment = load_embodiment(name)

@@ -21,6 +21,12 @@ class DriveKind(str, Enum):
 
     OMNI3 = "omni3"
     DIFFERENTIAL = "differential"
+    ACKERMANN = "ackermann"
+
+    @property
+    def wheels(self) -> int:
+        """How many wheels have motors of their own; 0 where one motor drives an axle."""
+        return {DriveKind.OMNI3: 3, DriveKind.DIFFERENTIAL: 2, DriveKind.ACKERMANN: 0}[self]
 
 
 class ActuationKind(str, Enum):
@@ -93,8 +99,15 @@ class DriveSpec:
     Attributes:
         wheel_angles_rad: direction of each omni wheel's axle seen from the centre (OMNI3 only); a wheel at
             angle a rolls along (cos a, sin a) in the body frame, as in the LeKiwi driver.
-        base_radius_m: centre to wheel (OMNI3), or half the track width (DIFFERENTIAL).
+        base_radius_m: centre to wheel (OMNI3), or half the track width (DIFFERENTIAL, ACKERMANN).
         max_wheel_radps: motor limit; all wheels are scaled down together when one would pass it.
+        wheelbase_m: between the axles (ACKERMANN only); the pose of a car is that of the middle of its rear axle.
+        max_steer_rad: largest angle of the front wheels (ACKERMANN only). With the wheelbase it makes the smallest
+            turning circle: a turn that is too tight comes out as wide as the steering makes it.
+        wheel_gains: share of its commanded speed that each wheel makes: 1 sound, 0.5 weak, 0 blocked. In the order of
+            wheel_angles (OMNI3), or left and right (DIFFERENTIAL); empty: all are sound.
+        wheel_gain_spread: what each wheel loses beyond that in an episode: the size of a normal deviate with this
+            standard deviation, drawn from the episode's seed.
     """
 
     kind: DriveKind = DriveKind.OMNI3
@@ -106,9 +119,14 @@ class DriveSpec:
         math.radians(30),
     )
     max_wheel_radps: Annotated[float, Number(0.1, 1_000_000)] = 16.0
+    wheelbase_m: Annotated[float, Number(0.02, 4)] = 0.22
+    max_steer_rad: Annotated[float, Number(1, 80)] = math.radians(30)
+    wheel_gains: Annotated[tuple[float, ...], ListOf(Number(0, 1))] = ()
+    wheel_gain_spread: Annotated[float, Number(0, 1)] = 0.0
 
     def __post_init__(self) -> None:
         check_fields(self, "drive")
+        self._check_gains()
         a, b, c = self.wheel_angles_rad
         if self.kind is DriveKind.OMNI3 and abs(math.sin(b - a) + math.sin(c - b) + math.sin(a - c)) < 0.1:
             angles = [round(math.degrees(angle), 3) for angle in self.wheel_angles_rad]
@@ -121,6 +139,26 @@ class DriveSpec:
                 f"drive.max_wheel_radps {self.max_wheel_radps:g} with wheel_radius_m {self.wheel_radius_m:g} gives at "
                 f"most {top}: the robot would hardly move"
             )
+
+    def _check_gains(self) -> None:
+        faulty = bool(self.wheel_gains) or self.wheel_gain_spread > 0
+        if faulty and not self.kind.wheels:
+            raise ValueError(
+                f"drive.wheel_gains and wheel_gain_spread are for wheels with motors of their own, drive.kind is "
+                f"{self.kind.value!r}; actuation.slip makes a car slower"
+            )
+        if self.wheel_gains and len(self.wheel_gains) != self.kind.wheels:
+            raise ValueError(
+                f"drive.wheel_gains must hold one number for each of {self.kind.wheels} wheels, got "
+                f"{list(self.wheel_gains)}"
+            )
+        if self.wheel_gains and not any(self.wheel_gains):
+            raise ValueError("drive.wheel_gains are all 0: the robot would never move")
+
+    @property
+    def max_curvature(self) -> float:
+        """Largest turn per metre in rad/m; infinite where the base turns on the spot."""
+        return math.tan(self.max_steer_rad) / self.wheelbase_m if self.kind is DriveKind.ACKERMANN else math.inf
 
 
 @dataclass(frozen=True)
@@ -188,8 +226,10 @@ class Embodiment:
             raise ValueError(
                 f"timing.control_s {self.control_s:g} is not a whole number of steps at {self.physics_hz} Hz"
             )
-        if self.drive.kind is DriveKind.DIFFERENTIAL and "vy" in self.action_names:
-            raise ValueError("action.names: a differential drive cannot move sideways; leave vy out")
+        if self.drive.kind is not DriveKind.OMNI3 and "vy" in self.action_names:
+            raise ValueError(
+                f"action.names: a drive of kind {self.drive.kind.value!r} cannot move sideways; leave vy out"
+            )
         self._check_moves()
 
     def _check_moves(self) -> None:

@@ -13,6 +13,7 @@ from vla_sim.core.planner import Planner
 from vla_sim.core.specs import ACTION_NAMES, DriveKind, Embodiment
 from vla_sim.core.types import Pose2, Scene, SuccessRule, wrap_angle
 from vla_sim.policies.base import Policy, PolicySpec
+from vla_sim.policies.pursuit import pursue
 
 # Stream of an episode's seed from which the expert's habits are drawn.
 HABIT_STREAM = 4
@@ -41,6 +42,8 @@ class _Driver:
         task = self.scene.task
         if task.success is SuccessRule.STOPPED and gap <= task.reach_m * 0.9:
             return (0.0, 0.0, 0.0)
+        if self._embodiment.drive.kind is DriveKind.ACKERMANN:
+            return self._pursue(pose)
         heading = self._heading(pose)
         if self._embodiment.drive.kind is DriveKind.DIFFERENTIAL:
             return self._steer(wrap_angle(heading - pose.yaw_rad))
@@ -51,6 +54,17 @@ class _Driver:
     def _steer(self, error_rad: float) -> tuple[float, float, float]:
         turn = max(-self._embodiment.max_radps, min(self._embodiment.max_radps, TURN_GAIN * error_rad))
         return (self._embodiment.cruise_mps * max(0.0, math.cos(error_rad)) ** 3, 0.0, turn)
+
+    def _pursue(self, pose: Pose2) -> tuple[float, float, float]:
+        """As a car: see `pursuit`."""
+        for share in TIGHTER:
+            path = self._planner(share).path(pose.x_m, pose.y_m)
+            if len(path) >= 2:
+                break
+        else:
+            goal = self.scene.goal
+            path = np.array([(pose.x_m, pose.y_m), (goal.x_m, goal.y_m)])
+        return pursue(path, pose, self._embodiment, self._planner(1.0).clearance)
 
     def _planner(self, share: float) -> Planner:
         if share not in self._planners:

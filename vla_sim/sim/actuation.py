@@ -28,16 +28,28 @@ class Actuation:
         self.reset(np.random.default_rng(0))
 
     def reset(self, rng: np.random.Generator) -> None:
-        """Stand still; draw this episode's slip."""
+        """Stand still; draw this episode's slip and what its wheels lose."""
         drawn = self._spec.slip + self._spec.slip_spread * float(rng.standard_normal())
         self._grip = 1.0 - min(max(drawn, 0.0), 0.95)
+        self._gains = self._drawn_gains(rng)
         self._target = self._twist = STANDSTILL
         self._steps_left = 0
+
+    def _drawn_gains(self, rng: np.random.Generator) -> np.ndarray | None:
+        """Share of its speed that each wheel makes; None where all are sound."""
+        drive = self.embodiment.drive
+        if not drive.wheel_gains and drive.wheel_gain_spread == 0:
+            return None
+        gains = np.array(drive.wheel_gains or [1.0] * drive.kind.wheels)
+        lost = drive.wheel_gain_spread * np.abs(rng.standard_normal(len(gains)))
+        return np.clip(gains - lost, 0.0, 1.0)
 
     def command(self, action: Twist) -> None:
         """Take a body twist (m/s, m/s, rad/s) that holds until the next one."""
         wanted = self._heading_only(action) if self._spec.kind is ActuationKind.HEADING_PULSE else self._zoned(action)
         vx, vy, wz = self._drive.limit(wanted)
+        if self._gains is not None:
+            vx, vy, wz = self._drive.with_gains((vx, vy, wz), self._gains)
         self._target = (vx * self._grip, vy * self._grip, wz * self._grip)
         self._steps_left = self._pulse_steps
 
@@ -101,4 +113,4 @@ class Actuation:
             most = self._spec.max_accel_radps2 * self._step_s
             dw = min(max(dw, -most), most)
         vx, vy, wz = self._twist
-        self._twist = (vx + dx, vy + dy, wz + dw)
+        self._twist = self._drive.possible((vx + dx, vy + dy, wz + dw))

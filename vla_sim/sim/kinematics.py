@@ -24,6 +24,7 @@ class Drive:
         else:
             rows = [[1.0, 0.0, -spec.base_radius_m], [1.0, 0.0, spec.base_radius_m]]
         self._to_wheels = np.array(rows) / spec.wheel_radius_m
+        self._from_wheels = np.linalg.pinv(self._to_wheels)
         self._limited: dict[Twist, Twist] = {}
 
     def wheel_speeds(self, twist: Twist) -> np.ndarray:
@@ -38,10 +39,23 @@ class Drive:
             self._limited[twist] = self._limit(twist)
         return self._limited[twist]
 
+    def possible(self, twist: Twist) -> Twist:
+        """The nearest twist of the same speed ahead that the wheels can make at all, whatever their speed."""
+        if self.spec.kind is DriveKind.OMNI3:
+            return twist
+        vx, _, wz = twist
+        if self.spec.kind is DriveKind.ACKERMANN:
+            most = abs(vx) * self.spec.max_curvature
+            wz = min(max(wz, -most), most)
+        return (vx, 0.0, wz)
+
+    def with_gains(self, twist: Twist, gains: np.ndarray) -> Twist:
+        """What becomes of a twist when wheels make only a share (wheels,) of their speed."""
+        vx, vy, wz = (self._from_wheels @ (gains * self.wheel_speeds(twist))).tolist()
+        return (vx, vy, wz)
+
     def _limit(self, twist: Twist) -> Twist:
-        vx, vy, wz = twist
-        if self.spec.kind is not DriveKind.OMNI3:
-            vy = 0.0
+        vx, vy, wz = self.possible(twist)
         peak = float(np.abs(self.wheel_speeds((vx, vy, wz))).max())
         share = min(1.0, self.spec.max_wheel_radps / peak) if peak > 0 else 1.0
         return (share * vx, share * vy, share * wz)
