@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+import inspect
 import re
 import shlex
 import subprocess
 import sys
+import textwrap
 import types
 import typing
 from pathlib import Path
@@ -28,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 OPTIONS = {name: importlib.import_module(f"vla_sim.{name}").Options for name in commands()}
 # What a command cannot do without.
 NEEDED = {
-    "audit": ["data"],
+    "audit": ["--data", "data"],
     "augment": ["--data", "data", "--recipe", "mirror"],
     "clone": ["--data", "data"],
     "collect": ["--episodes", "1"],
@@ -101,6 +103,19 @@ def test_cheap_lines_run(line, tmp_path):
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
+(SUPPRESSED,) = typing.get_args(Suppress[int])[1:]
+
+
+def fields_of(options):
+    """(options that a field belongs to, field, hint), nested ones included."""
+    hints = typing.get_type_hints(options, include_extras=True)
+    for field in dataclasses.fields(options):
+        if dataclasses.is_dataclass(hints[field.name]):
+            yield from fields_of(hints[field.name])
+        elif SUPPRESSED not in typing.get_args(hints[field.name]):
+            yield options, field, hints[field.name]
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_option_has_help_and_a_meaning_of_its_own(name):
     for _, field, _ in fields_of(OPTIONS[name]):
@@ -113,8 +128,100 @@ def test_every_option_has_help_and_a_meaning_of_its_own(name):
 )
 def test_an_old_spelling_is_answered_with_the_new_one(name, old, new, capsys):
     assert main([name, old, "1"]) == BAD_INPUT
-    assert capsys.readouterr().err == f"python -m vla_sim.{name}: {old} is now {new}\n"
-    assert new in {flag_of(field.name) for _, field, _ in fields_of(OPTIONS[name])} or old in OLD_SPELLINGS[""]
+    said = capsys.readouterr().err
+    assert said == f"python -m vla_sim.{name}: {old} is now {new}\n" or (old == "DIR" and new in said)
+    assert (
+        new.partition(" ")[0] in {flag_of(field.name) for _, field, _ in fields_of(OPTIONS[name])}
+        or old in OLD_SPELLINGS[""]
+    )
+
+
+# Why an option of one name differs: "meaning", "type" or "default" by option and, where not all differ, command.
+DIFFERENT = {
+    ("first_seed", "default"): "evaluations begin where trainings end, data sets at 0",
+    ("policy", "type"): "eval and benchmark compare several, one steers in collect",
+    ("policy", "default"): "benchmark ranks all, collect is steered by the expert",
+    ("data", "type"): "trainings mix several sets by weight, the others take one",
+    ("data", "default"): "dagger can do without",
+    ("init", "type"): "dagger cannot do without, clone can begin anew, ppo --kind state has none",
+    ("init", "default"): "the same",
+    ("embodiment", "type"): "recordings, which augment reads, may say which robot they are of",
+    ("embodiment", "default"): "the same",
+    ("episodes", "type"): "a round of dagger may gather none",
+    ("episodes", "default"): "of each scenario, of a round, or in all",
+    ("steps", "default"): "of a whole training, of a round",
+    ("check_every", "default"): "a round of dagger is shorter than a training",
+    ("patience", "default"): "a round of dagger is shorter than a training",
+    ("learning_rate", "type"): "of ppo it depends on --kind",
+    ("learning_rate", "default"): "dagger goes on from weights that are good already",
+    ("threads", "default"): "networks of ppo are so small that more seldom pays",
+    ("video", "type"): "replay has one episode, eval chooses among many",
+    ("video", "default"): "the same",
+    ("video", "meaning"): "the same",
+}
+
+
+def meaning_of(options, name):
+    """The help of an option up to the first "(", ";" or ":": what follows may belong to one command."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(options)))
+    body = tree.body[0].body
+    (place,) = [i for i, node in enumerate(body) if isinstance(node, ast.AnnAssign) and node.target.id == name]
+    return re.split(r" ?[(;:]", body[place + 1].value.value)[0].rstrip(".")
+
+
+def owner_of(options, name):
+    return next(cls for cls in options.__mro__ if name in inspect.get_annotations(cls))
+
+
+def spoken():
+    """By option and what of it: its values, each with the commands that have it."""
+    found = {}
+    for command, options in OPTIONS.items():
+        for owner, field, hint in fields_of(options):
+            default = "needed" if field.default is dataclasses.MISSING else field.default
+            values = {
+                "meaning": meaning_of(owner_of(owner, field.name), field.name),
+                "type": str(hint),
+                "default": default,
+            }
+            for what, value in values.items():
+                found.setdefault((field.name, what), {}).setdefault(value, []).append(command)
+    return found
+
+
+SPOKEN = spoken()
+
+
+@pytest.mark.parametrize("what", SPOKEN, ids="-".join)
+def test_an_option_is_the_same_in_every_command_or_there_is_a_reason(what):
+    assert len(SPOKEN[what]) == 1 or what in DIFFERENT, SPOKEN[what]
+
+
+def test_reasons_for_differences_are_of_differences_that_there_are():
+    assert [what for what in DIFFERENT if len(SPOKEN[what]) == 1] == []
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted"),
+    [("--wrokers", "--workers"), ("--polcy", "--policy"), ("--ouput", "--out"), ("--dta", "--data"), ("--sucess", "")],
+)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_word_that_is_no_option_is_answered_with_a_near_one_where_there_is_one(name, word, wanted, capsys):
+    flags = {flag_of(field.name) for _, field, _ in fields_of(OPTIONS[name])}
+    assert main([name, word, "1"]) == BAD_INPUT
+    error = capsys.readouterr().err
+    assert f"unknown option {word}; " in error
+    assert f"did you mean '{wanted}'?" in error or wanted not in flags
+
+
+@pytest.mark.parametrize(("old", "new"), [("train", "recipes.train_shipped"), ("train_rows", "recipes.train_zoo")])
+def test_commands_of_earlier_versions_are_answered_with_those_of_today(old, new, capsys, tmp_path):
+    assert main([old, "--out", "x"]) == BAD_INPUT
+    said = capsys.readouterr().err
+    assert f"python -m {new}" in said
+    assert old not in commands()
+    done = subprocess.run([sys.executable, "-m", f"vla_sim.{old}", "--scale", "1"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (BAD_INPUT, said.replace("vla-sim", f"python -m vla_sim.{old}", 1))
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -152,7 +259,7 @@ NAMED = [
     "benchmark --policy NAME",
     "benchmark --resume NAME",
     "replay NAME 1",
-    "audit NAME",
+    "audit --data NAME",
     "clone --data NAME",
     "clone --data . --init NAME",
     "dagger --init NAME",
@@ -182,18 +289,6 @@ def test_a_name_that_is_none_is_one_sentence_whatever_stands_in_it(line, tmp_pat
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
-
-(SUPPRESSED,) = typing.get_args(Suppress[int])[1:]
-
-
-def fields_of(options):
-    """(options that a field belongs to, field, hint), nested ones included."""
-    hints = typing.get_type_hints(options, include_extras=True)
-    for field in dataclasses.fields(options):
-        if dataclasses.is_dataclass(hints[field.name]):
-            yield from fields_of(hints[field.name])
-        elif SUPPRESSED not in typing.get_args(hints[field.name]):
-            yield options, field, hints[field.name]
 
 
 def numbers_in(hint):

@@ -70,7 +70,7 @@ COMMANDS = {
     ),
     "convert": lambda robot, out, of: ("convert", "--data", of("collect"), "--format", "lerobot", "--out", out),
     "convert_back": lambda robot, out, of: ("convert", "--data", of("convert"), "--format", "hdf5", "--out", out),
-    "audit": lambda robot, out, of: ("audit", of("collect")),
+    "audit": lambda robot, out, of: ("audit", "--data", of("collect")),
     "clone": lambda robot, out, of: ("clone", "--data", of("collect"), *learning(robot, out)),
     "eval_clone": lambda robot, out, of: (
         *("eval", "--policy", of("clone") / "policy" / "ensemble", "--scenario", SCENARIOS[0], "--episodes", 1),

@@ -5,23 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
-
-from tyro.conf import Positional
 
 from vla_sim.core.bounds import Count
 from vla_sim.core.cli import run_command
 from vla_sim.core.errors import UserError
-from vla_sim.core.options import OptionalFolder, named
+from vla_sim.core.options import Folder, OptionalFolder
 from vla_sim.datasets.base import AS_IT_IS, ReadOptions
 
-EPILOG = """DIR is a data set of any format that the other commands read, or a folder of such folders.
+EPILOG = """--data is a data set of any format that the other commands read, or a folder of such folders.
 Folders named val, eval or test are the evaluation split.
 
 examples:
-  python -m vla_sim.audit data/recordings
-  python -m vla_sim.audit data/train --evaluation data/heldout --out runs/audit
+  python -m vla_sim.audit --data data/recordings
+  python -m vla_sim.audit --data data/train --evaluation data/heldout --out runs/audit
 
 results with --out: OUT/audit.html (one page, opens anywhere), OUT/audit.json
 exit code: 0 fit or usable with care, 1 unfit for training, 2 bad input
@@ -33,13 +29,13 @@ UNFIT_CODE = 1
 class Options:
     """What `vla_sim.audit` is told."""
 
-    folder: Annotated[Positional[Path], named("DIR")]
-    """The data set."""
+    data: Folder
+    """The data set, of any format; or a folder of several."""
     evaluation: OptionalFolder = None
     """The evaluation set that goes with it."""
     out: OptionalFolder = None
-    """Folder for audit.html and audit.json (default: print only)."""
-    images: Count = 300
+    """Output folder (default: print only); gets audit.html and audit.json."""
+    max_images: Count = 300
     """Episodes whose images are looked at, 0 for none."""
     thorough: bool = False
     """Load every episode as training does, to find damage in the middle too."""
@@ -64,14 +60,14 @@ def run(options: Options) -> int:
             raise UserError(f"--out {options.out} is a file, not a folder")
         with clear_errors(options.out):  # before the work, not after it
             options.out.mkdir(parents=True, exist_ok=True)
-    sets = open_folder(options.folder, options=options.reading)
+    sets = open_folder(options.data, options=options.reading)
     if options.evaluation:
         sets += open_folder(options.evaluation, EVALUATION, options.reading)
     show = _progress if sys.stderr.isatty() else None
     audit = examine(
         sets,
-        with_images=options.images > 0 or options.thorough,
-        max_images=max(1, options.images),
+        with_images=options.max_images > 0 or options.thorough,
+        max_images=max(1, options.max_images),
         thorough=options.thorough,
         on_progress=show,
     )

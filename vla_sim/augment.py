@@ -34,9 +34,9 @@ class Options(AugmentConfig):
     workers: Workers = 2
     """Processes; files are the same for any number."""
     out: OptionalFolder = None
-    """Folder of the new set (default: runs/augment-TIME)."""
+    """Output folder (default: runs/augment-TIME)."""
     resume: OptionalFolder = None
-    """Go on with the interrupted set in this folder."""
+    """Go on with what was begun in this folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -40,7 +40,7 @@ class Options:
     scenario: Names = ()
     """Scenario names or TOML files."""
     episodes: PositiveInt = 50
-    """Worlds per scenario, the same for all."""
+    """How many; of each policy in each scenario, in the same worlds."""
     first_seed: Seed = 100_000
     """Seed of the first world; trainings use less than the default."""
     embodiment: Name = "serbot"
@@ -52,7 +52,7 @@ class Options:
     out: OptionalFolder = None
     """Output folder (default: runs/benchmark-TIME)."""
     resume: OptionalFolder = None
-    """Go on with the benchmark in this folder, or make its tables again."""
+    """Go on with what was begun in this folder; if it is complete, its tables are made again."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -29,13 +29,13 @@ class Options(CloneConfig):
     """What `vla_sim.clone` is told."""
 
     workers: Workers = 2
-    """Processes that drive."""
+    """Processes; they drive."""
     threads: Workers = 2
     """Threads that learn."""
     out: OptionalFolder = None
-    """Working folder (default: runs/clone-TIME)."""
+    """Output folder (default: runs/clone-TIME)."""
     resume: OptionalFolder = None
-    """Go on with the interrupted training in this folder."""
+    """Go on with what was begun in this folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -32,9 +32,9 @@ class Options(CollectConfig):
     workers: Workers = 2
     """Processes; files are the same for any number."""
     out: OptionalFolder = None
-    """Folder of the data set (default: runs/collect-TIME)."""
+    """Output folder (default: runs/collect-TIME)."""
     resume: OptionalFolder = None
-    """Go on with the interrupted collection in this folder."""
+    """Go on with what was begun in this folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

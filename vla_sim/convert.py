@@ -28,13 +28,13 @@ class Options:
     """What `vla_sim.convert` is told."""
 
     data: Folder
-    """The data set."""
+    """The data set, of any format."""
     out: OptionalFolder = None
-    """Folder of the new one (default: runs/convert-TIME)."""
+    """Output folder (default: runs/convert-TIME)."""
     resume: OptionalFolder = None
-    """Go on with the interrupted conversion in this folder."""
+    """Go on with what was begun in this folder."""
     image_px: tuple[Pixels, Pixels] | None = None
-    """Squeeze images to this width and height."""
+    """Width and height of the images (default: as they are)."""
     reading: ReadOptions = AS_IT_IS
     writing: WriteOptions = field(default_factory=WriteOptions)
 

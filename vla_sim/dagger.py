@@ -27,13 +27,13 @@ class Options(DaggerConfig):
     """What `vla_sim.dagger` is told."""
 
     workers: Workers = 2
-    """Processes that drive."""
+    """Processes; they drive."""
     threads: Workers = 2
     """Threads that learn."""
     out: OptionalFolder = None
-    """Working folder (default: runs/dagger-TIME)."""
+    """Output folder (default: runs/dagger-TIME)."""
     resume: OptionalFolder = None
-    """Go on with the interrupted run in this folder."""
+    """Go on with what was begun in this folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

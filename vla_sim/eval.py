@@ -44,11 +44,11 @@ class Options:
     policy: Names = ()
     """Name, folder or module:Class; several are compared."""
     scenario: Names = ()
-    """Names or TOML files."""
+    """Scenario names or TOML files."""
     suite: Names = ()
-    """Whole suites, such as core."""
+    """Whole suites."""
     episodes: PositiveInt = 50
-    """Per policy and scenario."""
+    """How many; of each policy in each scenario."""
     first_seed: Seed = 100_000
     """Seed of the first world; trainings use less than the default."""
     embodiment: Name = "serbot"
@@ -57,7 +57,7 @@ class Options:
     """Held-out or training phrasings."""
     language: Literal["en", "ko"] | None = None
     """Only this language (default: the scenario's mix)."""
-    workers: Workers = 1
+    workers: Workers = 2
     """Processes; results do not depend on it."""
     video: Annotated[str, named("{none,failures,all,N}")] = "none"
     """Episodes to film."""
@@ -72,7 +72,7 @@ class Options:
     out: OptionalFolder = None
     """Output folder (default: runs/eval-TIME)."""
     resume: OptionalFolder = None
-    """Go on with the interrupted evaluation in this folder."""
+    """Go on with what was begun in this folder."""
     list: bool = False
     """Print policies, scenarios by suite, and robots; then stop."""
     baseline: OptionalFile = None

@@ -33,9 +33,9 @@ class Options(ExpandConfig):
     workers: Workers = 2
     """Processes; files are the same for any number."""
     out: OptionalFolder = None
-    """Folder of the new set, outside the recordings' (default: runs/expand-TIME)."""
+    """Output folder (default: runs/expand-TIME); outside the recordings'."""
     resume: OptionalFolder = None
-    """Go on with the interrupted expansion in this folder."""
+    """Go on with what was begun in this folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

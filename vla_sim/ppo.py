@@ -34,9 +34,9 @@ class Options(PpoConfig):
     threads: Workers = 1
     """Threads that learn; more seldom pays."""
     out: OptionalFolder = None
-    """Working folder (default: runs/ppo-TIME)."""
+    """Output folder (default: runs/ppo-TIME)."""
     resume: OptionalFolder = None
-    """Go on with the run in this folder."""
+    """Go on with what was begun in this folder."""
     publish: OptionalFolder = None
     """Copy the policy into this folder, as ppo_KIND."""
 

@@ -20,7 +20,7 @@ UNFIT, FINE, BAD_INPUT = 1, 0, 2
 
 def audit(capsys, folder, *options):
     """Exit code, printed lines and audit.json of the command."""
-    code = main([str(folder), "--out", str(folder.parent / "audit"), *map(str, options)])
+    code = main(["--data", str(folder), "--out", str(folder.parent / "audit"), *map(str, options)])
     printed = capsys.readouterr()
     found = json.loads((folder.parent / "audit/audit.json").read_text("utf-8"))
     assert printed.err == ""
@@ -47,7 +47,7 @@ def test_a_set_of_119_equal_drives_of_120_is_called_unfit_in_the_first_line(tmp_
 
 
 def test_a_set_without_faults_is_fine(tmp_path, capsys):
-    code, _, found = audit(capsys, write_varied(tmp_path / "set"), "--images", 0)
+    code, _, found = audit(capsys, write_varied(tmp_path / "set"), "--max-images", 0)
     assert code == FINE
     assert found["verdict"]["level"] == "no fault found"
     assert found["verdict"]["reasons"] == []
@@ -59,7 +59,7 @@ def test_sets_of_both_formats_are_compared_with_one_another(tmp_path, capsys):
     converted = ["--data", tmp_path / "sets" / "recorded", "--out", tmp_path / "sets" / "lerobot"]
     assert convert([*map(str, converted), "--format", "lerobot", "--images"]) == 0
     capsys.readouterr()
-    _, _, found = audit(capsys, tmp_path / "sets", "--images", 0)
+    _, _, found = audit(capsys, tmp_path / "sets", "--max-images", 0)
     assert found["episodes"] == 24
     assert finding(found, "corrupt")["severity"] == "good"
     assert finding(found, "duplicate_sequences")["severity"] != "good"
@@ -134,7 +134,7 @@ def test_damaged_recordings_are_named_with_their_fault_and_the_others_audited(tm
     write_varied(tmp_path / "set", 12)
     victim = sorted((tmp_path / "set").iterdir())[5]
     damage(victim)
-    code, lines, found = audit(capsys, tmp_path / "set", "--images", 0)
+    code, lines, found = audit(capsys, tmp_path / "set", "--max-images", 0)
     assert code == FINE
     assert found["episodes"] == 11
     assert [b["name"] for b in found["broken"]] == [victim.name]
@@ -150,7 +150,7 @@ def test_a_recording_that_is_being_written_is_said_to_be_locked(tmp_path, capsys
     holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     holder.stdout.readline()
     try:
-        _, _, found = audit(capsys, tmp_path / "set", "--images", 0)
+        _, _, found = audit(capsys, tmp_path / "set", "--max-images", 0)
     finally:
         holder.communicate(b"\n")
     assert found["episodes"] == 11
@@ -161,7 +161,7 @@ def test_many_broken_recordings_make_a_set_unfit(tmp_path, capsys):
     write_varied(tmp_path / "set", 12)
     for path in sorted((tmp_path / "set").iterdir())[:4]:
         _truncate(path)
-    code, lines, _ = audit(capsys, tmp_path / "set", "--images", 0)
+    code, lines, _ = audit(capsys, tmp_path / "set", "--max-images", 0)
     assert code == UNFIT
     assert lines[0] == "UNFIT: 4 of 12 episodes cannot be read or used"
 
@@ -178,7 +178,7 @@ def test_files_whose_names_say_nothing_are_audited_without_their_side(tmp_path, 
     for number in range(12):
         path = write_drive(tmp_path / "set", number, actions=varied_actions(number), instruction="Go to the cup")
         path.rename(path.with_name(f"run{number}.h5"))
-    _, _, found = audit(capsys, tmp_path / "set", "--images", 0)
+    _, _, found = audit(capsys, tmp_path / "set", "--max-images", 0)
     assert found["episodes"] == 12
     assert finding(found, "side_balance")["title"] == "no label and no instruction names a side"
 
@@ -216,7 +216,7 @@ def test_a_picture_damaged_in_the_middle_is_found_when_every_picture_is_decoded(
 def test_leaked_pictures_are_counted_among_all_episodes_though_few_are_looked_at(tmp_path, capsys):
     write_varied(tmp_path / "train", 24)
     write_varied(tmp_path / "held", 24)
-    _, _, found = audit(capsys, tmp_path / "train", "--evaluation", tmp_path / "held", "--images", 4)
+    _, _, found = audit(capsys, tmp_path / "train", "--evaluation", tmp_path / "held", "--max-images", 4)
     assert finding(found, "leaked_pictures")["figures"] == {"shared": 24, "evaluation_episodes": 24, "share": 1.0}
 
 
@@ -306,7 +306,7 @@ def test_folders_named_as_splits_are_the_evaluation_split(tmp_path, capsys, fold
     write_varied(tmp_path / "set/train", 12)
     for number in range(100, 104):
         write_drive(tmp_path / "set" / folder, number, actions=varied_actions(number))
-    _, _, found = audit(capsys, tmp_path / "set", "--images", 0)
+    _, _, found = audit(capsys, tmp_path / "set", "--max-images", 0)
     assert finding(found, "leaked_sequences")["figures"]["evaluation_episodes"] == 4
 
 
@@ -346,7 +346,7 @@ def test_one_action_sequence_and_its_twin_by_two_keys_are_counted_once(tmp_path,
     """Repeating with a key more at the end is not another drive."""
     for number in range(12):
         write_drive(tmp_path / "set", number, actions=np.roll(ACTIONS, number % 3, axis=0))
-    _, _, found = audit(capsys, tmp_path / "set", "--images", 0)
+    _, _, found = audit(capsys, tmp_path / "set", "--max-images", 0)
     assert finding(found, "duplicate_sequences")["figures"]["distinct"] == 3
 
 
@@ -359,7 +359,7 @@ def test_one_action_sequence_and_its_twin_by_two_keys_are_counted_once(tmp_path,
         (["nowhere"], "nowhere is not a folder"),
         (["empty"], "holds no data set"),
         (["set", "--evaluation", "nowhere"], "nowhere is not a folder"),
-        (["set", "--images", "-1"], "--images must not be negative, got -1"),
+        (["set", "--max-images", "-1"], "--max-images must not be negative, got -1"),
         (["set", "--out", "file"], "is a file, not a folder"),
     ],
 )
@@ -368,7 +368,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, capsys, monkeypatch
     write_drive(tmp_path / "set", 0)
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
-    assert main(options) == BAD_INPUT
+    assert main(["--data", *options]) == BAD_INPUT
     printed = capsys.readouterr()
     assert says in printed.err
     assert printed.err.count("\n") == 1
@@ -384,7 +384,7 @@ def test_the_audit_never_writes_into_the_set(tmp_path, capsys):
 
 def test_sentences_are_those_of_the_files(tmp_path, capsys):
     write_varied(tmp_path / "set", 12)
-    _, _, found = audit(capsys, tmp_path / "set", "--images", 0)
+    _, _, found = audit(capsys, tmp_path / "set", "--max-images", 0)
     assert finding(found, "instruction_information")["figures"]["sentences"] == len(SENTENCES)
 
 
@@ -393,7 +393,7 @@ def test_episodes_without_a_side_are_not_called_all_beside_others(tmp_path, caps
     for number in range(100, 103):
         path = write_drive(tmp_path / "set", number, actions=varied_actions(number), instruction="Go to the cup")
         path.rename(path.with_name(f"run{number}.h5"))
-    _, _, found = audit(capsys, tmp_path / "set", "--images", 0)
+    _, _, found = audit(capsys, tmp_path / "set", "--max-images", 0)
     assert set(found["clock"]) == {"left", "right", "unknown"}
     page = (tmp_path / "audit/audit.html").read_text("utf-8")
     assert "</i>unknown</li>" in page

@@ -156,5 +156,5 @@ def test_folders_for_evaluation_stay_the_evaluation_split(tmp_path, capsys):
     write_varied(tmp_path / "tree" / "val", 4)
     assert convert(tmp_path / "tree", tmp_path / "set", "--format", "lerobot", "--images") == 0
     assert LeRobotReader(tmp_path / "set").info["splits"] == {"train": "0:12", "val": "12:16"}
-    audit([str(tmp_path / "set"), "--images", "0"])
+    audit(["--data", str(tmp_path / "set"), "--max-images", "0"])
     assert "4 of 4 evaluation episodes repeat an action sequence of training" in capsys.readouterr().out

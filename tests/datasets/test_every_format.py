@@ -104,7 +104,7 @@ def test_episodes_are_lazy_and_the_same_each_time(tmp_path, name):
 
 @each_format
 def test_the_audit_reads_it(tmp_path, name, capsys):
-    assert audit([str(made(tmp_path, name)), "--thorough"]) in (0, 1)
+    assert audit(["--data", str(made(tmp_path, name)), "--thorough"]) in (0, 1)
     assert "cannot be read" not in capsys.readouterr().out
 
 

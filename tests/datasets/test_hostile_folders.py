@@ -180,7 +180,7 @@ def test_what_files_say_is_text_on_the_page_and_in_the_terminal(tmp_path, capsys
     for number in range(2):
         name = f"episode_2025081{number}_122923_1box_vert_left_core_close"
         write_recording(tmp_path / "set" / f"{name}.h5", instruction=HOSTILE_TEXT)
-    audit([str(tmp_path / "set"), "--out", str(tmp_path / "audit")])
+    audit(["--data", str(tmp_path / "set"), "--out", str(tmp_path / "audit")])
     printed = capsys.readouterr().out
     page, values = ((tmp_path / "audit" / name).read_text("utf-8") for name in ("audit.html", "audit.json"))
     assert "alert(1)" in page

@@ -71,7 +71,7 @@ def test_values_of_other_files_are_never_read(tmp_path, way, place, capsys):
         way(file, place, source)
     with pytest.raises(UserError, match="only what the file holds itself is read"):
         SerbotFolder(tmp_path / "set")[0].load()
-    assert audit([str(path.parent), "--thorough", "--out", str(tmp_path / "audit")]) == 1
+    assert audit(["--data", str(path.parent), "--thorough", "--out", str(tmp_path / "audit")]) == 1
     assert convert(["--data", str(path.parent), "--out", str(tmp_path / "out"), "--format", "lerobot", "--images"]) == 2
     printed = capsys.readouterr()
     page = (tmp_path / "audit/audit.html").read_text("utf-8")

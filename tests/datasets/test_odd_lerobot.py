@@ -189,7 +189,7 @@ def test_audit_and_convert_say_the_same_of_what_is_wrong(tmp_path, capsys, name)
     fault, video, says = FAULTS[name]
     root = written(tmp_path / "set", video=bool(video))
     fault(root)
-    code = audit([str(root), "--thorough"])
+    code = audit(["--data", str(root), "--thorough"])
     printed = capsys.readouterr()
     found = printed.out + printed.err
     assert says in found
@@ -207,7 +207,7 @@ def test_parts_of_an_arm_are_never_dropped_silently(tmp_path, capsys):
     info["features"]["action"]["names"] = ["arm_lift.pos", "x.vel"]
     (root / "meta/info.json").write_text(json.dumps(info))
     words = "its actions have arm_lift.pos, which mobile robots have no place for"
-    assert audit([str(root)]) == 0
+    assert audit(["--data", str(root)]) == 0
     assert words in capsys.readouterr().out
     convert_to = ["--data", str(root), "--out", str(tmp_path / "out"), "--format"]
     assert convert([*convert_to, "hdf5"]) == 2

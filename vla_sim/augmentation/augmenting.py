@@ -46,13 +46,13 @@ class AugmentConfig:
     copies: PositiveInt = 1
     """Of each recording by each recipe."""
     seed: Seed = 0
-    """Of everything that is drawn."""
+    """Of random numbers: everything that is drawn."""
     with_originals: bool = False
     """Begin the new set with the recordings themselves."""
     skip_refused: bool = False
     """Leave copies out that a recipe cannot make."""
     embodiment: OptionalName = None
-    """Robot of recordings that do not say theirs, name or file."""
+    """Robot: a name or TOML file; of recordings that do not say theirs."""
     sheet: OptionalFile = None
     """Image of the first recording and its copies."""
     reading: ReadOptions = AS_IT_IS

@@ -11,6 +11,7 @@ import dataclasses
 import io
 import os
 import re
+import shlex
 import shutil
 import textwrap
 import types
@@ -30,13 +31,14 @@ from vla_sim.core.terminal import shortened
 
 Options = TypeVar("Options")
 
-# Spellings of earlier versions, and what is written now; "" stands for every command.
+# Spellings of earlier versions, and what is written now; "" stands for every command, DIR for a first word without
+# an option.
 OLD_SPELLINGS: dict[str, dict[str, str]] = {
     "": {"--seed0": "--first-seed", "--from": "--data"},
     "eval": {"--seed": "--first-seed"},
     "benchmark": {"--seed": "--first-seed", "--policies": "--policy"},
-    "audit": {"--pictures": "--images"},
-    "clone": {"--source": "--data", "--start": "--init"},
+    "audit": {"--pictures": "--max-images", "--images": "--max-images", "DIR": "--data DIR"},
+    "clone": {"--source": "--data", "--start": "--init", "--policy": "--check-policy"},
     "dagger": {"--policy": "--init"},
     "collect": {"--channel-order": "--store-as"},
     "ppo": {"--lanes": "--num-envs", "--policy": "--init", "--steps": "--control-steps"},
@@ -172,6 +174,9 @@ def _fields(options: type[Any]) -> Iterator[tuple[str, Any]]:
 def _refuse_unknown(arguments: Sequence[str], command: str, flags: Sequence[str]) -> None:
     """Answer unknown options with the nearest, and spellings of earlier versions with those of today."""
     moved = {**OLD_SPELLINGS[""], **OLD_SPELLINGS.get(command, {})}
+    if "DIR" in moved and arguments and not arguments[0].startswith("-"):
+        folder = shortened(arguments[0])
+        raise UserError(f"the folder {folder!r} is now given as {moved['DIR'].replace('DIR', shlex.quote(folder))}")
     for argument in arguments:
         flag = argument.partition("=")[0]
         if moved.get(flag):

@@ -24,15 +24,15 @@ class CollectConfig:
     """What to collect."""
 
     suite: Names = ()
-    """Suites of scenarios to drive."""
+    """Whole suites."""
     scenario: Names = ()
-    """Scenarios to drive, names or files."""
+    """Scenario names or TOML files."""
     episodes: PositiveInt
-    """How many in all."""
+    """How many; in all."""
     policy: Name = "expert"
-    """Who steers, a name or a folder; the expert labels every state whoever does."""
+    """Name, folder or module:Class; who steers: the expert labels every state whoever does."""
     first_seed: Seed = 0
-    """Seed of the first episode."""
+    """Seed of the first world."""
     still_start: bool = False
     """Begin with a still frame and a zero action, as recordings do."""
     frames: Count = 0

@@ -32,11 +32,11 @@ class DriveOptions:
     keys: bool = False
     """Steer by the eight directions of serbot's keys, not any heading."""
     embodiment: Name = "serbot"
-    """The robot, a name or a TOML file."""
+    """Robot: a name or TOML file."""
     image_px: tuple[Pixels, Pixels] | None = None
     """Width and height of the images (default: the robot's; with expand: the recordings')."""
     language: Literal["en", "ko"] | None = None
-    """Of the sentences (default: both)."""
+    """Only this language (default: the scenario's mix)."""
     renderer: Literal["software", "gpu", "tiny"] = "software"
     """What draws; tiny is a slow reference; images differ a little."""
 

@@ -48,9 +48,9 @@ class ExpandConfig:
     copy: bool = False
     """Copy the recordings instead of linking them."""
     frames: Count = 0
-    """Pad simulated episodes with stops to so many steps, e.g. 18."""
+    """Pad shorter episodes with stops to so many steps, e.g. 18; simulated ones alone."""
     first_seed: Seed = 0
-    """First seed of the simulated worlds."""
+    """Seed of the first world."""
     drives: DriveOptions = field(default_factory=DriveOptions)
     reading: ReadOptions = AS_IT_IS
     writing: WriteOptions = field(default_factory=WriteOptions)

@@ -46,8 +46,8 @@ def clone(config: CloneConfig, out: Path, *, workers: int = 2, threads: int = 2)
     from vla_sim.training.warm_start import check_driver
 
     out = out.resolve()
-    if config.policy and not config.init:
-        check_driver(config.policy)
+    if config.check_policy and not config.init:
+        check_driver(config.check_policy)
     parse_sources(config.data)  # what is misspelled is said before anything heavy is loaded
     plan = _fit_plan(config)
     import torch
@@ -57,7 +57,7 @@ def clone(config: CloneConfig, out: Path, *, workers: int = 2, threads: int = 2)
     torch.set_num_threads(threads)
     with FolderLock(out):
         sources, begun = _sources(config, out)
-        plan = dataclasses.replace(plan, driver=check_driver(config.policy or begun.driver, begun))
+        plan = dataclasses.replace(plan, driver=check_driver(config.check_policy or begun.driver, begun))
         share = config.learning.validation_share
         learned, checked = split(sources, share, config.seed)
         _check_learned(learned, share)

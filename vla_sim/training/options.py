@@ -32,9 +32,9 @@ class CloneLearning:
     """How it learns."""
 
     steps: Steps = 2000
-    """At most."""
+    """Updates of the weights; at most."""
     learning_rate: Positive = 1.5e-3
-    """Of the first steps after the warm-up."""
+    """Step size of the optimiser; of the first steps after the warm-up."""
     batch_episodes: PositiveInt = 24
     """Episodes of a step."""
     augmentation: bool = True
@@ -50,9 +50,9 @@ class CloneChecks:
     """When it stops."""
 
     suite: Names = ()
-    """Suites to drive (default: core)."""
+    """Whole suites (default: core)."""
     scenario: Names = ()
-    """Scenarios to drive."""
+    """Scenario names or TOML files."""
     check_every: Steps = 200
     """Steps between two checks in the closed loop."""
     check_episodes: PositiveInt = 10
@@ -66,15 +66,15 @@ class CloneConfig:
     """What `clone` is told."""
 
     data: Data
-    """Demonstrations, mixed by weight."""
-    policy: OptionalName = None
+    """The data set, of any format; several are mixed by weight."""
+    check_policy: OptionalName = None
     """Which of the trained policies the checks judge: of new weights clip_lstm (the default), clip_mlp or ensemble."""
     init: OptionalName = None
-    """Name or folder of any learned policy to start from (default: new weights)."""
+    """Learned policy to start from, a name or folder (default: new weights)."""
     embodiment: Name = "serbot"
-    """The robot, a name or a TOML file."""
+    """Robot: a name or TOML file."""
     seed: Seed = 0
-    """Of weights and batches."""
+    """Of random numbers: weights and batches."""
     reading: ReadOptions = AS_IT_IS
     learning: CloneLearning = CloneLearning()
     checks: CloneChecks = CloneChecks()
@@ -85,13 +85,13 @@ class DaggerSteering:
     """Who steers while DAgger gathers."""
 
     episodes: Count = 200
-    """Of each round; 0: none, a control that only trains longer."""
+    """How many; of each round; 0: none, a control that only trains longer."""
     beta: Annotated[str, named("SCHEDULE")] = "exponential:0.5"
     """The expert's share: exponential:BASE, linear, constant:B, or a list B1,B2,..."""
     mixing: Literal["step", "stretch", "episode"] = "step"
     """For how long it is drawn who steers."""
     noise: NotNegative = 0.0
-    """On the steering, in shares of full speed."""
+    """Smooth noise on the steering in shares of full speed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,13 +99,13 @@ class DaggerLearning:
     """How each round learns."""
 
     steps: Steps = 400
-    """Of each round."""
+    """Updates of the weights; of each round."""
     check_every: Steps = 100
     """Steps between two checks in the closed loop."""
     patience: Count = 0
-    """Checks without a new best before a round ends early."""
+    """Checks without a new best before it ends; 0: never; of each round."""
     learning_rate: Positive = 7e-4
-    """Of the first steps after the warm-up."""
+    """Step size of the optimiser; of the first steps after the warm-up."""
     batch_episodes: PositiveInt = 24
     """Episodes of a step."""
     gathered_share: PositiveFraction = 0.5
@@ -121,7 +121,7 @@ class DaggerGate:
     gate_episodes: PositiveInt = 50
     """Worlds of each scenario."""
     check_episodes: PositiveInt = 10
-    """Of each scenario, for the checks."""
+    """Of each scenario; for the checks."""
     level: PositiveFraction = 0.05
     """Of the test."""
     report_episodes: Count = 34
@@ -133,19 +133,19 @@ class DaggerConfig:
     """What `dagger` is told."""
 
     init: Name = "clip_lstm"
-    """Name or folder of the policy to start from."""
+    """Learned policy to start from, a name or folder."""
     data: Data = ()
-    """Demonstrations to keep learning from (default: as many episodes of the expert as a round has)."""
+    """The data set, of any format; several are mixed by weight (default: as many of the expert as a round has)."""
     rounds: PositiveInt = 5
     """How many."""
     suite: Names = ()
-    """Suites to drive (default: core)."""
+    """Whole suites (default: core)."""
     scenario: Names = ()
-    """Scenarios to drive."""
+    """Scenario names or TOML files."""
     embodiment: Name = "serbot"
-    """The robot, a name or a TOML file."""
+    """Robot: a name or TOML file."""
     seed: Seed = 0
-    """Number of the run: of worlds, batches and mixing."""
+    """Of random numbers: worlds, batches and mixing."""
     reading: ReadOptions = AS_IT_IS
     steering: DaggerSteering = DaggerSteering()
     learning: DaggerLearning = DaggerLearning()
@@ -165,7 +165,7 @@ class PpoTuning:
     epochs: PositiveInt | None = None
     """Passes over each rollout (10; 5)."""
     learning_rate: Positive | None = None
-    """Of Adam (3e-4; 1e-4)."""
+    """Step size of the optimiser (3e-4; 1e-4)."""
     discount: PositiveFraction | None = None
     """Of rewards, each step (0.98)."""
     deviation: Positive | None = None
@@ -185,15 +185,15 @@ class PpoConfig:
     kind: Literal["state", "features"]
     """What is observed, see below."""
     scenario: Names = ()
-    """Scenarios to drive, names or files."""
+    """Scenario names or TOML files."""
     suite: Names = ()
-    """Suites to drive."""
+    """Whole suites."""
     init: OptionalName = None
-    """Features: whose encoder and head to start from (default: clip_mlp)."""
+    """Learned policy to start from, a name or folder (default: clip_mlp); --kind features: encoder and head."""
     embodiment: Name = "serbot"
-    """The robot, a name or a TOML file."""
+    """Robot: a name or TOML file."""
     seed: Seed = 0
-    """Number of the run."""
+    """Of random numbers: worlds, weights and exploring."""
     control_steps: Steps = 1_000_000
     """Steps of all worlds in all, rounded up to rollouts; or until --minutes are over."""
     minutes: Minutes | None = None
