@@ -81,7 +81,7 @@ def test_findings_are_ranked_the_worst_first_and_the_page_shows_them(tmp_path, c
 def test_the_same_set_gives_the_same_report_in_every_process(tmp_path):
     write_repeated(tmp_path / "set", left=8, right=8)
     for out in ("a", "b"):
-        command = [sys.executable, "-m", "vla_sim.audit", str(tmp_path / "set"), "--out", str(tmp_path / out)]
+        command = [sys.executable, "-m", "vla_sim.audit", "--data", str(tmp_path / "set"), "--out", str(tmp_path / out)]
         assert subprocess.run(command, capture_output=True).returncode in (FINE, UNFIT)
     for file in ("audit.json", "audit.html"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()

@@ -204,7 +204,7 @@ def test_what_is_no_file_of_the_set_is_said_and_nothing_hangs(tmp_path, kind, ca
         assert len(SerbotFolder(folder)) == 1
         return
     says = {"pointer": "git lfs pull", "pipe": "is a pipe", "broken link": "not there"}.get(kind, "leads out")
-    audit([str(folder)])
+    audit(["--data", str(folder)])
     assert says in capsys.readouterr().out
     assert convert(["--data", str(folder), "--out", str(tmp_path / "a"), "--format", "hdf5"]) == 2
     assert says in capsys.readouterr().err
