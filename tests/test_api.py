@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import vla_sim
+from vla_sim.core.errors import UserError
 from vla_sim.evaluation import api
 from vla_sim.rollout.result import read_results
 
@@ -97,3 +98,25 @@ def test_what_cannot_be_is_one_sentence(policy, settings, message):
 def test_what_an_object_raises_comes_through():
     with pytest.raises(RuntimeError, match="exploded"):
         vla_sim.evaluate(Raising(), scenario="reach_goal", episodes=1)
+
+
+def test_actions_arrive_late_where_that_is_asked_for():
+    settings = {"scenario": "reach_goal", "episodes": 2, "floors": False}
+    prompt = vla_sim.evaluate(Forward(), **settings)
+    late = vla_sim.evaluate(Forward(), delay=3, **settings)
+    assert [result.delay_steps for result in (*prompt.results, *late.results)] == [0, 0, 3, 3]
+    for one, other in zip(prompt.results, late.results, strict=True):
+        assert other.actions[:3] == ((0.0, 0.0),) * 3
+        assert other.actions[3:6] == one.actions[:3]
+    with pytest.raises(UserError, match="--delay must be"):
+        vla_sim.evaluate(Forward(), delay=-1, **settings)
+
+
+def test_a_run_with_another_delay_is_not_gone_on_with(tmp_path):
+    from vla_sim.evaluation.planning import make_plan
+    from vla_sim.evaluation.runner import evaluate
+
+    evaluate(make_plan(["hold"], scenarios=["reach_goal"], episodes=1, delay=2), tmp_path / "run")
+    assert read_results(tmp_path / "run" / "episodes.jsonl")[0].delay_steps == 2
+    with pytest.raises(UserError, match="delay was 2, now 0"):
+        evaluate(make_plan(["hold"], scenarios=["reach_goal"], episodes=1), tmp_path / "run")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from vla_sim.core.bounds import PositiveInt, Seconds, Seed, Workers
+from vla_sim.core.bounds import Count, PositiveInt, Seconds, Seed, Workers
 from vla_sim.core.cli import INTERRUPTED, command_line, counted, fresh_folder, run_command
 from vla_sim.core.errors import UserError
 from vla_sim.core.options import Name, Names, OptionalFile, OptionalFolder, flag_of, named
@@ -63,6 +63,8 @@ class Options:
     """Episodes to film."""
     renderer: Literal["software", "gpu", "tiny"] = "software"
     """What draws."""
+    delay: Annotated[Count, named("STEPS")] = 0
+    """Control steps by which actions arrive late."""
     floors: bool = True
     """Leave out hold, random and straight, which do not look and stand below the policies in every table."""
     hang_timeout: Seconds = 60.0
@@ -158,15 +160,17 @@ def _plan(options: Options) -> Plan:
         instruction_set=options.instruction_set,
         language=options.language,
         renderer=options.renderer,
+        delay=options.delay,
     )
 
 
 def _headline(plan: Plan, out: Path) -> str:
     last = plan.seed + plan.episodes - 1
+    late = f", actions {counted(plan.delay, 'step')} late" if plan.delay else ""
     return (
         f"{counted(len(plan.policies), 'policy', 'policies')} x {counted(len(plan.scenarios), 'scenario')} x "
         f"{counted(plan.episodes, 'episode')} "
-        f"(seeds {plan.seed}..{last}, {plan.instruction_set} phrasings, {plan.embodiment}) -> {out}"
+        f"(seeds {plan.seed}..{last}, {plan.instruction_set} phrasings, {plan.embodiment}{late}) -> {out}"
     )
 
 

@@ -127,3 +127,24 @@ def test_runs_that_cannot_be_a_baseline_are_refused(tmp_path):
         record_baseline(run() + run(), tmp_path / "b.json")
     with pytest.raises(ValueError, match="two versions"):
         record_baseline(run(policy_hash="p2"), tmp_path / "b.json")
+
+
+@pytest.mark.parametrize(("recorded", "now"), [(0, 2), (2, 0), (2, 3)])
+def test_a_run_with_another_delay_fails_though_it_ends_alike(tmp_path, recorded, now):
+    def late(steps):
+        return [make_record(policy="a", scenario="left", seed=seed, delay_steps=steps) for seed in (100, 101)]
+
+    record_baseline(late(recorded), tmp_path / "b.json")
+    assert compare_baseline(late(recorded), tmp_path / "b.json").passed
+    report = compare_baseline(late(now), tmp_path / "b.json")
+    assert not report.passed
+    assert f"another --delay: was {recorded} steps, is {now}" in report.text()
+    with pytest.raises(ValueError, match="delays of"):
+        record_baseline([*late(recorded)[:1], *late(now)[1:]], tmp_path / "b.json")
+
+
+@pytest.mark.parametrize("delay", [-1, True, "2", 1.5, None])
+def test_a_damaged_delay_is_no_baseline(path, delay):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "delay_steps": delay}))
+    with pytest.raises(UserError, match="delay_steps must be a whole number"):
+        compare_baseline(run(), path)

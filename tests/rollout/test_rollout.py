@@ -22,6 +22,7 @@ from vla_sim.rollout.steering import (
     ByActions,
     ByPolicy,
     Decision,
+    Delayed,
     Noisy,
     OrnsteinUhlenbeck,
     Supervised,
@@ -158,3 +159,28 @@ def test_collecting_leaves_the_threads_of_a_training_alone(threads):
         with Recorder(RecordingSetup(policy="random", image_px=(32, 32)), num_envs=1) as recorder:
             list(recorder.record([RecordingJob(0, "reach_goal", 0)]))
         assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("embodiment", embodiment_names())
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_delayed_actions_arrive_so_many_steps_late_and_none_of_an_earlier_episode(steps, embodiment):
+    """Three episodes one after the other in two envs: what was on its way when one ended never reaches the next."""
+
+    class Counting:
+        def reset(self, started):
+            self.count = np.where([job is not None for job in started], 0, getattr(self, "count", 0))
+
+        def decide(self, observation, infos):
+            self.count = self.count + 1
+            actions = np.zeros((len(infos), components), np.float32)
+            actions[:, 0] = self.count * 1e-3
+            actions[self.count == 8, 0] = np.nan  # ends the episode when it arrives
+            return Decision(actions, {EXPERT: actions})
+
+    components = len(load_embodiment(embodiment).action_names)
+    for ended in driven(lambda robot: Delayed(Counting(), steps), JOBS[:3], num_envs=2, embodiment=embodiment):
+        executed = np.array(ended.observer.actions.executed)[:, 0]
+        expected = np.r_[np.zeros(steps), np.arange(1, 8) * 1e-3].astype(np.float32)
+        assert np.array_equal(executed[: len(expected)], expected)
+        assert np.array_equal(executed, expected)
+        assert ended.outcome is Outcome.ERROR

@@ -79,6 +79,7 @@ def evaluate(
     instruction_set: Literal["eval", "train"] = "eval",
     language: Literal["en", "ko"] | None = None,
     renderer: Literal["software", "gpu", "tiny"] = "software",
+    delay: int = 0,
     workers: int = 1,
     hang_timeout_s: float = 60.0,
     floors: bool = True,
@@ -101,6 +102,7 @@ def evaluate(
         instruction_set: held-out ("eval") or training phrasings.
         language: only this one; None for each scenario's mix.
         renderer: what draws.
+        delay: control steps by which actions arrive late, as slow networks and slow models make them.
         workers: processes; results do not depend on it.
         hang_timeout_s: seconds that a step may take.
         floors: show in the table what hold, random and straight, which do not look, reach in the same worlds; `results`
@@ -122,6 +124,7 @@ def evaluate(
         "instruction_set": instruction_set,
         "language": language,
         "renderer": renderer,
+        "delay": delay,
     }
     if not (settings["scenarios"] or settings["suites"]):
         raise UserError("name a scenario or a suite, e.g. scenario='obstacle_left' or suite='core'")

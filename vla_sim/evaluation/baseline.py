@@ -110,7 +110,7 @@ def record_baseline(records: Sequence[EpisodeResult], path: str | Path) -> None:
     """Write the outcomes of a run as the baseline; equal runs give equal files.
 
     Raises:
-        ValueError: no results, an episode twice, or a policy, scenario or robot with two hashes.
+        ValueError: no results, an episode twice, two delays, or a policy, scenario or robot with two hashes.
         UserError: the file cannot be written; what was there stays.
     """
     if not records:
@@ -120,6 +120,8 @@ def record_baseline(records: Sequence[EpisodeResult], path: str | Path) -> None:
         "format": FORMAT,
         **{what: _hashes(pairs) for what, pairs in _identities(records).items() if pairs},
     }
+    if delay := _delay(records):
+        head["delay_steps"] = delay
     rows = [
         json.dumps([*key, by_key[key].outcome.value, by_key[key].steps], ensure_ascii=False) for key in sorted(by_key)
     ]
@@ -132,7 +134,7 @@ def compare_baseline(records: Sequence[EpisodeResult], path: str | Path) -> Base
 
     Raises:
         UserError: the file cannot be read or is no baseline of this format.
-        ValueError: the run has an episode twice.
+        ValueError: the run has an episode twice, or two delays.
     """
     content = _read(Path(path))
     expected = {(p, s, seed): Ending(Outcome(outcome), steps) for p, s, seed, outcome, steps in content["episodes"]}
@@ -170,6 +172,9 @@ def _read(path: Path) -> dict[str, Any]:
             Outcome(outcome)
             if not (isinstance(policy, str) and isinstance(scenario, str) and type(seed) is type(steps) is int):
                 raise ValueError(f"not an episode: {episode!r:.120}")
+        delay = content.setdefault("delay_steps", 0)
+        if type(delay) is not int or delay < 0:
+            raise ValueError(f"delay_steps must be a whole number, zero or more, got {delay!r:.60}")
         for what in IDENTITIES:
             names = content.setdefault(what, {}) if what == "embodiments" else content[what]
             if not all(isinstance(value, str) for value in names.values()):
@@ -210,10 +215,19 @@ def _identities(results: Sequence[EpisodeResult]) -> dict[str, set[tuple[str, st
     }
 
 
+def _delay(results: Sequence[EpisodeResult]) -> int:
+    """How late actions were, in control steps; the same in all episodes of a run."""
+    delays = sorted({result.delay_steps for result in results})
+    if len(delays) > 1:
+        raise ValueError(f"episodes ran with delays of {' and '.join(map(str, delays))} steps: record one run only")
+    return delays[0]
+
+
 def _reasons(results: Sequence[EpisodeResult], content: Mapping[str, Any]) -> list[str]:
     """What changed since the baseline was recorded."""
     now = _identities(results)
-    reasons = []
+    before, delay = content["delay_steps"], _delay(results) if results else content["delay_steps"]
+    reasons = [f"another --delay: was {before} steps, is {delay}"] if before != delay else []
     for what, word in IDENTITIES.items():
         for name, value in sorted(now[what]):
             before = content[what].get(name)

@@ -24,6 +24,7 @@ def make_plan(
     instruction_set: str = "eval",
     language: str | None = None,
     renderer: str = "software",
+    delay: int = 0,
 ) -> Plan:
     """The plan of an evaluation.
 
@@ -37,6 +38,7 @@ def make_plan(
         instruction_set: "eval" (held-out phrasings) or "train".
         language: "en", "ko", or None for each scenario's mix.
         renderer: "software", "gpu" or "tiny".
+        delay: control steps by which actions arrive late.
 
     Raises:
         UserError: an unknown name (with the nearest), or a number that cannot be used.
@@ -54,6 +56,7 @@ def make_plan(
         instruction_set=instruction_set,
         language=language,
         renderer=renderer,
+        delay=delay,
     )
 
 

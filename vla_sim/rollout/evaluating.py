@@ -21,7 +21,7 @@ from vla_sim.rollout.observers import Actions, Diagnostics, ImageHash, Observers
 from vla_sim.rollout.plan import Job, Plan
 from vla_sim.rollout.result import EpisodeResult
 from vla_sim.rollout.rollout import Ended, Scenes, rollout
-from vla_sim.rollout.steering import ByPolicy
+from vla_sim.rollout.steering import ByPolicy, Delayed, Steering
 
 # Spacing in metres at which clearance is measured along the driven path.
 CLEARANCE_SPACING_M = 0.02
@@ -41,7 +41,7 @@ class EvaluationRollout:
     """One policy and one vector env, for any number of jobs.
 
     Args:
-        plan: gives embodiment, phrasings and renderer.
+        plan: gives embodiment, phrasings, renderer and delay.
         policy: already loaded.
         policy_hash: identifies it in the results.
         num_envs: envs side by side. Always all of them are in a batch, running or not.
@@ -74,7 +74,8 @@ class EvaluationRollout:
             images=images,
         )
         self._scenes = Scenes(self.env.embodiment, plan.instruction_set, plan.language)
-        self._steering = ByPolicy(policy, self.env.embodiment)
+        steering = ByPolicy(policy, self.env.embodiment)
+        self._steering: Steering[Job] = Delayed(steering, plan.delay) if plan.delay else steering
 
     def run(self, jobs: Iterable[Job], on_record: Callable[[EpisodeResult], None]) -> None:
         """Run every job; hand each result over as soon as its episode ends.
@@ -120,6 +121,7 @@ def identity_of(job: Job, scene: Scene, source: SceneSource, plan: Plan) -> dict
         "embodiment": plan.embodiment,
         "embodiment_hash": source.embodiment.content_hash,
         "step_s": source.embodiment.control_s,
+        "delay_steps": plan.delay,
         "seed": job.seed,
         "index": job.index,
         "instruction": scene.instruction.text,

@@ -23,6 +23,7 @@ MOST_EPISODES = 8 * NUM_ENVS
 ENOUGH_UNITS = 6
 MAX_JOBS = 10_000_000
 MAX_SEED = 2**63 - 1
+MAX_DELAY = 1000
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Plan:
         policies, scenarios: what to run; `suites` holds the suite of each scenario, or "" (left away: none).
         episodes: per policy and scenario, with seeds `seed`, `seed` + 1, ...
         instruction_set: "eval" (held-out phrasings) or "train"; language: None for the mix, "en" or "ko".
+        delay: control steps by which actions arrive late.
     """
 
     policies: tuple[str, ...]
@@ -76,15 +78,22 @@ class Plan:
     instruction_set: str = "eval"
     language: str | None = None
     renderer: str = "software"
+    delay: int = 0
 
     def __post_init__(self) -> None:
         self._check_names()
-        for flag, value, least in (("--episodes", self.episodes, 1), ("--first-seed", self.seed, 0)):
+        for flag, value, least in (
+            ("--episodes", self.episodes, 1),
+            ("--first-seed", self.seed, 0),
+            ("--delay", self.delay, 0),
+        ):
             if isinstance(value, bool) or not isinstance(value, int):
                 raise UserError(f"{flag} must be a whole number, got {value!r:.60}")
             if value < least:
                 said = f"at least {least}" if least else "zero or more (not negative)"
                 raise UserError(f"{flag} must be {said}, got {value}")
+        if self.delay > MAX_DELAY:
+            raise UserError(f"--delay must be at most {MAX_DELAY} control steps, got {self.delay}")
         count = len(self.policies) * len(self.scenarios) * self.episodes
         if count > MAX_JOBS:
             raise UserError(

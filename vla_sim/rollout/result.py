@@ -71,6 +71,7 @@ class EpisodeResult:
             number for each decision, T of them (one more where an action could not be executed).
         embodiment_hash: identifies the robot's description; "" in files of earlier versions.
         earlier_error: what the batch raised in which the episode was driven first; it was then driven alone.
+        delay_steps: control steps by which the policy's actions arrived late; `actions` are as they arrived.
         extra: facts without a field of their own, by name: plain JSON values.
         inference_ms: median time of one decision; the only field that differs between equal runs.
     """
@@ -108,6 +109,7 @@ class EpisodeResult:
     diagnostics: dict[str, tuple[float | None, ...]] = field(default_factory=dict, metadata=LATER)
     embodiment_hash: str = field(default="", metadata=LATER)
     earlier_error: str | None = field(default=None, metadata=LATER)
+    delay_steps: int = field(default=0, metadata=LATER)
     extra: dict[str, Any] = field(default_factory=dict, metadata=LATER)
     inference_ms: float | None = None
 
@@ -233,7 +235,7 @@ class EpisodeResult:
 _NAMES = frozenset(f.name for f in fields(EpisodeResult)) - {"extra"} | {"format", "success"}
 _ALWAYS_THERE = frozenset(f.name for f in fields(EpisodeResult) if not f.metadata.get("later")) | {"success"}
 _NOT_NEGATIVE = (
-    *("seed", "index", "steps", "collision_events"),
+    *("seed", "index", "steps", "collision_events", "delay_steps"),
     *("sim_time_s", "path_length_m", "step_s", "expert_path_length_m", "final_distance_m"),
 )
 MAX_INTEGER = 2**63 - 1

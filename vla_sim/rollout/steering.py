@@ -1,4 +1,4 @@
-"""Who decides the actions of a rollout: a policy, the expert, both in turns; with noise; or a list that is replayed.
+"""Who decides the actions of a rollout: a policy, the expert, both in turns; with noise, or late; or a list replayed.
 
 steering = Noisy(Supervised(ExpertPolicy(), robot), action_bounds(robot), lambda job: 0.5)
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
@@ -211,6 +212,37 @@ class Noisy(Generic[J]):
         for index, noise in enumerate(self._running):
             if noise is not None:
                 actions[index] = decision.actions[index] + noise.next()
+        return replace(decision, actions=actions)
+
+
+class Delayed(Generic[J]):
+    """Actions arrive a number of control steps late; until the first one arrives the robot stands still.
+
+    Args:
+        steering: decides; what it proposes and says is not delayed.
+        steps: how late, at least 0.
+    """
+
+    def __init__(self, steering: Steering[J], steps: int) -> None:
+        self._steering, self._steps = steering, steps
+        self._on_their_way: list[deque[np.ndarray]] = []
+
+    def reset(self, started: Sequence[J | None]) -> None:
+        """Nothing is on its way to an env whose episode begins."""
+        self._steering.reset(started)
+        self._on_their_way = self._on_their_way or [deque() for _ in started]
+        for waiting, job in zip(self._on_their_way, started, strict=True):
+            if job is not None:
+                waiting.clear()
+
+    def decide(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]]) -> Decision:
+        """The actions that were decided so many steps ago."""
+        decision = self._steering.decide(observation, infos)
+        actions = np.zeros_like(decision.actions)
+        for index, waiting in enumerate(self._on_their_way):
+            waiting.append(np.array(decision.actions[index]))
+            if len(waiting) > self._steps:
+                actions[index] = waiting.popleft()
         return replace(decision, actions=actions)
 
 
