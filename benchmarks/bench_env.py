@@ -96,7 +96,7 @@ def raw_parts() -> tuple[float, float]:
     """Seconds per step of the bare physics calls and of the bare image, with nothing of ours around them."""
     env = NavigateEnv(SCENARIO)
     env.reset(seed=1)
-    robot, renderer = env.simulation._robot, env._renderer
+    robot, renderer = env.simulation._robot, env._sensing.renderers["image"]
     robot._build()
     world, base = robot.world, robot.world._ids["robot"]
     repeats = steps_in(drives())

@@ -72,7 +72,7 @@ def test_learning_begins_with_the_shipped_head(tmp_path):
         said = [simulation.scene.instruction.text for simulation in raw.simulations]
         shipped = load_policy("clip_mlp")
         shipped.reset(np.ones(2, bool), np.arange(2))
-        expected = shipped.act({"image": raw.env._renderer.render(), "instruction": said})
+        expected = shipped.act({"image": raw.env._sensing.images(), "instruction": said})
     np.testing.assert_allclose(actions, expected, atol=1e-5)
 
 

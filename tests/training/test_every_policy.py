@@ -191,7 +191,7 @@ def test_the_actor_of_ppo_gives_what_the_policy_drives(codec, kind_of_head, tiny
         for _ in range(4):
             actions = run.model.predict(observed, deterministic=True)[0]
             driven = run.env.venv.venv.shares(actions) * raw._scale
-            image = raw.env._renderer.render()
+            image = raw.env._sensing.images()
             texts = [simulation.scene.instruction.text for simulation in raw.simulations]
             np.testing.assert_allclose(driven, policy.act({"image": image, "instruction": texts}), atol=1e-5)
             observed, _, dones, _ = run.env.step(actions)

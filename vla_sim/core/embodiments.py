@@ -24,6 +24,7 @@ from vla_sim.core.config import (
 )
 from vla_sim.core.content import embodiment_path
 from vla_sim.core.errors import UserError
+from vla_sim.core.sensors import Sensor, SensorTables
 from vla_sim.core.specs import (
     ACTION_NAMES,
     ActuationSpec,
@@ -77,6 +78,7 @@ class EmbodimentFile:
         name: of the robot.
         description: one line for people.
         timing, action, body, drive, actuation, camera: see there.
+        sensors: what it observes beside camera and odometry, by the name of its observation.
     """
 
     format: Annotated[int, Anything("1", {"const": FORMAT})]
@@ -88,6 +90,7 @@ class EmbodimentFile:
     drive: DriveSpec = field(default_factory=DriveSpec)
     actuation: ActuationSpec = field(default_factory=ActuationSpec)
     camera: CameraSpec = field(default_factory=CameraSpec)
+    sensors: Annotated[Mapping[str, Sensor], SensorTables()] = field(default_factory=dict)
 
 
 def load_embodiment(name_or_path: str | PathLike[str]) -> Embodiment:
@@ -112,6 +115,7 @@ def load_embodiment(name_or_path: str | PathLike[str]) -> Embodiment:
             drive=file.drive,
             actuation=file.actuation,
             camera=file.camera,
+            sensors=file.sensors,
             content_hash=hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest(),
         )
     except ValueError as error:

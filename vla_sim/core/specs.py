@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated
 
 from vla_sim.core.config import ListOf, Number, check_fields
-from vla_sim.core.types import Vec3
+from vla_sim.core.sensors import CameraSpec as CameraSpec
+from vla_sim.core.sensors import Sensor, SensorTables, check_sensors
 
 ACTION_NAMES = ("vx", "vy", "wz")
-
-
-_PIXELS = ListOf(Number(8, 4096, whole=True), 2)
 
 
 class DriveKind(str, Enum):
@@ -34,45 +33,6 @@ class ActuationKind(str, Enum):
 
     VELOCITY = "velocity"
     HEADING_PULSE = "heading_pulse"
-
-
-@dataclass(frozen=True)
-class CameraSpec:
-    """A camera on the robot.
-
-    Attributes:
-        sensor_px: (width, height) of the real sensor; gives the aspect ratio.
-        image_px: (width, height) of the observation. The sensor image is squeezed to it, aspect not preserved.
-        hfov_rad: horizontal field of view of the undistorted sensor image. The vertical one follows
-            from the aspect ratio of the sensor (square pixels): see `vfov_rad`.
-        mount_m: optical centre in the body frame (x forward, y left, z up from the floor).
-        pitch_rad: positive looks down.
-        distortion: first radial coefficient k1 of the Brown model on normalised image coordinates;
-            negative is barrel distortion as a wide-angle lens has; 0 is a pinhole.
-        near_m, far_m: range in which things are drawn.
-    """
-
-    sensor_px: Annotated[tuple[int, int], _PIXELS] = (1280, 720)
-    image_px: Annotated[tuple[int, int], _PIXELS] = (224, 224)
-    hfov_rad: Annotated[float, Number(1, 179)] = math.radians(90)
-    mount_m: Annotated[Vec3, ListOf(Number(-3, 3), 3)] = (0.1, 0.0, 0.3)
-    pitch_rad: Annotated[float, Number(-90, 90)] = math.radians(12)
-    distortion: Annotated[float, Number(-2, 2)] = 0.0
-    near_m: Annotated[float, Number(0.001, 1)] = 0.03
-    far_m: Annotated[float, Number(1, 1000)] = 20.0
-
-    def __post_init__(self) -> None:
-        check_fields(self, "camera")
-        if self.mount_m[2] <= 0:
-            raise ValueError(f"camera.mount_m must lie above the floor (third number over 0), got {self.mount_m}")
-        if not self.near_m < self.far_m:
-            raise ValueError(f"camera.near_m must be less than far_m, got {self.near_m:g} and {self.far_m:g}")
-
-    @property
-    def vfov_rad(self) -> float:
-        """Vertical field of view that square sensor pixels imply."""
-        width, height = self.sensor_px
-        return 2 * math.atan(math.tan(self.hfov_rad / 2) * height / width)
 
 
 @dataclass(frozen=True)
@@ -201,6 +161,7 @@ class Embodiment:
         max_mps, max_radps: bounds of the action space.
         control_s: time from one action to the next.
         physics_hz: physics steps per second; control_s must be a whole number of them.
+        sensors: what it observes beside camera and odometry, by the name of its observation.
         content_hash: sha256 of the file that it was read from.
     """
 
@@ -215,6 +176,7 @@ class Embodiment:
     drive: DriveSpec = field(default_factory=DriveSpec)
     actuation: ActuationSpec = field(default_factory=ActuationSpec)
     camera: CameraSpec = field(default_factory=CameraSpec)
+    sensors: Annotated[Mapping[str, Sensor], SensorTables()] = field(default_factory=dict)
     content_hash: str = ""
 
     def __post_init__(self) -> None:
@@ -231,6 +193,7 @@ class Embodiment:
                 f"action.names: a drive of kind {self.drive.kind.value!r} cannot move sideways; leave vy out"
             )
         self._check_moves()
+        check_sensors(self.sensors)
 
     def _check_moves(self) -> None:
         """Refuse a robot that no action can move: its tasks would be lost before they begin."""

@@ -17,10 +17,10 @@ from vla_sim.core.types import Instruction, Outcome
 from vla_sim.envs.checks import NotStartedError, check_open, checked_options, checked_render_mode, checked_scene
 from vla_sim.envs.conversions import register_conversions
 from vla_sim.envs.sampling import SceneSource
+from vla_sim.envs.sensing import Sensing
 from vla_sim.envs.simulation import Simulation, checked_action
 from vla_sim.envs.spaces import action_space, observation_space
 from vla_sim.scenarios import Scenario
-from vla_sim.sim.renderers import make_renderer
 
 register_conversions()
 
@@ -53,7 +53,8 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
 
     ## Observation Space
     `Dict`: `image` uint8 (224, 224, 3) RGB; `instruction` text; `state` float32 (6,): odometry x, y (m), yaw (rad) in
-    the start frame, measured body twist vx, vy (m/s), wz (rad/s).
+    the start frame, measured body twist vx, vy (m/s), wz (rad/s). Then what the embodiment has as `[sensors.NAME]`, by
+    name: further cameras uint8 (H, W, 3), depth float32 (H, W) in m, LiDAR ranges float32 (rays,) in m.
 
     ## Rewards
     Progress towards the goal in metres, -0.02 a step, +5 for success, -2 for any failure but the time limit.
@@ -98,7 +99,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         self.observation_space = observation_space(self.embodiment)
         self.metadata = {**self.metadata, "render_fps": 1 / self.embodiment.control_s}
         self.simulation = Simulation(self.embodiment)
-        self._renderer = make_renderer(self.embodiment.camera.image_px, 1, name=renderer)
+        self._sensing = Sensing(self.embodiment, 1, renderer=renderer)
         self._gap_m = 0.0
         self._image: np.ndarray | None = None
         self._closed = False
@@ -135,7 +136,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         super().reset(seed=seed)
         scene = self.source.next_scene(seed, given, self.np_random)
         self.simulation.start(scene)
-        self._renderer.load(0, scene, self.embodiment.camera)
+        self._sensing.load(0, scene)
         info = self.simulation.info()
         self._gap_m = info["goal_gap_m"]
         return self._observe(), info
@@ -169,15 +170,16 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         if not self._closed:
             self._closed = True
             self.simulation.close()
-            self._renderer.close()
+            self._sensing.close()
 
     def _observe(self) -> dict[str, Any]:
         simulation = self.simulation
         assert simulation.scene is not None
-        self._renderer.place(0, simulation.pose, simulation.moved())
-        self._image = self._renderer.render()[0].copy()
+        self._sensing.place(0, simulation)
+        self._image = self._sensing.images()[0].copy()
         return {
             "image": self._image.copy(),
             "instruction": simulation.scene.instruction.text,
             "state": simulation.state(),
+            **{name: readings[0] for name, readings in self._sensing.read().items()},
         }

@@ -8,6 +8,7 @@ import string
 import numpy as np
 from gymnasium import spaces
 
+from vla_sim.core.sensors import IMAGE, CameraSpec, LidarSpec, Sensor, depth_camera, sensor_shapes
 from vla_sim.core.specs import Embodiment
 from vla_sim.envs.simulation import action_bounds
 from vla_sim.envs.text_space import InstructionSpace
@@ -29,14 +30,36 @@ def action_space(embodiment: Embodiment) -> spaces.Box:
     return spaces.Box(-bounds, bounds, dtype=np.float32)
 
 
+def sensor_spaces(embodiment: Embodiment, *, images: bool = True) -> dict[str, spaces.Box]:
+    """Of the sensors beside camera and odometry, by name; without images those that need no drawing."""
+    shapes = sensor_shapes(embodiment.camera, embodiment.sensors)
+    return {
+        name: _sensor_space(sensor, shapes[name], embodiment)
+        for name, sensor in embodiment.sensors.items()
+        if images or isinstance(sensor, LidarSpec)
+    }
+
+
+def _sensor_space(sensor: Sensor, shape: tuple[int, ...], embodiment: Embodiment) -> spaces.Box:
+    if isinstance(sensor, CameraSpec):
+        return spaces.Box(0, 255, shape, np.uint8)
+    if isinstance(sensor, LidarSpec):
+        return spaces.Box(0.0, sensor.range_m, shape, np.float32)
+    return spaces.Box(0.0, depth_camera(sensor, embodiment.camera, embodiment.sensors).far_m, shape, np.float32)
+
+
 def observation_space(embodiment: Embodiment, *, images: bool = True) -> spaces.Dict:
-    """`image` uint8 (H, W, 3) RGB, `instruction` text, `state` float32 (6,); without images the last two."""
+    """`image` uint8 (H, W, 3) RGB, `instruction` text, `state` float32 (6,), and the embodiment's sensors by name.
+
+    Without images what must be drawn is left out: cameras and depth.
+    """
     width, height = embodiment.camera.image_px
-    image = {"image": spaces.Box(0, 255, (height, width, 3), np.uint8)}
+    image = spaces.Box(0, 255, (height, width, 3), np.uint8)
     return spaces.Dict(
         {
-            **(image if images else {}),
+            **({IMAGE: image} if images else {}),
             "instruction": InstructionSpace(INSTRUCTION_LENGTH, charset=_characters()),
             "state": spaces.Box(-STATE_BOUNDS, STATE_BOUNDS, dtype=np.float32),
+            **sensor_spaces(embodiment, images=images),
         }
     )

@@ -27,10 +27,10 @@ from vla_sim.envs.checks import (
 )
 from vla_sim.envs.navigate import reward_of
 from vla_sim.envs.sampling import SceneSource
+from vla_sim.envs.sensing import Sensing
 from vla_sim.envs.simulation import Simulation, checked_actions
 from vla_sim.envs.spaces import action_space, observation_space
 from vla_sim.scenarios import Scenario
-from vla_sim.sim.renderers import make_renderer
 
 Observation = dict[str, Any]
 Step = tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]
@@ -39,7 +39,7 @@ Step = tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]
 class NavigateVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
     """`num_envs` envs, each a scene of its own; see `NavigateEnv` for spaces, rewards, ends and what is refused.
 
-    Observations: `image` uint8 (N, H, W, 3), `instruction` tuple of N texts, `state` float32 (N, 6).
+    Observations: `image` uint8 (N, H, W, 3), `instruction` tuple of N texts, `state` float32 (N, 6), sensors (N, ...).
     An env gives the same episode bit for bit as a single env with the same seed and actions.
 
     Autoreset: NEXT_STEP as Gymnasium's default, or DISABLED, where finished envs must be reset before the next step by
@@ -50,7 +50,7 @@ class NavigateVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         num_envs: how many.
         scenario, embodiment, instruction_set, language, renderer, render_mode: see `NavigateEnv`.
         autoreset_mode: see above.
-        images: False leaves `image` out of the observations: nothing is drawn, which is many times as fast.
+        images: False leaves `image`, further cameras and depth out: nothing is drawn, which is many times as fast.
     """
 
     def __init__(
@@ -81,7 +81,8 @@ class NavigateVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.simulations = [Simulation(self.embodiment) for _ in range(num_envs)]
-        self._renderer = make_renderer(self.embodiment.camera.image_px, num_envs, name=renderer) if images else None
+        self._sensing = Sensing(self.embodiment, num_envs, renderer=renderer, images=images)
+        self._images = images
         self._gaps_m = np.zeros(num_envs)
         self._rngs = [np.random.default_rng() for _ in range(num_envs)]
 
@@ -142,35 +143,31 @@ class NavigateVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         check_open(self.closed, "render")
         if self.render_mode is None:
             return None
-        if self._renderer is None:
+        if not self._images:
             raise UserError("an env without images has nothing to render: make it with images=True")
         if all(simulation.scene is None for simulation in self.simulations):
             raise NotStartedError("there is no image yet: reset() comes before the first render()")
-        return tuple(self._renderer.render().copy())
+        return tuple(self._sensing.images().copy())
 
     def close_extras(self, **_: Any) -> None:
         """Give physics and renderer back."""
         for simulation in self.simulations:
             simulation.close()
-        if self._renderer is not None:
-            self._renderer.close()
+        self._sensing.close()
 
     def _start(self, index: int, scene: Scene) -> None:
         self.simulations[index].start(scene)
-        if self._renderer is not None:
-            self._renderer.load(index, scene, self.embodiment.camera)
+        self._sensing.load(index, scene)
         self._gaps_m[index] = self.simulations[index].goal_gap_m
 
     def _observe(self, changed: list[int]) -> Observation:
         """What all envs see; the image of an env that has not changed is not drawn again."""
         states = [s.state() if s.scene is not None else np.zeros(6, np.float32) for s in self.simulations]
         texts = tuple(s.scene.instruction.text if s.scene is not None else "" for s in self.simulations)
-        seen = {"instruction": texts, "state": np.stack(states)}
-        if self._renderer is None:
-            return seen
         for index in changed:
-            self._renderer.place(index, self.simulations[index].pose, self.simulations[index].moved())
-        return {"image": self._renderer.render().copy(), **seen}
+            self._sensing.place(index, self.simulations[index])
+        images = {"image": self._sensing.images().copy()} if self._images else {}
+        return {**images, "instruction": texts, "state": np.stack(states), **self._sensing.read()}
 
     def _infos(self, mask: np.ndarray) -> dict[str, Any]:
         """Infos as Gymnasium batches them: an array for each key, and one of where it holds, named `_key`."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from vla_sim.core.errors import UserError
+from vla_sim.core.sensors import sensor_shapes
 from vla_sim.core.specs import ACTION_NAMES, Embodiment
 
 # Control rates that differ by less than this ratio are the same.
@@ -29,6 +30,8 @@ class PolicySpec:
         control_s: seconds from one action to the next that it was made for; None: any.
         requires_privileged_info: it reads privileged state from the infos; reports print that beside its score.
         description: one line for tables.
+        sensors: the observations it reads beside image, instruction and state, by name, each with its shape; () where
+            any will do.
     """
 
     action_names: tuple[str, ...] = ("vx", "vy")
@@ -37,6 +40,7 @@ class PolicySpec:
     description: str = ""
     control_s: float | None = None
     still: tuple[str, ...] = ()
+    sensors: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if [name for name in ACTION_NAMES if name in self.action_names] != list(self.action_names):
@@ -60,6 +64,17 @@ class PolicySpec:
             return (
                 f"was made for an action every {self.control_s:g} s, {robot.name} takes one every {robot.control_s:g} s"
             )
+        return self._lacking(robot)
+
+    def _lacking(self, robot: Embodiment) -> str:
+        """Which sensor the robot lacks, or has in another size; "" for none."""
+        shapes = sensor_shapes(robot.camera, robot.sensors)
+        for name, shape in self.sensors.items():
+            if name not in shapes:
+                has = f"those of {robot.name} are {', '.join(shapes)}" if shapes else f"{robot.name} has none"
+                return f"reads the sensor {name!r}; {has} ([sensors.NAME] of its embodiment file)"
+            if shape and tuple(shape) != shapes[name]:
+                return f"reads {name!r} of shape {tuple(shape)}, {robot.name} gives {shapes[name]}"
         return ""
 
 
@@ -104,7 +119,8 @@ class Policy(ABC):
         """Body twists, float32 (N, A), in m/s and rad/s.
 
         Args:
-            observation: "image" uint8 (N, 224, 224, 3), "instruction" a list of N texts, "state" float32 (N, S).
+            observation: "image" uint8 (N, 224, 224, 3), "instruction" a list of N texts, "state" float32 (N, S), and
+                what further sensors the robot has, by name (N, ...).
             infos: privileged state of each env; only for policies that say `requires_privileged_info`.
         """
 
