@@ -66,10 +66,15 @@ def run(options: Options) -> int:
 
     plan, left_out = _plan(options)
     out = options.resume or options.out or fresh_folder("benchmark")
-    for name, reason in left_out.items():
-        print(f"{name} is left out: {reason}")
-    print(_headline(plan, out), flush=True)
-    if run_benchmark(plan, out, workers=options.workers, left_out=left_out, floors=options.floors) is None:
+    head = [*(f"{name} is left out: {reason}" for name, reason in left_out.items()), _headline(plan, out)]
+    document = run_benchmark(
+        *(plan, out),
+        workers=options.workers,
+        left_out=left_out,
+        floors=options.floors,
+        on_begin=lambda: print(*head, sep="\n", flush=True),
+    )
+    if document is None:
         print(f"interrupted, what ran is kept; go on with: {command_line('benchmark', '--resume', out)}")
         return INTERRUPTED
     return 0

@@ -102,7 +102,6 @@ def run(options: Options) -> int:
         raise UserError(f"--baseline {options.baseline} does not exist; record one with --update-baseline")
     plan = _plan(options)
     out = options.resume or options.out or fresh_folder("eval")
-    print(_headline(plan, out), flush=True)
     with progress_bar("driving", len(plan.jobs())) as bar:
         result = evaluate(
             plan,
@@ -111,6 +110,7 @@ def run(options: Options) -> int:
             hang_timeout_s=options.hang_timeout,
             start_timeout_s=options.start_timeout,
             on_progress=lambda done, total, successes: bar(done, f"success {successes / done:.1%}"),
+            on_begin=lambda: print(_headline(plan, out), flush=True),
             floors=options.floors,
             on_floors=lambda done, total: bar(len(plan.jobs()), f"floors {done} of {total}"),
         )

@@ -62,7 +62,9 @@ def place(tmp_path, monkeypatch):
 @pytest.mark.parametrize("data_set", [False, True])
 def test_resume_goes_on_with_the_options_of_the_beginning(data_set, capsys, tmp_path):
     assert run(interrupted, "--name a b --out there --steps 4", data_set=data_set) == INTERRUPTED
-    assert "--resume there" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("interrupted") == 1
+    assert "--resume there" in said.err
     if data_set:
         assert [path.name for path in (tmp_path / "there").iterdir()] == ["part"], "a data set holds nothing else"
     assert run(ended, "--resume there --steps 7", data_set=data_set) == 0

@@ -143,7 +143,10 @@ def test_an_interrupted_run_says_so_and_ends_as_an_undisturbed_one(tmp_path, wor
     out = tmp_path / "set"
     code, said = _interrupted(out, workers)
     assert code == 130, said
-    assert said.strip().splitlines()[-1] == "python -m vla_sim.collect: interrupted"
+    assert (
+        said.strip().splitlines()[-1]
+        == f"python -m vla_sim.collect: interrupted; go on with: python -m vla_sim.collect --resume {out}"
+    )
     kept = read_manifest(out).entries
     assert 2 <= len(kept) < 150
     assert collect(out, episodes=150) == 0

@@ -267,7 +267,8 @@ def test_an_interrupt_says_so_and_the_next_run_goes_on(source, tmp_path):
         time.sleep(0.01)
     running.send_signal(2)
     _, said = running.communicate(timeout=60)
-    assert (running.returncode, said.strip()) == (130, "python -m vla_sim.expand: interrupted")
+    again = f"python -m vla_sim.expand --resume {tmp_path / 'set'}"
+    assert (running.returncode, said.strip()) == (130, f"python -m vla_sim.expand: interrupted; go on with: {again}")
     assert 3 <= len(read_manifest(tmp_path / "set").entries) < 24
     assert expand(source, tmp_path / "set", target=24) == 0
     assert expand(source, tmp_path / "undisturbed", target=24) == 0

@@ -149,3 +149,15 @@ def test_plans_lack_only_the_floors_that_they_do_not_name():
     assert floors_of(plan("hold")) == ("random", "straight")
     assert floors_of(plan(*FLOORS)) == ()
     assert drive_floors(plan(*FLOORS)) == []
+
+
+@pytest.mark.parametrize("run", [command, benchmark])
+def test_what_is_refused_is_refused_before_any_headline_or_bar(run, tmp_path, capsys):
+    words = "--policy hold --scenario reach_goal --no-floors --out".split()
+    assert run.main([*words, str(tmp_path / "run"), "--episodes", "1"]) == 0
+    capsys.readouterr()
+    assert run.main([*words, str(tmp_path / "run"), "--episodes", "2"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.strip().splitlines()) == 1
+    assert "belongs to another plan" in said.err

@@ -79,8 +79,8 @@ def guarded(prog: str, work: Callable[[], int]) -> int:
     except UserError as error:
         _complain(f"{prog}: {error}")
         return BAD_INPUT
-    except KeyboardInterrupt:
-        _complain(f"\n{prog}: interrupted")
+    except KeyboardInterrupt as error:
+        _complain(f"\n{prog}: interrupted" + (f"; {error}" if str(error) else ""))
         return INTERRUPTED
     except BrokenPipeError:
         _forget_output()

@@ -76,8 +76,7 @@ def remembering(options: Options, given: Sequence[str], command: Command, *, dat
             _forget(file, out)
         raise
     except KeyboardInterrupt:
-        print(f"\ninterrupted; go on with: {command_line(command.short_name, '--resume', out)}")
-        raise
+        raise KeyboardInterrupt(f"go on with: {command_line(command.short_name, '--resume', out)}") from None
     if data_set:
         file.unlink(missing_ok=True)
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def evaluate(
     hang_timeout_s: float = 60.0,
     start_timeout_s: float = START_TIMEOUT_S,
     on_progress: Progress = lambda done, total, successes: None,
+    on_begin: Callable[[], None] = lambda: None,
     floors: bool = False,
     on_floors: FloorProgress = lambda done, total: None,
 ) -> Result:
@@ -67,6 +69,7 @@ def evaluate(
         hang_timeout_s: a policy that takes longer for a step is killed; the episode is an error.
         start_timeout_s: a policy that takes longer to load is killed; all its episodes are errors.
         on_progress: told (episodes done, of how many, successes) after each.
+        on_begin: told when nothing is refused any more, before the first episode.
         floors: drive the floors too, once all episodes are there.
         on_floors: told (episodes of floors done, of how many) after each.
 
@@ -79,7 +82,9 @@ def evaluate(
         try:
             sweep_aside(out)
             _bind(plan, out)
-            driven = _drive(plan, out, workers, (hang_timeout_s, start_timeout_s), on_progress)
+            results = RunResults(plan, out, on_progress)
+            on_begin()
+            driven = _drive(plan, results, workers, (hang_timeout_s, start_timeout_s))
             return _summarised(plan, out, workers, driven, on_floors if floors else None)
         except UserError:
             if fresh:
@@ -113,9 +118,8 @@ class _Driven:
     complete: bool
 
 
-def _drive(plan: Plan, out: Path, workers: int, timeouts_s: tuple[float, float], on_progress: Progress) -> _Driven:
+def _drive(plan: Plan, results: RunResults, workers: int, timeouts_s: tuple[float, float]) -> _Driven:
     """Run what is missing."""
-    results = RunResults(plan, out, on_progress)
     already, begin, interrupted = len(results), time.perf_counter(), False
     hang_s, start_s = timeouts_s
     factory = EvaluationWorker(plan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ def run_benchmark(
     workers: int = 1,
     left_out: Mapping[str, str] | None = None,
     floors: bool = True,
+    on_begin: Callable[[], None] = lambda: None,
 ) -> dict[str, Any] | None:
     """Drive and ask all policies of a plan, write the tables; goes on with what the folder holds already.
 
@@ -38,6 +39,7 @@ def run_benchmark(
         workers: processes.
         left_out: by name, why a policy takes no part.
         floors: add those that the plan lacks (`vla_sim.evaluation.floors`).
+        on_begin: told when nothing is refused any more, before the first episode.
 
     Returns:
         The content of benchmark.json; None if Ctrl-C ended it early.
@@ -47,7 +49,7 @@ def run_benchmark(
     """
     with FolderLock(out):
         try:
-            result = _drive(plan, out / CLOSED_LOOP, workers, floors)
+            result = _drive(plan, out / CLOSED_LOOP, workers, floors, on_begin)
             expert_episodes = _ask(plan, result, out, workers) if result.complete else None
         except KeyboardInterrupt:
             return None
@@ -74,7 +76,7 @@ def _everyone(plan: Plan, result: Result) -> list[str]:
     return [*plan.policies, *dict.fromkeys(record.policy for record in result.floors)]
 
 
-def _drive(plan: Plan, folder: Path, workers: int, floors: bool) -> Result:
+def _drive(plan: Plan, folder: Path, workers: int, floors: bool, on_begin: Callable[[], None]) -> Result:
     """The closed loop, with the report that every evaluation gets."""
     with progress_bar("driving", len(plan.jobs())) as bar:
         result = evaluate(
@@ -82,6 +84,7 @@ def _drive(plan: Plan, folder: Path, workers: int, floors: bool) -> Result:
             folder,
             workers=workers,
             on_progress=lambda done, total, successes: bar(done, ""),
+            on_begin=on_begin,
             floors=floors,
             on_floors=lambda done, total: bar(len(plan.jobs()), f"floors {done} of {total}"),
         )
