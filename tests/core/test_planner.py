@@ -197,8 +197,8 @@ def test_a_planned_path_never_crosses_the_wrong_side():
 
 def test_side_passed_last_counts():
     path = np.array([[0, 0.5], [1.2, 0.5], [0.5, 0.0], [0.8, -0.5], [1.5, -0.5]])
-    assert passed_side(box(1, 0), path) is RIGHT
-    assert passed_side(box(1, 0), path[:1]) is None
+    assert passed_side(Pose2(0, 0), box(1, 0), path) is RIGHT
+    assert passed_side(Pose2(0, 0), box(1, 0), path[:1]) is None
 
 
 def test_realised_side_is_none_when_mixed_or_not_reached():

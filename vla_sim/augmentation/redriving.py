@@ -133,7 +133,9 @@ def relit(origin: Origin, looks_seed: int) -> Scene:
             replace(
                 body,
                 texture=worn[body.name].texture,
-                color=worn[body.name].color if body.role in (Role.OBSTACLE, Role.WALL) else body.color,
+                color=worn[body.name].color
+                if body.role in (Role.OBSTACLE, Role.WALL, Role.FURNITURE, Role.MOVER)
+                else body.color,
             )
             for body in scene.bodies
         )

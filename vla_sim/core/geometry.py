@@ -35,11 +35,11 @@ def surface_distances(body: Body, points_m: np.ndarray) -> np.ndarray:
 
 
 def clearances(scene: Scene, points_m: np.ndarray, robot_radius_m: float) -> np.ndarray:
-    """Gap in metres between the robot's disc at each point (n, 2) and the nearest body but the goal; shape (n,).
+    """Gap in metres between the robot's disc at each point (n, 2) and the nearest body but goal and movers; shape (n,).
 
     Bodies stand where the scene put them; where nothing stands, infinity.
     """
-    gaps = [surface_distances(body, points_m) for body in scene.bodies if body.role is not Role.GOAL]
+    gaps = [surface_distances(body, points_m) for body in scene.bodies if body.role not in (Role.GOAL, Role.MOVER)]
     return np.min(gaps, axis=0) - robot_radius_m if gaps else np.full(len(points_m), np.inf)
 
 

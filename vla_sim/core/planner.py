@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vla_sim.core.geometry import surface_distance
-from vla_sim.core.types import Body, Role, Scene, Side
+from vla_sim.core.types import Body, Pose2, Role, Scene, Side
 
 # Corners are rounded with 12-gons drawn around the circle: paths get at most 3.5 % of the radius longer.
 _CORNERS = 12
@@ -23,11 +23,18 @@ _DISTRACTOR_ROOM_M = 0.05
 # Paths go on to this share of the reach, so that a follower does not stall at the border of the region.
 _DEPTH = 0.5
 _EPS = 1e-7
+# Roles of bodies that stand in the way, walls apart.
+SOLID = (Role.OBSTACLE, Role.DISTRACTOR, Role.FURNITURE)
 
 
 def _turned(points: np.ndarray, yaw_rad: float) -> np.ndarray:
     cos, sin = math.cos(yaw_rad), math.sin(yaw_rad)
     return points @ np.array([[cos, sin], [-sin, cos]])
+
+
+def _seen_from(pose: Pose2, points: np.ndarray) -> np.ndarray:
+    """World points (n, 2) as metres ahead of a pose and to its left."""
+    return _turned(points - np.array((pose.x_m, pose.y_m)), -pose.yaw_rad)
 
 
 def _centre(body: Body) -> np.ndarray:
@@ -69,9 +76,13 @@ def _nearest_on(body: Body, points: np.ndarray) -> np.ndarray:
 class _Obstruction:
     """Convex polygons and forbidden crossings: which straight moves are free."""
 
-    def __init__(self, polygons: Sequence[np.ndarray], gates: Sequence[tuple[float, float, int]]) -> None:
-        """Gates are (x_m, y_m, sign): the line x = x_m may be crossed forward only where (y - y_m) * sign > 0."""
+    def __init__(self, polygons: Sequence[np.ndarray], gates: Sequence[tuple[float, float, int]], start: Pose2) -> None:
+        """Gates are (ahead_m, aside_m, sign), seen from the start.
+
+        That line ahead may be crossed forward only where (aside - aside_m) * sign > 0.
+        """
         self._gates = gates
+        self._start = start
         self.corners = np.concatenate(polygons) if polygons else np.zeros((0, 2))
         edges = [np.roll(p, -1, axis=0) - p for p in polygons]
         normals = [np.stack([e[:, 1], -e[:, 0]], axis=1) / np.linalg.norm(e, axis=1, keepdims=True) for e in edges]
@@ -108,15 +119,23 @@ class _Obstruction:
 
     def blocked(self, here: np.ndarray, there: np.ndarray) -> np.ndarray:
         """Which straight moves here -> there, both (n, 2), cut a polygon or cross a gate on the wrong side."""
+        blocked = self.crosses_gate(here, there)
+        if len(self.corners):
+            blocked |= self._cut(here, there)
+        return blocked
+
+    def crosses_gate(self, here: np.ndarray, there: np.ndarray) -> np.ndarray:
+        """Which straight moves here -> there, both (n, 2), cross a gate on the wrong side."""
         blocked = np.zeros(len(here), dtype=bool)
+        if not self._gates:
+            return blocked
+        here, there = _seen_from(self._start, here), _seen_from(self._start, there)
         for x, y, sign in self._gates:
             ahead = (here[:, 0] < x) & (there[:, 0] >= x)
             if ahead.any():
                 run = np.where(ahead, there[:, 0] - here[:, 0], 1.0)
                 crossing = here[:, 1] + (there[:, 1] - here[:, 1]) * (x - here[:, 0]) / run
                 blocked |= ahead & ((crossing - y) * sign < 0)
-        if len(self.corners):
-            blocked |= self._cut(here, there)
         return blocked
 
     def _cut(self, here: np.ndarray, there: np.ndarray) -> np.ndarray:
@@ -142,8 +161,8 @@ class _Graph:
         by_m = dict.fromkeys(Role, robot_radius_m + margin_m)
         by_m[Role.DISTRACTOR] = robot_radius_m + distractor_margin_m
         self._limits, inner_walls = _limits(scene, robot_radius_m + margin_m)
-        solid = [b for b in scene.bodies if b.role in (Role.OBSTACLE, Role.DISTRACTOR)] + inner_walls
-        self._world = _Obstruction([_grown(b, by_m[b.role]) for b in solid], _gates(scene))
+        solid = [b for b in scene.bodies if b.role in SOLID] + inner_walls
+        self._world = _Obstruction([_grown(b, by_m[b.role]) for b in solid], _gates(scene), scene.start)
         region = _grown(self._goal, (self._within_m - _EPS) * math.cos(math.pi / _CORNERS))
         nodes = np.concatenate([self._world.corners, region])
         keep = self._world.free(nodes) & self._inside(nodes)
@@ -248,7 +267,9 @@ def _limits(scene: Scene, by_m: float) -> tuple[tuple[np.ndarray, np.ndarray], l
 
 def _gates(scene: Scene) -> list[tuple[float, float, int]]:
     side = scene.task.side
-    return [(b.x_m, b.y_m, side.sign) for b in scene.with_role(Role.OBSTACLE)] if side else []
+    if side is None:
+        return []
+    return [(*scene.start.seen_from(b.x_m, b.y_m), side.sign) for b in scene.with_role(Role.OBSTACLE)]
 
 
 class Planner:
@@ -259,7 +280,7 @@ class Planner:
         self._scene = scene
         self._radius_m = robot_radius_m
         self._margin_m = margin_m
-        self._solid = [body for body in scene.bodies if body.role is not Role.GOAL]
+        self._solid = [body for body in scene.bodies if body.role not in (Role.GOAL, Role.MOVER)]
         wide = max(margin_m, scene.task.reach_m + _DISTRACTOR_ROOM_M)
         self._berths = [wide, margin_m] if scene.with_role(Role.DISTRACTOR) else [margin_m]
         self._graphs = [] if scene.task.refuse else [self._graph(self._berths[0])]
@@ -310,41 +331,44 @@ class Planner:
         return surface_distance(self._scene.goal, x_m, y_m) - self._radius_m
 
 
-def _crossing_y(body: Body, before: Sequence[float], after: Sequence[float]) -> float | None:
-    """Where a move crosses the line x = body.x_m forward; None when it does not."""
-    if not before[0] < body.x_m <= after[0]:
+def _passing_m(start: Pose2, body: Body, before: Sequence[float], after: Sequence[float]) -> float | None:
+    """How far to the left of a body's centre a move passes it, in metres; None when it does not.
+
+    A body is passed when the centre of the robot crosses, forward, the line through the body's centre at right angles
+    to the robot's first heading.
+    """
+    here, there = start.seen_from(before[0], before[1]), start.seen_from(after[0], after[1])
+    ahead, aside = start.seen_from(body.x_m, body.y_m)
+    if not here[0] < ahead <= there[0]:
         return None
-    share = (body.x_m - before[0]) / (after[0] - before[0])
-    return float(before[1] + share * (after[1] - before[1]))
+    share = (ahead - here[0]) / (there[0] - here[0])
+    return here[1] + share * (there[1] - here[1]) - aside
 
 
 def crossed_wrong_side(scene: Scene, before_xy: Sequence[float], after_xy: Sequence[float]) -> bool:
     """Whether a move of the robot's centre passes an obstacle on the side that was not asked for.
 
-    An obstacle is passed when the centre crosses the line x = its own x forward. Several obstacles count one by one,
-    so going between two that stand side by side is wrong on either instruction.
+    Several obstacles count one by one, so going between two that stand side by side is wrong on either instruction.
+    Sides are those of the first heading, wherever the robot has turned.
     """
     side = scene.task.side
     if side is None:
         return False
-    for body in scene.with_role(Role.OBSTACLE):
-        y = _crossing_y(body, before_xy, after_xy)
-        if y is not None and (y - body.y_m) * side.sign < 0:
-            return True
-    return False
+    passed = (_passing_m(scene.start, body, before_xy, after_xy) for body in scene.with_role(Role.OBSTACLE))
+    return any(aside is not None and aside * side.sign < 0 for aside in passed)
 
 
-def passed_side(body: Body, path_xy: np.ndarray) -> Side | None:
+def passed_side(start: Pose2, body: Body, path_xy: np.ndarray) -> Side | None:
     """Side on which a path (n, 2) last passed a body; None when it never did."""
-    points = np.asarray(path_xy, dtype=float)
+    points = np.asarray(path_xy, dtype=float).tolist()
     for before, after in zip(points[-2::-1], points[:0:-1], strict=True):
-        y = _crossing_y(body, before, after)
-        if y is not None:
-            return Side.LEFT if y > body.y_m else Side.RIGHT
+        aside = _passing_m(start, body, before, after)
+        if aside is not None:
+            return Side.LEFT if aside > 0 else Side.RIGHT
     return None
 
 
 def realised_side(scene: Scene, path_xy: np.ndarray) -> Side | None:
     """Side on which a path (n, 2) passed the obstacles; None when it passed none, or not all on one side."""
-    sides = {passed_side(body, path_xy) for body in scene.with_role(Role.OBSTACLE)} - {None}
+    sides = {passed_side(scene.start, body, path_xy) for body in scene.with_role(Role.OBSTACLE)} - {None}
     return sides.pop() if len(sides) == 1 else None

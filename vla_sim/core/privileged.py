@@ -27,7 +27,7 @@ _GENERAL = (
     "vx_mps",
     "vy_mps",
     "wz_radps",
-    "ahead_x",  # unit vector along the world's x axis, which the rule of sides is about
+    "ahead_x",  # unit vector along the first heading, which the rule of sides is about
     "ahead_y",
     "room_front_m",  # from the robot's disc to the ends of the arena, along the world's axes
     "room_left_m",
@@ -71,8 +71,8 @@ def privileged_vector(scene: Scene, pose: Pose2, twist: Sequence[float], robot_r
         float(task.side.sign if task.side else 0),
         float(task.success is SuccessRule.STOPPED),
         *map(float, twist),
-        cos,
-        -sin,
+        math.cos(pose.yaw_rad - scene.start.yaw_rad),
+        -math.sin(pose.yaw_rad - scene.start.yaw_rad),
         x_max - pose.x_m - robot_radius_m,
         y_max - pose.y_m - robot_radius_m,
         pose.x_m - x_min - robot_radius_m,

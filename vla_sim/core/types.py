@@ -1,7 +1,8 @@
 """Values that cross layers: what stands in a world, what is asked, how it ended.
 
 Everything here is frozen, checks itself and needs numpy at most, so every layer may import it.
-World frame: x forward from the usual start, y left, z up; metres, seconds, radians; yaw counter-clockwise.
+World frame: that of the room, with x forward from the usual start, y left, z up; metres, seconds, radians; yaw
+counter-clockwise.
 """
 
 from __future__ import annotations
@@ -22,6 +23,14 @@ class Kind(str, Enum):
     POT = "pot"
     BASKET = "basket"
     WALL = "wall"
+    PERSON = "person"
+    CART = "cart"
+    ROBOT = "robot"
+    DOOR = "door"
+
+
+# Kinds of things that move by themselves; no sentence names them and none is a goal.
+MOVING_KINDS = (Kind.PERSON, Kind.CART, Kind.ROBOT, Kind.DOOR)
 
 
 class Role(str, Enum):
@@ -30,11 +39,13 @@ class Role(str, Enum):
     GOAL = "goal"
     OBSTACLE = "obstacle"
     DISTRACTOR = "distractor"
+    FURNITURE = "furniture"
     WALL = "wall"
+    MOVER = "mover"
 
 
 class Side(str, Enum):
-    """A side as the robot sees it from its start: left is +y when it faces +x."""
+    """A side as the robot sees it from its start, along its first heading."""
 
     LEFT = "left"
     RIGHT = "right"
@@ -93,6 +104,16 @@ class Pose2:
         if not all(map(math.isfinite, (self.x_m, self.y_m, self.yaw_rad))):
             raise ValueError(f"pose must be finite, got {self}")
 
+    def seen_from(self, x_m: float, y_m: float) -> tuple[float, float]:
+        """A world point as metres ahead of this pose and to its left."""
+        dx, dy, cos, sin = x_m - self.x_m, y_m - self.y_m, math.cos(self.yaw_rad), math.sin(self.yaw_rad)
+        return cos * dx + sin * dy, cos * dy - sin * dx
+
+    def point(self, ahead_m: float, aside_m: float) -> tuple[float, float]:
+        """The world point so far ahead of this pose and to its left."""
+        cos, sin = math.cos(self.yaw_rad), math.sin(self.yaw_rad)
+        return self.x_m + cos * ahead_m - sin * aside_m, self.y_m + sin * ahead_m + cos * aside_m
+
 
 @dataclass(frozen=True)
 class Body:
@@ -132,7 +153,44 @@ class Body:
     @property
     def round(self) -> bool:
         """Whether the footprint is a disc of diameter size_m[0] rather than a rectangle."""
-        return self.kind in (Kind.CUP, Kind.BOTTLE, Kind.POT)
+        return self.kind in (Kind.CUP, Kind.BOTTLE, Kind.POT, Kind.PERSON, Kind.ROBOT)
+
+
+class Reaction(str, Enum):
+    """What something that moves does when the robot is near and ahead of it."""
+
+    NONE = "none"
+    STOP = "stop"
+    ASIDE = "aside"
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How a body moves by itself: through poses, each at a time of its own clock, straight in between.
+
+    Its clock starts with the episode and stands still while the body waits for the robot.
+
+    Attributes:
+        name: of the body, which has Role.MOVER.
+        times_s: of the poses, increasing from 0; it stays at the last one.
+        poses: in the world frame.
+        reaction: STOP: it waits while the robot is ahead and near; ASIDE: it steps out of the robot's way.
+        react_m: near is a gap to the robot's rim of less than this.
+        starts_within_m: where not None, its clock starts when the gap to the robot is first less than this.
+    """
+
+    name: str
+    times_s: tuple[float, ...]
+    poses: tuple[Pose2, ...]
+    reaction: Reaction = Reaction.NONE
+    react_m: float = 1.0
+    starts_within_m: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.poses or len(self.times_s) != len(self.poses):
+            raise ValueError(f"motion of {self.name}: needs a time for each of its poses, got {self.times_s}")
+        if self.times_s[0] != 0 or any(b <= a for a, b in zip(self.times_s, self.times_s[1:], strict=False)):
+            raise ValueError(f"motion of {self.name}: times_s must increase from 0, got {self.times_s}")
 
 
 @dataclass(frozen=True)
@@ -242,6 +300,7 @@ class Scene:
         task, look, instruction: see there.
         twin: name of the scenario that asks for the other side in the same worlds; "" for none.
         changes: what else is said later, in order of time.
+        motions: of the bodies that move by themselves, one for each body with Role.MOVER.
     """
 
     scenario: str
@@ -254,6 +313,7 @@ class Scene:
     instruction: Instruction
     twin: str = ""
     changes: tuple[Change, ...] = ()
+    motions: tuple[Motion, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
@@ -261,6 +321,9 @@ class Scene:
         names = [b.name for b in self.bodies]
         if len(set(names)) != len(names):
             raise ValueError(f"{self.scenario}: body names must differ, got {names}")
+        movers = [b.name for b in self.bodies if b.role is Role.MOVER]
+        if sorted(movers) != sorted(m.name for m in self.motions):
+            raise ValueError(f"{self.scenario}: each mover needs one motion, got {movers} and {self.motions}")
         goals = sum(b.role is Role.GOAL for b in self.bodies)
         if goals > 1 or (goals == 0 and not self.task.refuse):
             raise ValueError(f"{self.scenario}: a scene needs exactly one goal, got {names}")

@@ -213,7 +213,7 @@ def free_clock(names: Iterable[str]) -> int:
 
 def obstacle_distance(scene: Scene) -> str:
     """close, medium or far: how far ahead of the start the first obstacle stands; "" without obstacle."""
-    ahead = [body.x_m - scene.start.x_m for body in scene.with_role(Role.OBSTACLE)]
+    ahead = [scene.start.seen_from(body.x_m, body.y_m)[0] for body in scene.with_role(Role.OBSTACLE)]
     return DISTANCES[sum(min(ahead) >= limit for limit in DISTANCE_LIMITS_M)] if ahead else ""
 
 

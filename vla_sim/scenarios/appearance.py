@@ -43,9 +43,12 @@ def draw_appearance(
     goal = next(body for body in layout.bodies if body.role is Role.GOAL)
     wall = _gray(plan.look.wall_brightness.draw, rng, [colors[goal.name]], WALL_GAP)
     look = replace(look, wall_color=wall)
+    clothes = {mover.name: str(mover.color.draw(rng)) for mover in plan.movers}
     bodies = tuple(
         replace(body, color=wall, texture=look.wall_texture)
         if body.role is Role.WALL
+        else replace(body, color=_jittered(PALETTE[clothes[body.name]], rng))
+        if body.role is Role.MOVER
         else replace(body, color=colors[body.name], texture=textures[body.name])
         for body in layout.bodies
     )

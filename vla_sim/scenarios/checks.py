@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from vla_sim.core.config import Place, shown
@@ -10,7 +11,9 @@ from vla_sim.scenarios.scene_distribution import CANDIDATE, LINE, ObjectDistribu
 
 # Every scene is checked for a feasible way around all of its objects: more take minutes.
 MAX_OBJECTS = 20
-RESERVED_NAMES = (LINE, "wall_front", "wall_back", "wall_left", "wall_right")
+MAX_MOVERS = 8
+MAX_WALLS = 24
+RESERVED_NAMES = (LINE, "wall_front", "wall_back", "wall_left", "wall_right", "robot", "floor")
 
 
 def check_distribution(distribution: SceneDistribution, place: Place) -> None:
@@ -19,22 +22,37 @@ def check_distribution(distribution: SceneDistribution, place: Place) -> None:
     Raises:
         UserError: of the kind that `place` names.
     """
+    _check_names(distribution, place)
     _check_objects(distribution, place)
     _check_anchors(distribution, place)
     _check_differences(distribution, place)
 
 
+def _check_names(distribution: SceneDistribution, place: Place) -> None:
+    """Every body needs a name of its own; a wall with a doorway becomes two, NAME_1 and NAME_2."""
+    taken: dict[str, str] = {}
+    for key, items, most in (
+        ("objects", distribution.objects, MAX_OBJECTS),
+        ("movers", distribution.movers, MAX_MOVERS),
+        ("walls", distribution.walls, MAX_WALLS),
+    ):
+        here = place.at(key)
+        if len(items) > most:
+            raise here.wrong(f"must be at most {most}, got {len(items)}")
+        for item in items:
+            if item.name in RESERVED_NAMES or re.fullmatch(r"wall_\d+", item.name):
+                reserved = ", ".join(RESERVED_NAMES)
+                raise here.at(item.name).wrong(
+                    f"is a name with a meaning of its own ({reserved}, wall_1 and so on); choose another one"
+                )
+            for name in [item.name, f"{item.name}_1", f"{item.name}_2"] if key == "walls" else [item.name]:
+                if name in taken:
+                    raise here.at(item.name).wrong(f"gives {name!r}, which {taken[name]} has; choose another name")
+                taken[name] = f"{key}.{item.name}"
+
+
 def _check_objects(distribution: SceneDistribution, place: Place) -> None:
     items, roles = distribution.objects, [item.role for item in distribution.objects]
-    for item in items:
-        if item.name in RESERVED_NAMES:
-            raise (
-                place.at("objects")
-                .at(item.name)
-                .wrong(f"is a name with a meaning of its own ({', '.join(RESERVED_NAMES)}); choose another one")
-            )
-    if len(items) > MAX_OBJECTS:
-        raise place.at("objects").wrong(f"must be at most {MAX_OBJECTS}, got {len(items)}")
     goals, candidates = roles.count("goal"), roles.count(CANDIDATE)
     if candidates == 1 or (goals, bool(candidates)) not in ((1, False), (0, True)):
         raise place.wrong(
@@ -57,8 +75,8 @@ def _check_anchors(distribution: SceneDistribution, place: Place) -> None:
         for item in items:
             anchor = getattr(item, key)
             here = place.at("objects").at(item.name).at(key)
-            others = [other.name for other in items if other is not item]
-            allowed = [LINE, *others] if key == "aside_from" and item.name != goal else others
+            others = [other.name for other in items if other is not item and other.frame == item.frame]
+            allowed = [LINE, *others] if key == "aside_from" and item.name != goal and item.frame == "start" else others
             if anchor is not None and anchor not in allowed:
                 raise here.wrong(f"unknown {shown(anchor)}; {suggest(anchor, allowed)}")
             if anchor == LINE and goal is None:

@@ -101,6 +101,49 @@ class Numbers(Value):
 
 
 @dataclass(frozen=True)
+class Points(Value):
+    """Some points [x, y]; each of their numbers may be a distribution.
+
+    Attributes:
+        low, high: limits of every number.
+        least, most: how many points.
+    """
+
+    low: float
+    high: float
+    least: int = 1
+    most: int = 1
+
+    def parse(self, value: Any) -> tuple[tuple[Distribution, Distribution], ...]:
+        """See `Value`; a single point may stand without the outer list."""
+        points = [value] if self.most == 1 else value
+        if not isinstance(points, list) or not self.least <= len(points) <= self.most:
+            raise ValueError(f"must be {self.words}, got {shown(value)}")
+        return tuple(map(self._point, points))
+
+    def _point(self, point: Any) -> tuple[Distribution, Distribution]:
+        if not isinstance(point, list) or len(point) != 2:
+            raise ValueError(f"a point is [x, y], e.g. [1.5, {{ uniform = [-0.5, 0.5] }}], got {shown(point)}")
+        x, y = (Numbers(self.low, self.high).parse(number) for number in point)
+        return x, y
+
+    @property
+    def words(self) -> str:
+        """See `Value`."""
+        if self.most == 1:
+            return "a point [x, y]"
+        return f"a list of {self.least} to {self.most} points [x, y]"
+
+    def schema(self) -> dict[str, Any]:
+        """See `Value`."""
+        number = Numbers(self.low, self.high).schema()
+        point = {"type": "array", "items": number, "minItems": 2, "maxItems": 2}
+        if self.most == 1:
+            return point
+        return {"type": "array", "items": point, "minItems": self.least, "maxItems": self.most}
+
+
+@dataclass(frozen=True)
 class Names(Value):
     """One of some names, or a choice among several of them; given an Enum class, its members."""
 

@@ -12,6 +12,7 @@ from vla_sim.core.geometry import resample, surface_distance, surface_distances
 from vla_sim.core.planner import Planner
 from vla_sim.core.types import Body, Instruction, Look, Pose2, Role, Scene, Side, Task
 from vla_sim.scenarios.layout import Layout, candidates
+from vla_sim.scenarios.rooms import inside
 from vla_sim.scenarios.scene_distribution import CANDIDATE, SceneDistribution
 
 # Bodies that stand closer than this to each other overlap or look as if they did.
@@ -27,35 +28,72 @@ def why_infeasible(plan: SceneDistribution, layout: Layout, robot_radius_m: floa
 
     Where a side is asked for, the goal must be reachable on either one, so that both twins can use the world.
     """
-    movable = [body for body in layout.bodies if body.role is not Role.WALL]
-    for body in movable:
-        if surface_distance(body, 0.0, 0.0) - robot_radius_m < GAP_M:
+    objects = [body for body in layout.bodies if body.role not in (Role.WALL, Role.MOVER)]
+    goal = next(body for body in objects if body.role is Role.GOAL)
+    if surface_distance(goal, *_at(layout.start)) - robot_radius_m <= plan.task.reach_m:
+        early = "the goal is reached at the start"
+    elif not _told_apart(plan, objects, layout.start):
+        early = "candidates cannot be told apart by their place"
+    else:
+        early = None
+    return _why_crowded(layout, objects, robot_radius_m) or early or _why_closed(plan, layout, robot_radius_m)
+
+
+def _at(pose: Pose2) -> tuple[float, float]:
+    return pose.x_m, pose.y_m
+
+
+def _why_crowded(layout: Layout, objects: Sequence[Body], robot_radius_m: float) -> str | None:
+    """Whether something stands on the start, in a wall or in something else."""
+    walled = _has_inner_walls(layout)
+    walls = [body for body in layout.bodies if body.role is Role.WALL] if walled else []
+    if walled and not _clear_of(walls, layout, _at(layout.start), robot_radius_m):
+        return "the start is in a wall or outside of the room"
+    for body in objects:
+        if surface_distance(body, *_at(layout.start)) - robot_radius_m < GAP_M:
             return f"{body.name} stands on the start"
         if not _inside(body, layout.bounds_m):
             return f"{body.name} stands in a wall or outside of the room"
-    for one, other in itertools.combinations(movable, 2):
+        if walled and (not inside(layout.outline, body.x_m, body.y_m) or any(_gap(body, w) < GAP_M for w in walls)):
+            return f"{body.name} stands in a wall or outside of the room"
+    for one, other in itertools.combinations(objects, 2):
         if _gap(one, other) < GAP_M:
             return f"{one.name} and {other.name} overlap"
-    goal = next(body for body in movable if body.role is Role.GOAL)
-    if surface_distance(goal, 0.0, 0.0) - robot_radius_m <= plan.task.reach_m:
-        return "the goal is reached at the start"
-    if not _told_apart(plan, movable):
-        return "candidates cannot be told apart by their place"
-    return _why_closed(plan, layout, robot_radius_m)
+    return None
+
+
+def _has_inner_walls(layout: Layout) -> bool:
+    """Whether the room is more than four walls around a start at its usual place."""
+    walls = [body for body in layout.bodies if body.role is Role.WALL]
+    return len(walls) > 4 or layout.start != Pose2(0.0, 0.0)
+
+
+def _clear_of(walls: Sequence[Body], layout: Layout, point: tuple[float, float], radius_m: float) -> bool:
+    return inside(layout.outline, *point) and all(surface_distance(w, *point) - radius_m >= GAP_M for w in walls)
 
 
 def _why_closed(plan: SceneDistribution, layout: Layout, robot_radius_m: float) -> str | None:
+    simple = not _has_inner_walls(layout)
+    if not simple and _through_a_wall(plan, layout):
+        return "the goal can be reached through a wall"
     for side in (Side.LEFT, Side.RIGHT) if plan.task.side else (None,):
-        if _obvious_way(plan, layout, robot_radius_m, side):
+        if simple and _obvious_way(plan, layout, robot_radius_m, side):
             continue
         scene = _scene(plan, layout, side)
-        way = Planner(scene, robot_radius_m, plan.task.clearance_m).path(0.0, 0.0)
+        way = Planner(scene, robot_radius_m, plan.task.clearance_m).path(*_at(layout.start))
         asked = f" on the {side.value}" if side else ""
         if not len(way):
             return f"no way to the goal{asked}"
         if _gap_along(way, Role.DISTRACTOR, layout.bodies) - robot_radius_m <= plan.task.reach_m:
             return f"no way to the goal{asked} that does not come within reach of another object"
     return None
+
+
+def _through_a_wall(plan: SceneDistribution, layout: Layout) -> bool:
+    """Whether the robot could come within reach of a goal or distractor from behind an inner wall."""
+    named = candidates(layout.bodies, layout.start)
+    walls = [body for body in layout.bodies if body.role is Role.WALL]
+    return any(_gap(body, wall) + min(wall.size_m[:2]) <= plan.task.reach_m for body in named for wall in walls[4:])
 
 
 def _obvious_way(plan: SceneDistribution, layout: Layout, robot_radius_m: float, side: Side | None) -> bool:
@@ -89,12 +127,13 @@ def _scene(plan: SceneDistribution, layout: Layout, side: Side | None) -> Scene:
     return Scene(
         scenario="",
         seed=0,
-        start=Pose2(0.0, 0.0),
+        start=layout.start,
         bodies=layout.bodies,
         bounds_m=layout.bounds_m,
         task=Task(side=side, reach_m=plan.task.reach_m),
         look=Look(),
         instruction=Instruction(""),
+        motions=layout.motions,
     )
 
 
@@ -132,8 +171,9 @@ def _inside(body: Body, bounds_m: tuple[float, float, float, float]) -> bool:
     )
 
 
-def _told_apart(plan: SceneDistribution, bodies: Sequence[Body]) -> bool:
+def _told_apart(plan: SceneDistribution, bodies: Sequence[Body], start: Pose2) -> bool:
     if not any(item.role == CANDIDATE for item in plan.objects):
         return True
-    bearings = [math.atan2(body.y_m, body.x_m) for body in candidates(bodies)]
+    seen = [start.seen_from(body.x_m, body.y_m) for body in candidates(bodies, start)]
+    bearings = [math.atan2(aside, ahead) for ahead, aside in seen]
     return all(here - there >= BEARING_GAP_RAD for here, there in itertools.pairwise(bearings))

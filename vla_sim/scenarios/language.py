@@ -21,7 +21,7 @@ import numpy as np
 from vla_sim.core.content import content_folder
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.toml_files import read_toml
-from vla_sim.core.types import Instruction, Kind, Scene, Side
+from vla_sim.core.types import MOVING_KINDS, Instruction, Kind, Scene, Side
 
 LANGUAGES = ("en", "ko")
 SPLITS = ("train", "eval")
@@ -31,7 +31,7 @@ REFERENCES = ("kind", "color", "color_kind", "left", "middle", "right")
 CONDITIONS = ("goal", "obstacle", "count", "sentences")
 PHRASINGS_FILE = "phrasings.toml"
 # Words that every language needs a noun for.
-NOUNS = ("obstacle", *(kind.value for kind in Kind if kind is not Kind.WALL))
+NOUNS = ("obstacle", *(kind.value for kind in Kind if kind not in (Kind.WALL, *MOVING_KINDS)))
 
 SWAPS = {"left": "right", "leftmost": "rightmost", "왼쪽": "오른쪽"}
 _SWAPS = {**SWAPS, **{there: here for here, there in SWAPS.items()}}

@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from vla_sim.core.config import Anything, ConfigError, ListOf, Place, Text, check_keys, read_table, shown
 from vla_sim.core.content import content_folder
@@ -27,14 +27,19 @@ from vla_sim.scenarios.names import NAMES_SCHEMA, Named, named_scenarios
 from vla_sim.scenarios.scene_distribution import (
     AppearanceDistribution,
     LanguageMix,
+    MoverDistribution,
     ObjectDistribution,
     RoomDistribution,
     SceneDistribution,
+    StartDistribution,
     TaskRules,
+    WallDistribution,
 )
 
+T = TypeVar("T")
+
 FORMAT = 1
-BODY = ("objects", "room", "task", "look", "language", "differ")
+BODY = ("objects", "movers", "walls", "start", "room", "task", "look", "language", "differ")
 # Combinations of a matrix among which one scenario draws.
 MAX_COMBINATIONS = 1000
 
@@ -64,7 +69,9 @@ class ScenarioFile:
         matrix: `[matrix.AXIS.CHOICE]` is a table that is laid over this file when the axis has that choice. An axis
             that no name fixes is drawn anew for each scene.
         objects: what stands in a scene: `[objects.NAME]`.
-        room, task, look, language: see below.
+        movers: what moves by itself: `[movers.NAME]`.
+        walls: inner walls: `[walls.NAME]`.
+        start, room, task, look, language: see below.
         differ: what must differ between the candidates: "kind", "color" or both.
     """
 
@@ -76,6 +83,9 @@ class ScenarioFile:
     use: Annotated[tuple[str, ...], ListOf(Text())] = ()
     matrix: Annotated[Any, Anything("tables")] = field(default_factory=dict)
     objects: Annotated[Any, Anything("tables")] = None
+    movers: Annotated[Any, Anything("tables")] = field(default_factory=dict)
+    walls: Annotated[Any, Anything("tables")] = field(default_factory=dict)
+    start: StartDistribution = field(default_factory=StartDistribution)
     room: RoomDistribution = field(default_factory=RoomDistribution)
     task: TaskRules = field(default_factory=TaskRules)
     look: AppearanceDistribution = field(default_factory=AppearanceDistribution)
@@ -281,11 +291,23 @@ def _distribution(table: Mapping[str, Any], place: Place) -> SceneDistribution:
     objects = table.get("objects")
     if not isinstance(objects, Mapping) or not objects:
         raise place.at("objects").wrong(f"must hold at least the goal, e.g. [objects.goal], got {shown(objects)}")
-    rest = {key: value for key, value in table.items() if key != "objects"}
+    rest = {key: value for key, value in table.items() if key not in ("objects", "movers", "walls")}
     found = tuple(_object(name, content, place.at("objects")) for name, content in objects.items())
-    distribution = read_table(SceneDistribution, rest, place, objects=found)
+    movers = _named(MoverDistribution, table, place, "movers")
+    walls = _named(WallDistribution, table, place, "walls")
+    distribution = read_table(SceneDistribution, rest, place, objects=found, movers=movers, walls=walls)
     check_distribution(distribution, place)
     return distribution
+
+
+def _named(cls: type[T], table: Mapping[str, Any], place: Place, key: str) -> tuple[T, ...]:
+    """The tables `[key.NAME]`, one instance each."""
+    tables, here = table.get(key, {}), place.at(key)
+    if not isinstance(tables, Mapping):
+        raise here.wrong(f"must hold tables, e.g. [{key}.first], got {shown(tables)}")
+    for name in tables:
+        Text(longest=60).read(name, here.at(name))
+    return tuple(read_table(cls, content, here.at(name), name=name) for name, content in tables.items())
 
 
 def _object(name: str, content: Any, objects: Place) -> ObjectDistribution:

@@ -17,8 +17,17 @@ from vla_sim.core.surfaces import FLOOR_TEXTURES, TEXTURES, WALL_TEXTURES
 from vla_sim.scenarios.colors import PALETTE
 from vla_sim.scenarios.distributions import DISTRIBUTION_SCHEMA, Choice, Normal, Uniform
 from vla_sim.scenarios.reading import BODY, ScenarioFile
-from vla_sim.scenarios.scene_distribution import DEFAULTS, ObjectDistribution, SceneDistribution
+from vla_sim.scenarios.scene_distribution import (
+    DEFAULTS,
+    MOVER_SIZES,
+    MoverDistribution,
+    ObjectDistribution,
+    SceneDistribution,
+    WallDistribution,
+)
 
+# Tables of tables, objects apart.
+NAMED = {"walls": WallDistribution, "movers": MoverDistribution}
 PAGE, SCHEMA = "README.md", "scenario.schema.json"
 INTRODUCTION = """# Scenario files
 
@@ -49,8 +58,8 @@ ahead_from = "pot"
 ```
 
 `python -m vla_sim.eval --policy expert --scenario my.toml` drives it. Lengths are metres, times seconds, masses
-kilograms, angles degrees; x is ahead of the robot's start and y to its left. An unknown key, a value out of its limits
-or a table that contradicts itself is refused with file, key, value and what would be right.
+kilograms, angles degrees; in the room x is ahead of the robot's usual start and y to its left. An unknown key, a value
+out of its limits or a table that contradicts itself is refused with file, key, value and what would be right.
 
 Scenarios that differ in nothing but `task.side` are twins: a seed gives both the same scene, and the same sentence with
 the other side. Of any ten consecutive seeds as many instructions are Korean as `language` says.
@@ -74,11 +83,13 @@ Where "name or choice of names" is allowed: `"cup"` or `{ choice = ["cup", "pot"
 def page() -> str:
     """The page of keys, Markdown."""
     parts = [INTRODUCTION, "## Top of the file\n", _keys(keys_of(ScenarioFile))]
-    parts += ["## `[objects.NAME]`\n", _keys(_object_keys()), _kinds()]
+    parts += ["## `[objects.NAME]`\n", _keys(_own_keys(ObjectDistribution)), _kinds()]
+    for name, cls in NAMED.items():
+        parts += [f"## `[{name}.NAME]`\n", f"{_summary(cls)}\n", _keys(_own_keys(cls))]
+        parts += [_mover_sizes()] if cls is MoverDistribution else []
     for key in keys_of(ScenarioFile):
         if isinstance(key.value, Table):
-            summary = " ".join((key.value.cls.__doc__ or "").partition("\n\n")[0].split())
-            parts += [f"## `[{key.name}]`\n", f"{summary}\n", _keys(keys_of(key.value.cls))]
+            parts += [f"## `[{key.name}]`\n", f"{_summary(key.value.cls)}\n", _keys(keys_of(key.value.cls))]
     surfaces = [("floor", FLOOR_TEXTURES), ("walls", WALL_TEXTURES), ("objects", TEXTURES)]
     listed = "\n".join(f"- {name}: {', '.join(textures)}" for name, textures in surfaces)
     parts += [DISTRIBUTIONS, f"## Names\n\n- colours: {', '.join(PALETTE)}\n{listed.replace(': ', ', textures: ')}\n"]
@@ -87,10 +98,12 @@ def page() -> str:
 
 def schema() -> dict[str, Any]:
     """The JSON schema of a scenario file (draft 2020-12)."""
-    objects = {"type": "object", "additionalProperties": {"$ref": "#/$defs/object"}}
+    tables = {
+        name: {"type": "object", "additionalProperties": {"$ref": f"#/$defs/{name}"}} for name in ("objects", *NAMED)
+    }
     top = {key.name: key.schema() for key in keys_of(ScenarioFile)}
     differ = next(key for key in keys_of(SceneDistribution) if key.name == "differ")
-    top |= {"objects": {**top["objects"], **objects}, "differ": differ.schema()}
+    top |= {name: {**top[name], **table} for name, table in tables.items()} | {"differ": differ.schema()}
     body = {name: {"$ref": f"#/properties/{name}"} for name in BODY}
     choice = {"type": "object", "properties": body, "additionalProperties": False}
     axis = {"type": "object", "additionalProperties": choice, "minProperties": 1}
@@ -104,17 +117,23 @@ def schema() -> dict[str, Any]:
         "additionalProperties": False,
         "$defs": {
             "distribution": DISTRIBUTION_SCHEMA,
-            "object": {
-                "type": "object",
-                "properties": {key.name: key.schema() for key in _object_keys()},
-                "additionalProperties": False,
-            },
+            **{name: _named_schema(cls) for name, cls in {"objects": ObjectDistribution, **NAMED}.items()},
         },
     }
 
 
-def _object_keys() -> list[Key]:
-    return [key for key in keys_of(ObjectDistribution) if key.name != "name"]
+def _named_schema(cls: type) -> dict[str, Any]:
+    properties = {key.name: key.schema() for key in _own_keys(cls)}
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _own_keys(cls: type) -> list[Key]:
+    """The keys of a table `[....NAME]`."""
+    return [key for key in keys_of(cls) if key.name != "name"]
+
+
+def _summary(cls: type) -> str:
+    return " ".join((cls.__doc__ or "").partition("\n\n")[0].split())
 
 
 def _keys(keys: list[Key] | tuple[Key, ...]) -> str:
@@ -149,6 +168,12 @@ def _kinds() -> str:
         values = (usual.depth_m, usual.width_m, usual.height_m, usual.mass_kg, usual.textures)
         rows.append(f"| {kind.value} | {' | '.join(map(_default, values))} |")
     return "\n".join([*header, *rows, ""])
+
+
+def _mover_sizes() -> str:
+    header = ["How large they are without further keys:", "", "| kind | depth_m | width_m | height_m |"]
+    rows = [f"| {kind.value} | {' | '.join(map(_default, sizes))} |" for kind, sizes in MOVER_SIZES.items()]
+    return "\n".join([*header, "|---|---|---|---|", *rows, ""])
 
 
 def write(folder: Path) -> None:

@@ -13,17 +13,18 @@ from enum import IntEnum
 
 import numpy as np
 
-from vla_sim.core.types import Body, Kind, Role, Vec3
+from vla_sim.core.types import Body, Kind, Pose2, Role, Vec3
 from vla_sim.scenarios.feasibility import why_infeasible
 from vla_sim.scenarios.language import Facts
 from vla_sim.scenarios.layout import Layout, candidates
+from vla_sim.scenarios.movers import draw_movers
 from vla_sim.scenarios.reading import InfeasibleScenarioError
+from vla_sim.scenarios.rooms import NoRoomError, draw_room, draw_walls
 from vla_sim.scenarios.scene_distribution import CANDIDATE, DEFAULTS, LINE, ObjectDistribution, SceneDistribution
 
 TRIES = 200
 # Draws of kinds in one try, until those of the candidates differ.
 KIND_DRAWS = 1000
-WALL_THICKNESS_M = 0.05
 
 
 class Stream(IntEnum):
@@ -54,7 +55,11 @@ def draw_layout(
         if kinds is None:
             reasons["the kinds of the candidates did not differ"] += 1
             continue
-        layout = _layout(plan, kinds, rng)
+        try:
+            layout = _layout(plan, kinds, rng)
+        except NoRoomError as error:
+            reasons[str(error)] += 1
+            continue
         reason = why_infeasible(plan, layout, robot_radius_m)
         if reason is None:
             return plan, layout
@@ -69,8 +74,12 @@ def _layout(plan: SceneDistribution, kinds: Mapping[str, Kind], rng: np.random.G
     asides = {item.name: float(item.aside_m.draw(rng)) for item in plan.objects}
     yaws = {item.name: math.radians(item.yaw_deg.draw(rng)) for item in plan.objects}
     masses = {item.name: float((item.mass_kg or DEFAULTS[kinds[item.name]].mass_kg).draw(rng)) for item in plan.objects}
-    places = _places(plan, aheads, asides)
     chosen = _pick(plan, rng)
+    outline, bounds, outer = draw_room(plan.room, rng)
+    start = _start(plan, rng)
+    inner = draw_walls(plan.walls, outer[0].size_m[2], rng)
+    movers, motions = draw_movers(plan.movers, rng)
+    places = _places(plan, aheads, asides, start)
     bodies = tuple(
         Body(
             name=item.name,
@@ -79,15 +88,17 @@ def _layout(plan: SceneDistribution, kinds: Mapping[str, Kind], rng: np.random.G
             size_m=sizes[item.name],
             x_m=places[item.name][0],
             y_m=places[item.name][1],
-            yaw_rad=yaws[item.name],
+            yaw_rad=yaws[item.name] + (start.yaw_rad if item.frame == "start" else 0.0),
             mass_kg=masses[item.name],
         )
         for item in plan.objects
     )
-    room = plan.room
-    ahead, behind, width = (float(d.draw(rng)) for d in (room.ahead_m, room.behind_m, room.width_m))
-    bounds = (-behind, ahead, -width / 2, width / 2)
-    return Layout((*bodies, *_walls(bounds, float(room.wall_height_m.draw(rng)))), bounds, plan.objects)
+    return Layout((*bodies, *outer, *inner, *movers), bounds, plan.objects, start, motions, outline)
+
+
+def _start(plan: SceneDistribution, rng: np.random.Generator) -> Pose2:
+    at = plan.start
+    return Pose2(float(at.x_m.draw(rng)), float(at.y_m.draw(rng)), math.radians(at.yaw_deg.draw(rng)))
 
 
 def _kinds(plan: SceneDistribution, rng: np.random.Generator) -> dict[str, Kind] | None:
@@ -119,9 +130,9 @@ def _role(item: ObjectDistribution, chosen: str | None) -> Role:
 
 
 def _places(
-    plan: SceneDistribution, aheads: Mapping[str, float], asides: Mapping[str, float]
+    plan: SceneDistribution, aheads: Mapping[str, float], asides: Mapping[str, float], start: Pose2
 ) -> dict[str, tuple[float, float]]:
-    """World positions; `ahead_from` and `aside_from` are followed to their end."""
+    """World positions; `ahead_from` and `aside_from` are followed to their end, within one frame."""
     items = {item.name: item for item in plan.objects}
 
     def ahead(name: str) -> float:
@@ -135,24 +146,13 @@ def _places(
             return asides[name] + aside(goal) * ahead(name) / max(ahead(goal), 1e-6)
         return asides[name] + (aside(anchor) if anchor else 0.0)
 
-    return {name: (ahead(name), aside(name)) for name in items}
+    return {
+        name: start.point(ahead(name), aside(name)) if item.frame == "start" else (ahead(name), aside(name))
+        for name, item in items.items()
+    }
 
 
-def _walls(bounds_m: tuple[float, float, float, float], height_m: float) -> tuple[Body, ...]:
-    x_min, x_max, y_min, y_max = bounds_m
-    half = WALL_THICKNESS_M / 2
-    length, width = x_max - x_min + 2 * WALL_THICKNESS_M, y_max - y_min
-    middle_x, middle_y = (x_min + x_max) / 2, (y_min + y_max) / 2
-    across, along = (WALL_THICKNESS_M, width, height_m), (length, WALL_THICKNESS_M, height_m)
-    return (
-        Body("wall_front", Kind.WALL, Role.WALL, across, x_max + half, middle_y),
-        Body("wall_back", Kind.WALL, Role.WALL, across, x_min - half, middle_y),
-        Body("wall_left", Kind.WALL, Role.WALL, along, middle_x, y_max + half),
-        Body("wall_right", Kind.WALL, Role.WALL, along, middle_x, y_min - half),
-    )
-
-
-def facts_of(plan: SceneDistribution, bodies: Sequence[Body], colors: Mapping[str, str]) -> Facts:
+def facts_of(plan: SceneDistribution, bodies: Sequence[Body], colors: Mapping[str, str], start: Pose2) -> Facts:
     """What a sentence may say about a world."""
     goal = next(body for body in bodies if body.role is Role.GOAL)
     obstacles = [body for body in bodies if body.role is Role.OBSTACLE]
@@ -162,7 +162,7 @@ def facts_of(plan: SceneDistribution, bodies: Sequence[Body], colors: Mapping[st
         side=plan.task.side,
         obstacle=obstacles[0].kind if obstacles else None,
         count=len(obstacles),
-        references=_references(goal, candidates(bodies), colors),
+        references=_references(goal, candidates(bodies, start), colors),
         sentences=plan.language.sentences,
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vla_sim.core.seeds import checked_seed
-from vla_sim.core.types import Body, Kind, Look, Pose2, Role, Scene, Side, SuccessRule, Task
+from vla_sim.core.types import Body, Kind, Look, Role, Scene, Side, SuccessRule, Task
 from vla_sim.scenarios.appearance import draw_appearance
 from vla_sim.scenarios.language import REFERENCES, Facts, drawn_language, instruct, phrasings_hash, sentences
 from vla_sim.scenarios.layout import Layout
@@ -76,24 +76,25 @@ class Scenario:
         """
         seed = checked_seed(seed)
         plan, layout, bodies, look, colors = self._drawn(seed, robot_radius_m)
-        facts = facts_of(plan, bodies, colors)
+        facts = facts_of(plan, bodies, colors, layout.start)
         drawn = drawn_language(seed, plan.language.korean_share, self.family_hash)
         return Scene(
             scenario=self.name,
             seed=seed,
-            start=Pose2(0.0, 0.0),
+            start=layout.start,
             bodies=bodies,
             bounds_m=layout.bounds_m,
             task=_task(plan),
             look=look,
             instruction=instruct(facts, stream(seed, Stream.WORDING), split, language or drawn),
             twin=self.twin,
+            motions=layout.motions,
         )
 
     def equivalents(self, seed: int, *, split: str = "train", robot_radius_m: float = 0.15) -> list[str]:
         """Every sentence of a split, in all languages, that says the same of the world of a seed."""
-        plan, _, bodies, _, colors = self._drawn(checked_seed(seed), robot_radius_m)
-        return list(sentences(facts_of(plan, bodies, colors), split, None))
+        plan, layout, bodies, _, colors = self._drawn(checked_seed(seed), robot_radius_m)
+        return list(sentences(facts_of(plan, bodies, colors, layout.start), split, None))
 
     def alternatives(self, seed: int, *, robot_radius_m: float = 0.15) -> list[tuple[Scene, list[str]]]:
         """The world of a seed with each of its objects as the goal in turn, and all training sentences for that."""
@@ -102,7 +103,7 @@ class Scenario:
         found = []
         for goal in (body for body in scene.bodies if body.role in (Role.GOAL, Role.DISTRACTOR)):
             bodies = tuple(_with_goal(body, goal.name) for body in scene.bodies)
-            texts = list(sentences(facts_of(plan, bodies, colors), "train", None))
+            texts = list(sentences(facts_of(plan, bodies, colors, scene.start), "train", None))
             instruction = replace(scene.instruction, text=texts[0], phrasing="")
             found.append((replace(scene, bodies=bodies, instruction=instruction), texts))
         return found

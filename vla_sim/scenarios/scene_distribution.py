@@ -10,14 +10,17 @@ from typing import Annotated
 
 from vla_sim.core.config import ListOf, Name, Number
 from vla_sim.core.surfaces import FLOOR_TEXTURES, TEXTURES, WALL_TEXTURES
-from vla_sim.core.types import Kind, Side, SuccessRule
+from vla_sim.core.types import MOVING_KINDS, Kind, Reaction, Side, SuccessRule
 from vla_sim.scenarios.colors import PALETTE
-from vla_sim.scenarios.distributions import Choice, Distribution, Names, Numbers, Uniform
+from vla_sim.scenarios.distributions import Choice, Distribution, Names, Numbers, Points, Uniform
 
 # Role in a file of an object of which one, drawn for each world, becomes the goal and the others distractors.
 CANDIDATE = "candidate"
-KINDS = tuple(kind.value for kind in Kind if kind is not Kind.WALL)
-ROLES = ("goal", "obstacle", "distractor", CANDIDATE)
+KINDS = tuple(kind.value for kind in Kind if kind not in (Kind.WALL, *MOVING_KINDS))
+ROLES = ("goal", "obstacle", "distractor", "furniture", CANDIDATE)
+# Frames in which `ahead_m` and `aside_m` of an object count.
+FRAMES = ("start", "room")
+REACTIONS = tuple(reaction.value for reaction in Reaction)
 # `aside_from`: the straight line from the start to the goal.
 LINE = "line"
 # Of instructions, where a file says nothing.
@@ -91,13 +94,17 @@ class ObjectDistribution:
 
     Attributes:
         role: what it is for. A file needs one goal, or several candidates of which each scene draws one as its goal.
+            Obstacles are passed on the side that is asked for; reaching a distractor is a mistake; furniture only
+            stands in the way.
         kind: shape and model. All obstacles of a scene are of one kind, so that a sentence can name them together.
         ahead_m: centre along the robot's first heading, from the start or from the object of `ahead_from`.
         aside_m: centre to the left of that heading, from its line or from the object of `aside_from`.
         ahead_from: name of another object from whose centre `ahead_m` counts.
         aside_from: name of another object from whose centre `aside_m` counts, or "line": the straight way from the
             start to the goal.
-        yaw_deg: rotation, counter-clockwise.
+        frame: "start": `ahead_m` and `aside_m` count from the robot's start along its first heading; "room": they are
+            x and y of the room, wherever the robot starts.
+        yaw_deg: rotation, counter-clockwise, in that frame.
         size_m: in place of depth, width and height where they are drawn from the same numbers.
         depth_m: full extent along its own heading; the diameter of cups, bottles and pots. Each kind has a usual size.
         width_m: full extent across.
@@ -114,6 +121,7 @@ class ObjectDistribution:
     aside_m: Annotated[Distribution, Numbers(-20, 20)] = _fixed(0.0)
     ahead_from: str | None = None
     aside_from: str | None = None
+    frame: Annotated[str, Name(FRAMES)] = "start"
     yaw_deg: Annotated[Distribution, Numbers(-360, 360)] = _fixed(0.0)
     size_m: Annotated[Distribution | None, Numbers(0.02, 3)] = None
     depth_m: Annotated[Distribution | None, Numbers(0.02, 3)] = None
@@ -125,20 +133,99 @@ class ObjectDistribution:
 
 
 @dataclass(frozen=True)
-class RoomDistribution:
-    """Four walls around the start, measured to their inner faces.
+class StartDistribution:
+    """Where the robot starts, in the room: x ahead and y to the left of the usual start.
 
     Attributes:
-        ahead_m: from the start to the front wall.
-        behind_m: from the start to the back wall.
-        width_m: from the left to the right wall; the start is in the middle.
+        x_m, y_m: its centre.
+        yaw_deg: its first heading, counter-clockwise from x.
+    """
+
+    x_m: Annotated[Distribution, Numbers(-30, 30)] = _fixed(0.0)
+    y_m: Annotated[Distribution, Numbers(-30, 30)] = _fixed(0.0)
+    yaw_deg: Annotated[Distribution, Numbers(-360, 360)] = _fixed(0.0)
+
+
+@dataclass(frozen=True)
+class WallDistribution:
+    """An inner wall, straight, with a doorway where `door_at_m` is given.
+
+    Attributes:
+        from_m, to_m: its ends, in the room.
+        thickness_m: half of it on each side of the line between the ends.
+        door_at_m: from the first end to the middle of the doorway.
+        door_width_m: of the doorway.
+    """
+
+    name: str
+    from_m: Annotated[tuple[tuple[Distribution, Distribution], ...], Points(-30, 30)]
+    to_m: Annotated[tuple[tuple[Distribution, Distribution], ...], Points(-30, 30)]
+    thickness_m: Annotated[Distribution, Numbers(0.02, 1)] = _fixed(0.1)
+    door_at_m: Annotated[Distribution | None, Numbers(0, 60)] = None
+    door_width_m: Annotated[Distribution, Numbers(0.3, 10)] = Uniform(0.9, 1.1)
+
+
+@dataclass(frozen=True)
+class MoverDistribution:
+    """Something that moves by itself, along a path at a steady speed. Touching it is a collision.
+
+    Attributes:
+        kind: what it is.
+        path_m: points of its path, in the room; it starts at the first one.
+        speed_mps: along the path.
+        start_s: how long it stands at the first point before it sets off.
+        starts_within_m: it sets off only when the robot is first nearer than this; without it at once.
+        repeat: whether it goes back and forth along the path until the end.
+        reacts: what it does when the robot is near and ahead of it: "none", "stop" until the way is free, or step
+            "aside".
+        react_m: gap to the robot that is near.
+        yaw_deg: which way it faces; without it the way it goes. A door leaf needs it.
+        depth_m, width_m, height_m: full extents; each kind has usual ones.
+        color: name of a colour.
+    """
+
+    name: str
+    kind: Annotated[Choice, Names(tuple(kind.value for kind in MOVING_KINDS), Kind)]
+    path_m: Annotated[tuple[tuple[Distribution, Distribution], ...], Points(-30, 30, 2, 12)]
+    speed_mps: Annotated[Distribution, Numbers(0.05, 3)] = Uniform(0.4, 0.8)
+    start_s: Annotated[Distribution, Numbers(0, 600)] = _fixed(0.0)
+    starts_within_m: Annotated[Distribution | None, Numbers(0.05, 30)] = None
+    repeat: bool = False
+    reacts: Annotated[Choice, Names(REACTIONS, Reaction)] = Choice((Reaction.NONE,))
+    react_m: Annotated[Distribution, Numbers(0.05, 10)] = _fixed(0.8)
+    yaw_deg: Annotated[Distribution | None, Numbers(-360, 360)] = None
+    depth_m: Annotated[Distribution | None, Numbers(0.02, 3)] = None
+    width_m: Annotated[Distribution | None, Numbers(0.02, 3)] = None
+    height_m: Annotated[Distribution | None, Numbers(0.02, 3)] = None
+    color: Annotated[Choice, Names(tuple(PALETTE))] = Choice(tuple(PALETTE))
+
+
+# Full extents of what moves where a file says nothing; discs take depth_m.
+MOVER_SIZES: dict[Kind, tuple[Distribution, Distribution, Distribution]] = {
+    Kind.PERSON: (Uniform(0.42, 0.52), _fixed(0.5), Uniform(1.5, 1.9)),
+    Kind.CART: (Uniform(0.7, 0.9), Uniform(0.45, 0.55), Uniform(0.8, 1.0)),
+    Kind.ROBOT: (Uniform(0.32, 0.44), _fixed(0.4), Uniform(0.25, 0.4)),
+    Kind.DOOR: (_fixed(0.9), _fixed(0.06), _fixed(2.0)),
+}
+
+
+@dataclass(frozen=True)
+class RoomDistribution:
+    """The outer walls, measured to their inner faces: four around the usual start, or any outline of right angles.
+
+    Attributes:
+        ahead_m: from the usual start to the front wall.
+        behind_m: from the usual start to the back wall.
+        width_m: from the left to the right wall; the usual start is in the middle.
         wall_height_m: of all walls.
+        outline_m: in place of the first three: the corners of the room, each at right angles to the last.
     """
 
     ahead_m: Annotated[Distribution, Numbers(0.5, 30)] = _fixed(5.2)
     behind_m: Annotated[Distribution, Numbers(0.3, 30)] = _fixed(0.8)
     width_m: Annotated[Distribution, Numbers(1, 30)] = _fixed(5.0)
     wall_height_m: Annotated[Distribution, Numbers(0.1, 4)] = Uniform(0.6, 1.0)
+    outline_m: Annotated[tuple[tuple[Distribution, Distribution], ...], Points(-30, 30, 4, 24)] = ()
 
 
 @dataclass(frozen=True)
@@ -233,11 +320,16 @@ class SceneDistribution:
 
     Attributes:
         objects: what stands there.
-        room, task, look, language: see there.
+        movers: what moves there.
+        walls: inside the room.
+        start, room, task, look, language: see there.
         differ: what must differ between candidates.
     """
 
     objects: tuple[ObjectDistribution, ...]
+    movers: tuple[MoverDistribution, ...] = ()
+    walls: tuple[WallDistribution, ...] = ()
+    start: StartDistribution = field(default_factory=StartDistribution)
     room: RoomDistribution = field(default_factory=RoomDistribution)
     task: TaskRules = field(default_factory=TaskRules)
     look: AppearanceDistribution = field(default_factory=AppearanceDistribution)

@@ -282,6 +282,24 @@ def _lip(index: int, wall: float) -> Mesh:
     return lip
 
 
+@functools.cache
+def _person() -> Mesh:
+    """A standing figure: dark legs, clothes in the body's colour, a head."""
+    legs = band((0.3, -0.5), (0.36, -0.02), color=(0.22, 0.24, 0.3), tint=0.0)
+    coat = [band((0.42, -0.02), (0.5, 0.22)), band((0.5, 0.22), (0.44, 0.32)), band((0.44, 0.32), (0.12, 0.36))]
+    face = band((0.2, 0.36), (0.24, 0.43), color=(0.86, 0.68, 0.56), tint=0.0)
+    head = [face, band((0.24, 0.43), (0.0, 0.5), color=(0.25, 0.2, 0.16), tint=0.0)]
+    return join([_graded(legs, 0.8, 1.0), *coat, *head])
+
+
+@functools.cache
+def _machine() -> Mesh:
+    """A round robot: a low drum with a dark top."""
+    return join(
+        [_graded(band((0.48, -0.5), (0.5, 0.3)), 0.75, 1.0), band((0.5, 0.3), (0.0, 0.5), color=(0.4, 0.4, 0.4))]
+    )
+
+
 _MODELS: dict[Kind, Callable[[], Mesh]] = {
     Kind.BOX: _box,
     Kind.WALL: _wall,
@@ -289,4 +307,8 @@ _MODELS: dict[Kind, Callable[[], Mesh]] = {
     Kind.BOTTLE: _bottle,
     Kind.POT: _pot,
     Kind.BASKET: _basket,
+    Kind.PERSON: _person,
+    Kind.CART: _box,
+    Kind.ROBOT: _machine,
+    Kind.DOOR: _wall,
 }

@@ -30,6 +30,10 @@ PLAIN_LOOK = {
     Kind.BOTTLE: "glaze",
     Kind.POT: "glaze",
     Kind.WALL: "plaster",
+    Kind.PERSON: "painted",
+    Kind.CART: "painted",
+    Kind.ROBOT: "painted",
+    Kind.DOOR: "painted",
 }
 
 
