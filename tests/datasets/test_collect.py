@@ -333,3 +333,28 @@ def test_a_full_disk_is_said_in_one_sentence_and_what_was_complete_is_kept(tmp_p
 def test_the_store_of_a_collection_can_be_opened_by_its_plan(five):
     with EpisodeStore(five, dict(read_manifest(five).plan)) as store:
         assert len(store.entries) == 5
+
+
+def test_a_collection_does_not_go_on_with_other_weights_of_a_class(tmp_path, monkeypatch):
+    """Only the code of module:Class counted, so one set could hold the drives of two policies."""
+    from vla_sim.core.errors import UserError
+    from vla_sim.rollout.collection import CollectConfig, collect_set
+
+    (tmp_path / "reads_weights.py").write_text(
+        "import pathlib\nimport numpy as np\nfrom vla_sim import Policy\n"
+        "class Mine(Policy):\n"
+        "    def __init__(self):\n"
+        "        self.speed = float((pathlib.Path(__file__).parent / 'speed.txt').read_text())\n"
+        "    def reset(self, reset_mask, seeds):\n"
+        "        self.count = len(reset_mask)\n"
+        "    def act(self, observation, infos=None):\n"
+        "        return np.tile(np.float32([self.speed, 0]), (self.count, 1))\n"
+    )
+    (tmp_path / "speed.txt").write_text("0.5")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = CollectConfig(episodes=1, scenario=("reach_goal",), policy="reads_weights:Mine")
+    collect_set(config, tmp_path / "out", workers=1)
+    collect_set(config, tmp_path / "out", workers=1)
+    (tmp_path / "speed.txt").write_text("0.25")
+    with pytest.raises(UserError, match="policy_hash was"):
+        collect_set(config, tmp_path / "out", workers=1)

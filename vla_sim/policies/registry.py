@@ -61,6 +61,25 @@ def policy_hash(name: str) -> str:
     return folder_hash(policy_folder(name))
 
 
+def identity_hash(name: str) -> str:
+    """As an evaluation identifies a policy: a class with the files that it reads while it is loaded, which is tried.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    from vla_sim.policies.identity import FilesRead, Identity
+
+    code = Identity(policy_hash(name))
+    if not is_class(name):
+        return code.hash
+    read = FilesRead(hashed_files(name))
+    with read:
+        named = getattr(load_policy(name), "identity_files", None)
+        for path in named() if callable(named) else ():
+            read.note(path)
+    return code.with_files(read.new()).hash
+
+
 def hashed_files(name: str) -> list[Path]:
     """The files that `policy_hash` covers."""
     if is_class(name):

@@ -53,9 +53,9 @@ def plan_of(setup: RecordingSetup, shape: FileShape, jobs: Sequence[RecordingJob
     names = dict.fromkeys(job.scenario for job in jobs)
     policy_hash = ""
     if setup.policy != EXPERT:
-        from vla_sim.policies.registry import policy_hash as hash_of
+        from vla_sim.policies.registry import identity_hash
 
-        policy_hash = hash_of(setup.policy)
+        policy_hash = identity_hash(setup.policy)
     listed = "\n".join(f"{job.index} {job.scenario} {job.seed}" for job in jobs)
     return {
         "vla_sim": __version__,
