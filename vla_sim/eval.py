@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from vla_sim.core.bounds import Count, PositiveInt, Seconds, Seed, Workers
 from vla_sim.core.cli import INTERRUPTED, command_line, counted, fresh_folder, run_command
 from vla_sim.core.errors import UserError
-from vla_sim.core.options import Name, Names, OptionalFile, OptionalFolder, flag_of, named
+from vla_sim.core.options import Name, Names, OptionalFile, OptionalFolder, OptionalName, flag_of, named
 
 if TYPE_CHECKING:
     from vla_sim.evaluation.runner import Result
@@ -55,8 +55,8 @@ class Options:
     """Robot: a name or TOML file."""
     instruction_set: Literal["eval", "train"] = "eval"
     """Held-out or training phrasings."""
-    language: Literal["en", "ko"] | None = None
-    """Only this language (default: the scenario's mix)."""
+    language: OptionalName = None
+    """Only this language, e.g. ko (default: the scenario's mix)."""
     workers: Workers = 2
     """Processes; results do not depend on it."""
     video: Annotated[str, named("{none,failures,all,N}")] = "none"

@@ -64,7 +64,7 @@ def test_a_plan_of_an_earlier_version_lacks_what_has_a_default():
         (lambda p: p.update(suites=["a", "b"]), "1 scenarios need as many suites, got 2"),
         (lambda p: p.update(policies="hold"), "--policy must be a list"),
         (lambda p: p.update(policies=[1]), "--policy must be a list"),
-        (lambda p: p.update(language="kr"), "allowed: en, ko"),
+        (lambda p: p.update(language="kr"), "allowed: de, en, ko"),
         (lambda p: p.update(renderer="tinny"), "did you mean 'tiny'"),
         (lambda p: p.update(embodiment=None), "--embodiment must be a name"),
     ],

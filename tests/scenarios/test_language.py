@@ -3,18 +3,25 @@
 import itertools
 import math
 import re
+import shutil
 from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vla_sim.augmentation.words import mirror_text
+from vla_sim.core import config
+from vla_sim.core.content import content_folder
 from vla_sim.core.errors import UserError
 from vla_sim.core.types import Kind, Role, Side
 from vla_sim.scenarios import load_scenario, load_suite, opposite
-from vla_sim.scenarios.language import INTENTS, LANGUAGES, SPLITS, drawn_language, read_phrasings, templates
+from vla_sim.scenarios.language import drawn_language, mirrored, templates
+from vla_sim.scenarios.languages import INTENTS, SPLITS, language_codes, read_language, usual_shares
 from vla_sim.scenarios.sampling import TRIES
 
+# Those that are drawn; every shipped file is checked further below.
+LANGUAGES = ("en", "ko")
 SIDE_WORDS = {
     ("en", Side.LEFT): "left",
     ("en", Side.RIGHT): "right",
@@ -111,7 +118,7 @@ def test_a_color_that_is_said_is_the_goals_and_nobody_elses():
     assert checked > 60
 
 
-@pytest.mark.parametrize(("intent", "language"), list(itertools.product(INTENTS, LANGUAGES)))
+@pytest.mark.parametrize(("intent", "language"), list(itertools.product(INTENTS, language_codes())))
 def test_there_are_enough_phrasings_and_no_template_is_in_both_sets(intent, language):
     train, kept = (templates(intent, language, split) for split in SPLITS)
     assert len({t.text for t in train}) == len(train) >= 12
@@ -206,8 +213,22 @@ def test_any_ten_consecutive_seeds_hold_the_promised_number_of_each_language(nam
     family=st.text(max_size=5),
 )
 def test_any_run_of_seeds_is_mixed_as_promised(share, first, count, family):
-    drawn = [drawn_language(seed, share, family) for seed in range(first, first + count)]
+    drawn = [drawn_language(seed, {"en": 1 - share, "ko": share}, family) for seed in range(first, first + count)]
     assert abs(drawn.count("ko") - share * count) < 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    parts=st.lists(st.integers(1, 9), min_size=3, max_size=3),
+    first=st.integers(0, 2**63 - 1),
+    count=st.integers(10, 300),
+    family=st.text(max_size=5),
+)
+def test_three_languages_are_mixed_as_promised(parts, first, count, family):
+    shares = {code: part / sum(parts) for code, part in zip(("de", "en", "ko"), parts, strict=True)}
+    drawn = [drawn_language(seed, shares, family) for seed in range(first, first + count)]
+    for code, share in shares.items():
+        assert abs(drawn.count(code) - share * count) < 2 + count * 1e-3
 
 
 def test_one_seed_does_not_speak_one_language_in_all_families():
@@ -222,7 +243,7 @@ def test_one_seed_does_not_speak_one_language_in_all_families():
 def test_suites_are_mixed_as_promised_with_any_number_of_episodes(suite, first, episodes):
     scenarios = load_suite(suite)
     drawn = [
-        drawn_language(seed, scenario.distributions[0].language.korean_share, scenario.family_hash)
+        drawn_language(seed, scenario.distributions[0].language.mix, scenario.family_hash)
         for scenario in scenarios
         for seed in range(first, first + episodes)
     ]
@@ -287,34 +308,92 @@ def test_unknown_split_or_language_is_the_users_error(arguments, said):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("code", "old", "new", "said"),
     [
+        ("en", "reach {goal} by passing", "reach {gaol} by passing", "case or ending 'gaol'; did you mean 'goal'"),
+        ("en", "reach {goal} by passing", "reach {goal by passing", "pass_side.train"),
         (
-            "reach {goal} by passing",
-            "reach {gaol} by passing",
-            "unknown filler or particle 'gaol'; did you mean 'goal'",
-        ),
-        ("reach {goal} by passing", "reach {goal by passing", "pass_side.en.train"),
-        (
-            'obstacle = "box", count = 1',
-            'obstacel = "box", count = 1',
+            *("en", 'obstacle = "box", count = 1', 'obstacel = "box", count = 1'),
             "unknown key 'obstacel'; did you mean 'obstacle'",
         ),
-        ("{obstacle:은} {side}", "{obstacle:는} {side}", "unknown filler or particle '는'"),
-        ("drive directly to {goal}", "drive around {obstacle}", "unknown filler or particle 'obstacle'"),
-        ("[reach.ko]", "[reached.ko]", "reach.ko.train must be a list of sentences"),
-        ('cup = ["컵"]', "", "words.ko.cup is missing"),
+        ("ko", "{obstacle:은} {side}", "{obstacle:는} {side}", "case or ending '는'"),
+        ("en", "drive directly to {goal}", "drive around {obstacle}", "case or ending 'obstacle'"),
+        ("ko", "[reach]", "[reached]", "reach.train must be a list of sentences"),
+        ("ko", 'cup = ["컵"]', "", "words.cup is missing"),
+        ("ko", 'after = "\\u11AF"', 'after = "["', r"endings.로: '\[' is no pattern"),
+        ("de", "{goal:dat}", "{goal:gen}", "case or ending 'gen'"),
+        ("de", "plain =", "plane =", "phrase.plain must be a text"),
+        ("en", "share = 0.7", "share = 7", "share must be a number between 0 and 1, got 7"),
+        ("en", "format = 1", "format = 2", "format must be 1, got 2"),
     ],
 )
-def test_broken_sentences_are_named(tmp_path, old, new, said):
-    from vla_sim.core.content import content_folder
-
-    text = (content_folder("scenarios") / "phrasings.toml").read_text(encoding="utf-8")
+def test_broken_sentences_are_named(tmp_path, code, old, new, said):
+    text = (content_folder("scenarios") / "languages" / f"{code}.toml").read_text(encoding="utf-8")
     assert old in text
-    path = tmp_path / "phrasings.toml"
+    path = tmp_path / f"{code}.toml"
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
-    with pytest.raises(UserError, match=said):
-        read_phrasings(path)
+    with pytest.raises(UserError, match=said) as error:
+        read_language(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_language_is_a_file(tmp_path, monkeypatch):
+    """A fourth one is drawn by scenarios and `--language`, and mirrored, without a line of Python."""
+    shutil.copytree(content_folder("scenarios"), tmp_path / "scenarios")
+    text = (tmp_path / "scenarios/languages/en.toml").read_text(encoding="utf-8")
+    text = text.replace("[swaps]\nwords = [", '[swaps]\nwords = [["port", "starboard"], ').replace("share = 0.7", "")
+    text = text.replace('left = "left"', 'left = "port"').replace('right = "right"', 'right = "starboard"')
+    (tmp_path / "scenarios/languages/sailors.toml").write_text(text, encoding="utf-8")
+    for module in ("languages", "library", "reading"):
+        monkeypatch.setattr(f"vla_sim.scenarios.{module}.content_folder", lambda kind: tmp_path / kind)
+    config._keys_of.cache_clear()
+    try:
+        mine = tmp_path / "mine.toml"
+        mine.write_text('format = 1\nextends = "core/obstacle"\nnames = ["o_{side}"]\n', encoding="utf-8")
+        scenario = load_scenario(f"{mine}#o_left")
+        assert "port" in scenario.sample(0, language="sailors").instruction.text
+        assert scenario.hash_in("sailors") != scenario.hash == load_scenario(f"{mine}#o_left").hash_in("ko")
+        mine.write_text(mine.read_text() + "[language]\nen = 0.5\nsailors = 0.5\n", encoding="utf-8")
+        drawn = [load_scenario(f"{mine}#o_left").sample(seed) for seed in range(6)]
+        assert Counter(world.instruction.language for world in drawn) == {"en": 3, "sailors": 3}
+        told = next(world for world in drawn if world.instruction.language == "sailors")
+        assert "starboard" in opposite(told).instruction.text.lower()
+        assert mirror_text("Keep to port") == "Keep to starboard"
+    finally:
+        config._keys_of.cache_clear()
+
+
+def test_german_is_there_but_not_drawn():
+    assert "de" in language_codes()
+    assert set(usual_shares()) == {"en", "ko"}
+    assert not any("Kiste" in text for text in load_scenario("obstacle_left").instructions("all"))
+
+
+# Articles and endings that no sentence of ours may have, by what stands beside them.
+GERMAN_SLIPS = re.compile(
+    r"\b(?:(?:zu|an|von) (?:den|die|das) (?:\w+ )?(?:Becher|Korb|Hindernis|Blumentopf|Kiste|Flasche)\b"
+    r"|(?:um|vor|ohne) (?:der|dem) (?:\w+ )?(?:Becher|Korb|Blumentopf|Kiste|Flasche|Hindernis)\b"
+    r"|dem \w+e (?:Becher|Korb|Blumentopf)\b|(?:den|dem|das) (?:\w+ )?(?:Kiste|Flasche|Getränkeflasche)\b"
+    r"|die (?:\w+ )?(?:Korb|Hindernis|Blumentopf)\b|der (?:\w+ )?Hindernis\b|der \w+en (?:Becher|Korb)\b"
+    r"|die (?:linken|rechten) Seite|der (?:linke|rechte) Seite)"
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_german_articles_fit_their_nouns(name):
+    for text in load_scenario(name).instructions("all", "de"):
+        assert not GERMAN_SLIPS.search(text), text
+        assert not re.search(r"[{}]|  ", text), text
+
+
+@pytest.mark.parametrize("name", ["obstacle_left", "two_obstacles_right", "choose_goal"])
+@pytest.mark.parametrize("language", language_codes())
+def test_a_sentence_mirrored_twice_is_itself(name, language):
+    changed = 0
+    for text in load_scenario(name).instructions("all", language):
+        assert mirrored(mirrored(text, language), language) == text
+        changed += mirrored(text, language) != text
+    assert changed
 
 
 def test_tries_are_bounded():

@@ -6,6 +6,8 @@ import re
 
 import numpy as np
 
+from vla_sim.scenarios.languages import language_codes, load_language
+
 # Words that say which object is meant or what to do: never dropped or garbled. Matched anywhere in a word.
 KEPT_WORDS = (
     *("left", "right", "왼", "오른", "좌", "우", "stop", "not", "avoid", "away", "정지", "멈", "말고", "마세요"),
@@ -57,8 +59,14 @@ _NAME_WORD = re.compile(r"(?<![A-Za-z])(left|right)(?![A-Za-z])", re.IGNORECASE)
 _OPPOSITE = {"left": "right", "right": "left", "l": "r", "r": "l", "왼": "오른", "오른": "왼", "좌": "우", "우": "좌"}
 
 
+# Languages whose sides need more than the words that their files exchange.
+_OWN_RULES = ("en", "ko")
+
+
 def mirror_text(text: str) -> str:
-    """The instruction for the mirrored image: every left becomes right and the other way round, English and Korean.
+    """The instruction for the mirrored image: every left becomes right and the other way round.
+
+    English and Korean have rules for all their words, other languages those of their files.
 
     Applying it twice gives the text again.
 
@@ -67,6 +75,9 @@ def mirror_text(text: str) -> str:
     """
     for pattern in (_ENGLISH, _LETTER, _KOREAN):
         text = pattern.sub(lambda match: _cased(_OPPOSITE[match[0].lower()], like=match[0]), text)
+    for code in language_codes():
+        if code not in _OWN_RULES:
+            text = load_language(code).mirrored(text)
     return _TURN.sub(_other_turn, text)
 
 

@@ -21,7 +21,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -50,6 +50,7 @@ __all__ = [
     "ConfigError",
     "Flag",
     "Key",
+    "KeyForEach",
     "ListOf",
     "Name",
     "Number",
@@ -97,6 +98,14 @@ class Table(Value):
 
 
 @dataclass(frozen=True)
+class KeyForEach:
+    """In an `Annotated`: a key for each of some names; the field holds pairs (name, value) of those that are given."""
+
+    names: Callable[[], Iterable[str]]
+    value: Value
+
+
+@dataclass(frozen=True)
 class Key:
     """One key of a table.
 
@@ -106,6 +115,7 @@ class Key:
         value: what it may hold.
         description: one line for people; "" where the dataclass says nothing.
         default: of the field; `dataclasses.MISSING` for a key that must be there.
+        each: whether it is one of a `KeyForEach`.
     """
 
     name: str
@@ -113,6 +123,7 @@ class Key:
     value: Value
     description: str
     default: Any
+    each: bool = False
 
     def schema(self) -> dict[str, Any]:
         """Of the value, with its description."""
@@ -129,10 +140,13 @@ def read_table(cls: type[T], table: Any, place: Place, **given: Any) -> T:
     """
     keys = {key.name: key for key in keys_of(cls) if key.field not in given}
     check_keys(table, keys, place)
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in table.items():
-        read = keys[name].value.read(value, place.at(name))
-        values[keys[name].field] = _radians(read) if keys[name].field.endswith("_rad") else read
+        field, read = keys[name].field, keys[name].value.read(value, place.at(name))
+        if keys[name].each:
+            values[field] = (*values.get(field, ()), (name, read))
+        else:
+            values[field] = _radians(read) if field.endswith("_rad") else read
     for key in keys.values():
         if key.default is dataclasses.MISSING and key.name not in table:
             raise place.at(key.name).wrong("is missing")
@@ -149,7 +163,7 @@ def check_fields(instance: Any, owner: str) -> None:
         ValueError: a field out of range or of the wrong type, named `owner.key`.
     """
     for key in keys_of(type(instance)):
-        if isinstance(key.value, Table):
+        if isinstance(key.value, Table) or key.each:
             continue
         value = getattr(instance, key.field)
         value = _degrees(value) if key.field.endswith("_rad") else value
@@ -159,7 +173,7 @@ def check_fields(instance: Any, owner: str) -> None:
             raise ValueError(f"{owner}.{key.name} {error}" if owner else f"{key.name} {error}") from error
 
 
-def check_keys(table: Any, known: typing.Iterable[str], place: Place) -> None:
+def check_keys(table: Any, known: Iterable[str], place: Place) -> None:
     """Refuse what is no table, and keys that are not known.
 
     Raises:
@@ -193,17 +207,17 @@ def keys_of(cls: type) -> tuple[Key, ...]:
 @functools.lru_cache(maxsize=128)
 def _keys_of(cls: Any) -> tuple[Key, ...]:
     hints, described = typing.get_type_hints(cls, include_extras=True), _descriptions(cls)
-    return tuple(
-        Key(
-            f.name.removesuffix("_rad") + "_deg" if f.name.endswith("_rad") else f.name,
-            f.name,
-            value_of(hints[f.name]),
-            described.get(f.name, ""),
-            f.default if f.default_factory is dataclasses.MISSING else f.default_factory(),
-        )
-        for f in dataclasses.fields(cls)
-        if f.init
-    )
+    found: list[Key] = []
+    for f in (f for f in dataclasses.fields(cls) if f.init):
+        description = described.get(f.name, "")
+        each = next((one for one in typing.get_args(hints[f.name]) if isinstance(one, KeyForEach)), None)
+        if each:
+            found += [Key(name, f.name, each.value, description, None, each=True) for name in each.names()]
+            continue
+        name = f.name.removesuffix("_rad") + "_deg" if f.name.endswith("_rad") else f.name
+        default = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+        found.append(Key(name, f.name, value_of(hints[f.name]), description, default))
+    return tuple(found)
 
 
 def value_of(hint: Any) -> Value:

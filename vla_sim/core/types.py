@@ -261,7 +261,7 @@ class Instruction:
 
     Attributes:
         text: what the policy is told.
-        language: "en" or "ko".
+        language: its code, e.g. "en"; "" where it is not known.
         split: "train" or "eval", the set of phrasings it was drawn from.
         phrasing: id of the template, e.g. "pass_side.en.eval.2".
     """

@@ -69,7 +69,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
 
     ## Arguments
     scenario: name or path; embodiment: name, path or `Embodiment`; instruction_set: "train" or "eval" phrasings;
-    language: None, "en" or "ko"; renderer: "software", "gpu" or "tiny".
+    language: e.g. "ko", or None; renderer: "software", "gpu" or "tiny".
 
     ## Info
     Privileged state for judges and privileged policies, never part of the observation: `pose` (x, y, yaw),

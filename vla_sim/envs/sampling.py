@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from os import PathLike
 from typing import Any
 
@@ -13,7 +14,7 @@ from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.specs import Embodiment
 from vla_sim.core.types import Scene
 from vla_sim.scenarios import Scenario, load_scenario
-from vla_sim.scenarios.language import LANGUAGES
+from vla_sim.scenarios.languages import check_language
 
 # Training draws its seeds below this number; evaluation seeds start at it.
 FIRST_EVALUATION_SEED = 100_000
@@ -35,12 +36,17 @@ class SceneSource:
             raise UserError(
                 f"unknown instruction set {shown(instruction_set)}; {suggest(str(instruction_set), INSTRUCTION_SETS)}"
             )
-        if language not in (None, *LANGUAGES):
-            raise UserError(f"unknown language {shown(language)}; {suggest(str(language), LANGUAGES)}")
+        if language is not None:
+            check_language(language)
         self.scenario = scenario if isinstance(scenario, Scenario) else load_scenario(_named(scenario, "scenario"))
         self.embodiment = loaded_embodiment(embodiment)
         self.instruction_set = instruction_set
         self.language = language
+
+    @functools.cached_property
+    def scenario_hash(self) -> str:
+        """Identifies the scenario with its sentences in the language that is spoken."""
+        return self.scenario.hash_in(self.language)
 
     def scene(self, seed: int) -> Scene:
         """The scene of a seed."""

@@ -53,7 +53,7 @@ class NavigateVecEnv(VecEnv):
         embodiment: name, path or `Embodiment`.
         observation_space: of one env.
         instruction_set: "train" or "eval" phrasings.
-        language: None for both, "en" or "ko".
+        language: e.g. "ko"; None for each scenario's mix.
         seeds: of the scenes that are driven; below 100000, for the others are for evaluation.
         renderer: see `vla_sim.sim.renderers.make_renderer`; None where no image is observed.
 

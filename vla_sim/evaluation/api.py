@@ -77,7 +77,7 @@ def evaluate(
     first_seed: int = FIRST_SEED,
     embodiment: str = EMBODIMENT,
     instruction_set: Literal["eval", "train"] = "eval",
-    language: Literal["en", "ko"] | None = None,
+    language: str | None = None,
     renderer: Literal["software", "gpu", "tiny"] = "software",
     delay: int = 0,
     workers: int = 1,

@@ -36,7 +36,7 @@ def make_plan(
         first_seed: worlds have this seed and the following; trainings use less than the default.
         embodiment: a robot's name or TOML file.
         instruction_set: "eval" (held-out phrasings) or "train".
-        language: "en", "ko", or None for each scenario's mix.
+        language: e.g. "ko"; None for each scenario's mix.
         renderer: "software", "gpu" or "tiny".
         delay: control steps by which actions arrive late.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from vla_sim.core.bounds import NotNegative, Pixels
 from vla_sim.core.cli import counted
-from vla_sim.core.options import Name
+from vla_sim.core.options import Name, OptionalName
 
 if TYPE_CHECKING:
     from vla_sim.datasets.store import Entry
@@ -35,8 +35,8 @@ class DriveOptions:
     """Robot: a name or TOML file."""
     image_px: tuple[Pixels, Pixels] | None = None
     """Width and height of the images (default: the robot's; with expand: the recordings')."""
-    language: Literal["en", "ko"] | None = None
-    """Only this language (default: the scenario's mix)."""
+    language: OptionalName = None
+    """Only this language, e.g. ko (default: the scenario's mix)."""
     renderer: Literal["software", "gpu", "tiny"] = "software"
     """What draws; tiny is a slow reference; images differ a little."""
 

@@ -117,7 +117,7 @@ def identity_of(job: Job, scene: Scene, source: SceneSource, plan: Plan) -> dict
         "policy": job.policy,
         "scenario": job.scenario,
         "suite": job.suite,
-        "scenario_hash": source.scenario.hash,
+        "scenario_hash": source.scenario_hash,
         "embodiment": plan.embodiment,
         "embodiment_hash": source.embodiment.content_hash,
         "step_s": source.embodiment.control_s,

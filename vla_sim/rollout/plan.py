@@ -13,6 +13,7 @@ from vla_sim import __version__
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.run_folder import parse_json
 from vla_sim.rollout.result import Key
+from vla_sim.scenarios.languages import language_codes
 
 FORMAT = 1
 # More envs share a batch better; more than this no longer pay.
@@ -65,7 +66,7 @@ class Plan:
     Attributes:
         policies, scenarios: what to run; `suites` holds the suite of each scenario, or "" (left away: none).
         episodes: per policy and scenario, with seeds `seed`, `seed` + 1, ...
-        instruction_set: "eval" (held-out phrasings) or "train"; language: None for the mix, "en" or "ko".
+        instruction_set: "eval" (held-out phrasings) or "train"; language: None for the mix.
         delay: control steps by which actions arrive late.
     """
 
@@ -103,7 +104,7 @@ class Plan:
             raise UserError(f"--first-seed must be so small that the last seed is at most {MAX_SEED}, got {self.seed}")
         for flag, choice, allowed in (
             ("--instruction-set", self.instruction_set, ("eval", "train")),
-            ("--language", self.language, (None, "en", "ko")),
+            ("--language", self.language, (None, *language_codes())),
             ("--renderer", self.renderer, ("software", "gpu", "tiny")),
         ):
             if choice not in allowed:

@@ -75,7 +75,7 @@ class Scenes:
     Args:
         robot: its size and camera decide which worlds are feasible.
         instruction_set: "train" or "eval" phrasings.
-        language: None for both, "en" or "ko".
+        language: e.g. "ko"; None for each scenario's mix.
     """
 
     def __init__(self, robot: Embodiment, instruction_set: str = "train", language: str | None = None) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from vla_sim.core.config import shown
 from vla_sim.core.content import content_folder
 from vla_sim.core.errors import UserError, suggest
+from vla_sim.scenarios.languages import FOLDER as LANGUAGES
 from vla_sim.scenarios.reading import Definition, ScenarioError, read_definitions, read_names
 from vla_sim.scenarios.scenario import Scenario
 
@@ -30,7 +31,7 @@ class _Shelf:
 def _shelf(folder: Path) -> _Shelf:
     files: dict[str, Path] = {}
     suites = {}
-    for suite in sorted(path for path in folder.glob("*") if path.is_dir()):
+    for suite in sorted(path for path in folder.glob("*") if path.is_dir() and path.name != LANGUAGES):
         listed: list[str] = []
         for path in sorted(suite.glob("[!_]*.toml")):
             names, more, own = _names_in(path)

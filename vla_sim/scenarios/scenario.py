@@ -11,7 +11,8 @@ from pathlib import Path
 from vla_sim.core.seeds import checked_seed
 from vla_sim.core.types import Body, Kind, Look, Role, Scene, Side, SuccessRule, Task
 from vla_sim.scenarios.appearance import draw_appearance
-from vla_sim.scenarios.language import REFERENCES, Facts, drawn_language, instruct, phrasings_hash, sentences
+from vla_sim.scenarios.language import Facts, drawn_language, instruct, sentences
+from vla_sim.scenarios.languages import REFERENCES, check_language, sentences_hash
 from vla_sim.scenarios.layout import Layout
 from vla_sim.scenarios.reading import InfeasibleScenarioError
 from vla_sim.scenarios.sampling import Stream, draw_layout, facts_of, stream
@@ -50,7 +51,15 @@ class Scenario:
     @property
     def hash(self) -> str:
         """Sha256 of everything that decides which scene a seed gives: content, sentences, way of sampling."""
-        return hashlib.sha256(f"{SAMPLER_VERSION} {self.content_hash} {phrasings_hash()}".encode()).hexdigest()
+        return self.hash_in(None)
+
+    def hash_in(self, language: str | None) -> str:
+        """As `hash`, where only this language is spoken; None for the scenario's mix."""
+        mixes = [plan.language.mix for plan in self.distributions]
+        spoken = tuple(sorted({*itertools.chain.from_iterable(mixes), *([language] if language else [])}))
+        kinds = {kind for plan in self.distributions for item in plan.objects for kind in item.kind.values}
+        said = sentences_hash(spoken, (), tuple(sorted(kinds)))
+        return hashlib.sha256(f"{SAMPLER_VERSION} {self.content_hash} {said}".encode()).hexdigest()
 
     @property
     def side(self) -> Side | None:
@@ -67,17 +76,19 @@ class Scenario:
             seed: from 0 to 2^63 - 1.
             split: phrasings to draw from: "train", "eval" or "all".
             robot_radius_m: radius of the robot's footprint.
-            language: "en" or "ko"; None draws one by the scenario's shares: as many as promised of ten consecutive
-                seeds.
+            language: code of the one to speak; None draws one by the scenario's shares: as many as promised of ten
+                consecutive seeds.
 
         Raises:
             InfeasibleScenarioError: the file allows hardly any scene in which the goal can be reached.
             UserError: no such split or language, or no such seed.
         """
         seed = checked_seed(seed)
+        if language is not None:
+            check_language(language)
         plan, layout, bodies, look, colors = self._drawn(seed, robot_radius_m)
         facts = facts_of(plan, bodies, colors, layout.start)
-        drawn = drawn_language(seed, plan.language.korean_share, self.family_hash)
+        drawn = drawn_language(seed, plan.language.mix, self.family_hash)
         return Scene(
             scenario=self.name,
             seed=seed,

@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from vla_sim.core.config import ListOf, Name, Number
+from vla_sim.core.config import KeyForEach, ListOf, Name, Number
 from vla_sim.core.surfaces import FLOOR_TEXTURES, TEXTURES, WALL_TEXTURES
 from vla_sim.core.types import MOVING_KINDS, Kind, Reaction, Side, SuccessRule
 from vla_sim.scenarios.colors import PALETTE
 from vla_sim.scenarios.distributions import Choice, Distribution, Names, Numbers, Points, Uniform
+from vla_sim.scenarios.languages import language_codes, usual_shares
 
 # Role in a file of an object of which one, drawn for each world, becomes the goal and the others distractors.
 CANDIDATE = "candidate"
@@ -23,8 +24,6 @@ FRAMES = ("start", "room")
 REACTIONS = tuple(reaction.value for reaction in Reaction)
 # `aside_from`: the straight line from the start to the goal.
 LINE = "line"
-# Of instructions, where a file says nothing.
-KOREAN_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -292,26 +291,22 @@ class LanguageMix:
     """Languages of the instructions, and extra sentences.
 
     Attributes:
-        en: share of English instructions; 0.7 where neither language is given.
-        ko: share of Korean instructions; 0.3 where neither language is given. Both add up to 1.
+        shares: share of the instructions in this language. Those that are given add up to 1; without any, each
+            language has the share that its file says.
         sentences: names of optional sets of sentences that fit this scenario: "bottle", "pot", "basket".
     """
 
-    en: Annotated[float | None, Number(0, 1)] = None
-    ko: Annotated[float | None, Number(0, 1)] = None
+    shares: Annotated[tuple[tuple[str, float], ...], KeyForEach(language_codes, Number(0, 1))] = ()
     sentences: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        shares = {name: share for name, share in (("en", self.en), ("ko", self.ko)) if share is not None}
-        if shares and abs(sum(shares.values()) - 1) > 1e-6:
-            raise ValueError(f"the shares in language must add up to 1, got {shares}")
+        if self.shares and abs(sum(share for _, share in self.shares) - 1) > 1e-6:
+            raise ValueError(f"the shares in language must add up to 1, got {dict(self.shares)}")
 
     @property
-    def korean_share(self) -> float:
-        """Share of Korean instructions, 0 to 1."""
-        if self.ko is not None:
-            return self.ko
-        return KOREAN_SHARE if self.en is None else 1 - self.en
+    def mix(self) -> dict[str, float]:
+        """Share of each language that is spoken."""
+        return {code: share for code, share in self.shares if share > 0} or usual_shares()
 
 
 @dataclass(frozen=True)
