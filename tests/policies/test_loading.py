@@ -9,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError
 from vla_sim.policies.folders import PolicyError
-from vla_sim.policies.registry import load_policy, policy_hash, policy_names
+from vla_sim.policies.registry import check_policy, load_policy, policy_hash, policy_names
 
 SOURCE = """
 from vla_sim.policies.baselines import HoldPolicy
@@ -246,3 +247,18 @@ def test_without_the_extra_a_policy_that_needs_it_says_so(monkeypatch):
     monkeypatch.setattr("vla_sim.policies.registry.importlib.import_module", missing)
     with pytest.raises(PolicyError, match=r"needs transformers: pip install 'vla-sim\[vla\]'"):
         load_policy("mobile_vla")
+
+
+def test_a_learned_policy_without_a_control_rate_is_told_of_and_others_are_not(folders, caplog):
+    caplog.set_level("INFO", "vla_sim")
+    robot = load_embodiment("serbot")
+    config = folders / "clip_lstm" / "config.json"
+    values = json.loads(config.read_text())
+    config.write_text(json.dumps({key: value for key, value in values.items() if key != "control_s"}))
+    check_policy(str(folders / "clip_lstm"), robot)
+    assert [m for m in caplog.messages if "does not say its control rate" in m and "every 0.4 s" in m]
+    caplog.clear()
+    config.write_text(json.dumps({**values, "control_s": robot.control_s}))
+    for name in (str(folders / "clip_lstm"), *policy_names()):
+        check_policy(name, robot)
+    assert not caplog.messages

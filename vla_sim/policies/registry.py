@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
+import logging
 import os
 import re
 import sys
@@ -22,6 +23,8 @@ from vla_sim.policies.types import drivers, policy_types
 
 # What the extra `vla` brings.
 EXTRA_MODULES = ("transformers", "huggingface_hub")
+
+log = logging.getLogger(__name__)
 
 
 def load_policy(name: str) -> Policy:
@@ -109,10 +112,15 @@ def check_policy(name: str, robot: Embodiment) -> None:
     policy_hash(name)
     if not is_class(name):
         folder = policy_folder(name)
-        _checked_type(folder)
-        reason = PolicySpec((), (), control_s=_control_s(folder)).misfit(robot)
+        kind, rate = policy_types()[_checked_type(folder)], _control_s(folder)
+        reason = PolicySpec((), (), control_s=rate).misfit(robot)
         if reason:
             raise PolicyError(f"policy {name!r} {reason}")
+        if rate is None and not kind.code:
+            log.info(
+                f"policy {name!r} does not say its control rate (control_s in its config): taken to be made for "
+                f"{robot.name}'s action every {robot.control_s:g} s"
+            )
 
 
 def _control_s(folder: PolicyFolder) -> float | None:
