@@ -15,6 +15,7 @@ from vla_sim.core.specs import Embodiment
 from vla_sim.core.types import Pose2
 from vla_sim.policies.base import Policy, PolicySpec
 from vla_sim.policies.folders import PolicyFolder
+from vla_sim.policies.shapes import shapes_only
 
 KEYS = ("observation", "left_handed", "hidden", "action", "training")
 # Of the observation's "state", which ends with the body twist.
@@ -86,7 +87,7 @@ class StatePolicy(Policy):
             raise folder.error(f"observation.clip must be a positive number, got {clip!r:.80}")
         if not 0 < len(hidden) <= 16:
             raise folder.error(f"hidden must be between 1 and 16 widths, got {len(hidden)}")
-        with torch.device("meta"):  # sizes are held against the file before anything is allocated
+        with shapes_only():  # sizes are held against the file before anything is allocated
             wanted = StateHead(len(PRIVILEGED_NAMES), hidden, len(names)).state_dict()
         folder.check_weights({name: (tuple(tensor.shape), torch.float32) for name, tensor in wanted.items()})
         head = StateHead(len(PRIVILEGED_NAMES), hidden, len(names))

@@ -20,6 +20,7 @@ from vla_sim.policies.checkpoints.spec import CheckpointSpec, OutputSpec
 from vla_sim.policies.folders import PolicyError, PolicyFolder
 from vla_sim.policies.models.hub import CLIPConfig, CLIPModel, Kosmos2Config, Kosmos2Model, init
 from vla_sim.policies.models.presets import load_pretrained
+from vla_sim.policies.shapes import shapes_only
 
 KINDS: dict[str, tuple[Any, Any]] = {"kosmos2": (Kosmos2Config, Kosmos2Model), "clip": (CLIPConfig, CLIPModel)}
 # First parts of a network's weights -> the backbone that they are of.
@@ -200,7 +201,7 @@ def _known(configs: Mapping[str, Any]) -> set[str]:
     """Names of all weights that whole backbones have, whether a layout reads them or not."""
     names = {SCORES} if "kosmos2" in configs else set()
     for name, config in configs.items():
-        with torch.device("meta"), init.no_init_weights():
+        with shapes_only(), init.no_init_weights():
             names |= {f"{name}.{key}" for key in KINDS[name][1](config).state_dict()}
     return names
 

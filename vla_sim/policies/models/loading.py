@@ -25,6 +25,7 @@ from vla_sim.policies.models.config import HUB_KEYS, MODEL_TYPE, VlaConfig
 from vla_sim.policies.models.encoder import VlaEncoder
 from vla_sim.policies.models.model import VlaModel
 from vla_sim.policies.models.texts import TextReader, Tokenizer, load_tokenizer
+from vla_sim.policies.shapes import shapes_only
 from vla_sim.policies.weights import write_weights
 
 BACKBONE_TYPE = "vla_backbone"
@@ -119,7 +120,7 @@ def filled(
         named: what a weight of that part is called in the file.
     """
     dtype: torch.dtype = getattr(torch, config.dtype)
-    with torch.device("meta"):
+    with shapes_only():
         wanted = _built(folder, lambda: inner(build())).to(dtype=dtype).state_dict()
     folder.check_weights({named(name): (tuple(tensor.shape), tensor.dtype) for name, tensor in wanted.items()})
     with _without_first_weights(config):

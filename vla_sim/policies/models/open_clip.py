@@ -19,6 +19,7 @@ from vla_sim.policies.models.config import VlaConfig
 from vla_sim.policies.models.specs import OpenClipSpec, check_sizes
 from vla_sim.policies.models.stem import shrunken
 from vla_sim.policies.models.text_batch import TextBatch
+from vla_sim.policies.shapes import shapes_only
 from vla_sim.policies.torchvision_shim import make_torchvision_importable
 
 # Parts of open_clip's configs that need another library's downloads, or that read texts in other ways.
@@ -39,7 +40,7 @@ class OpenClipBackbone(Backbone):
         self._places = context_of(sizes)[0]
         self._mean, self._std = config.open_clip.mean, config.open_clip.std
         # Shapes from a forward pass without numbers: every kind of tower calls its widths otherwise.
-        with torch.device("meta"):
+        with shapes_only():
             shape = _seen(_built(sizes).visual.eval(), torch.zeros(1, 3, self.image_px, self.image_px))
         embedding = int(sizes["embed_dim"])
         self.widths = (Widths("open_clip", shape[0].shape[2], embedding, shape[0].shape[1], embedding),)
