@@ -1,6 +1,8 @@
 """The Python door: what `import vla_sim` offers."""
 
 import doctest
+import subprocess
+import sys
 import typing
 
 import numpy as np
@@ -95,6 +97,26 @@ def test_what_cannot_be_is_one_sentence(policy, settings, message):
     assert "\n" not in str(raised.value)
 
 
+VALUES = [3, 1.5, None, True, b"hold", {"a": 1}, [3], object(), int, np.zeros((3, 3))]
+RIGHT = {"episodes": [3], "workers": [3], "hang_timeout_s": [3, 1.5], "out": [None]}
+WRONG = [
+    pytest.param(name, value, id=f"{name}-{type(value).__name__}")
+    for name in ("policy", "scenario", "suite", "embodiment", "episodes", "workers", "hang_timeout_s", "out")
+    for value in VALUES
+    if not any(value is right for right in RIGHT.get(name, []))
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_value_of_the_wrong_type_is_one_sentence(name, value, tmp_path):
+    """Numbers, None and the like where names are meant were tracebacks from deep inside."""
+    arguments = {"policy": "hold", "scenario": "reach_goal", "episodes": 1, "out": tmp_path / "run", name: value}
+    with pytest.raises(vla_sim.UserError, match=name.split("_")[0]) as raised:
+        vla_sim.evaluate(**arguments)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_an_object_raises_comes_through():
     with pytest.raises(RuntimeError, match="exploded"):
         vla_sim.evaluate(Raising(), scenario="reach_goal", episodes=1)
@@ -120,3 +142,15 @@ def test_a_run_with_another_delay_is_not_gone_on_with(tmp_path):
     assert read_results(tmp_path / "run" / "episodes.jsonl")[0].delay_steps == 2
     with pytest.raises(UserError, match="delay was 2, now 0"):
         evaluate(make_plan(["hold"], scenarios=["reach_goal"], episodes=1), tmp_path / "run")
+
+
+def test_a_script_needs_no_guard(tmp_path):
+    """Worker processes ran the script again, which started workers again: pages of tracebacks."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import vla_sim\n"
+        "print('begin')\n"
+        "print(vla_sim.evaluate('expert', scenario='reach_goal', episodes=2, workers=2).success_rate('expert'))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=200, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "begin\n1.0\n", "")

@@ -21,3 +21,8 @@ def suggest(name: str, allowed: Iterable[str], *, most: int = 8) -> str:
     shown = ", ".join(choices[:most]) + (", ..." if len(choices) > most else "")
     listed = f"allowed: {shown}" if choices else "there are none"
     return f"did you mean {near[0]!r}? ({listed})" if near else listed
+
+
+def shown(value: object) -> str:
+    """A value on one line of a message, cut where it is long."""
+    return " ".join(repr(value).split())[:60]

@@ -12,12 +12,15 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 import time
+import types
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol
 
 from vla_sim.core.errors import UserError
@@ -188,18 +191,20 @@ class Pool:
                 self._forget(idle)
             if len(self._members) >= self._count:
                 return
-            self._give(self._start(task.group), task)
+            self._give(self._start(task), task)
 
     def _count_of(self, group: Hashable) -> int:
         return sum(member.group == group for member in self._members)
 
-    def _start(self, group: Hashable) -> _Member:
+    def _start(self, task: Task) -> _Member:
+        """A process for the group of a task."""
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, self._factory, group, os.getpid()), daemon=True)
-        process.start()
+        process = context.Process(target=serve, args=(theirs, self._factory, task.group, os.getpid()), daemon=True)
+        with _main_left_alone(self._factory, task.group, task.payload):
+            process.start()
         theirs.close()
-        self._members.append(_Member(process, ours, group))
+        self._members.append(_Member(process, ours, task.group))
         return self._members[-1]
 
     def _give(self, member: _Member, task: Task) -> None:
@@ -277,6 +282,23 @@ class Pool:
     def _forget(self, member: _Member) -> None:
         self._members.remove(member)
         _end(member)
+
+
+@contextlib.contextmanager
+def _main_left_alone(*needed: Any) -> Iterator[None]:
+    """Processes started now do not run the main script again, which takes time and would start everything anew.
+
+    Unless it is the home of what they need.
+    """
+    main = sys.modules["__main__"]
+    if b"__main__" in bytes(ForkingPickler.dumps(needed)):
+        yield
+        return
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _end(member: _Member) -> None:

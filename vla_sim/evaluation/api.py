@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from vla_sim.core.errors import UserError
+from vla_sim.core.errors import UserError, shown
 from vla_sim.core.threads import torch_threads
 from vla_sim.evaluation.floors import drive_floors
 from vla_sim.evaluation.planning import EMBODIMENT, EPISODES, FIRST_SEED, make_plan, named_plan
@@ -88,9 +88,9 @@ def evaluate(
 ) -> Evaluation:
     """Drive policies through scenarios in closed loop.
 
-    Names and classes that other processes can import run in processes of their own, as the command `eval` does it: a
-    script that calls this needs `if __name__ == "__main__":`. Objects (and classes of a notebook) drive in this
-    process: nothing supervises them, and an exception that they raise comes through.
+    Names and classes that other processes can import run in processes of their own, as the command `eval` does it.
+    Objects (and classes of a script or notebook) drive in this process: nothing supervises them, and an exception that
+    they raise comes through.
 
     Args:
         policy: a name, folder or "module:Class", a class or an object; or several of them.
@@ -114,6 +114,7 @@ def evaluate(
         UserError: unknown names (with the nearest), numbers that cannot be used, or the folder is another run's.
     """
     chosen = [policy] if isinstance(policy, (str, type, Policy)) or not isinstance(policy, Sequence) else list(policy)
+    _check_arguments(chosen, scenario, suite, embodiment, workers, hang_timeout_s, out)
     names = [_name_of(one) for one in chosen]
     settings: dict[str, Any] = {
         "scenarios": [scenario] if isinstance(scenario, str) else list(scenario),
@@ -135,6 +136,29 @@ def evaluate(
         raise UserError("policies that are objects leave no files: name them as module:Class to use out and video")
     objects = {_label(one, number): one for number, one in enumerate(chosen)}
     return _in_this_process(named_plan(list(objects), **settings), objects, floors)
+
+
+def _check_arguments(
+    policies: Sequence[Any], scenario: Any, suite: Any, embodiment: Any, workers: Any, hang_timeout_s: Any, out: Any
+) -> None:
+    """Refuse values of the wrong type; those of the plan are refused there."""
+    for policy in policies:
+        drives = all(hasattr(policy, name) for name in ("reset", "act", "spec"))
+        if not (drives or isinstance(policy, str)):
+            raise UserError(
+                f"policy must be a name, a subclass of vla_sim.Policy or an object of one, got {shown(policy)}"
+            )
+    for name, value in (("scenario", scenario), ("suite", suite)):
+        if not isinstance(value, str) and not (isinstance(value, Sequence) and all(isinstance(v, str) for v in value)):
+            raise UserError(f"{name} must be a name or a list of names, got {shown(value)}")
+    if not isinstance(embodiment, str):
+        raise UserError(f"embodiment must be the name of a robot or its TOML file, got {shown(embodiment)}")
+    if isinstance(workers, bool) or not isinstance(workers, int):
+        raise UserError(f"workers must be a whole number, got {shown(workers)}")
+    if isinstance(hang_timeout_s, bool) or not isinstance(hang_timeout_s, (int, float)):
+        raise UserError(f"hang_timeout_s must be a number of seconds, got {shown(hang_timeout_s)}")
+    if out is not None and not isinstance(out, (str, Path)):
+        raise UserError(f"out must be a folder, got {shown(out)}")
 
 
 def _name_of(policy: Driver) -> str | None:

@@ -10,7 +10,7 @@ import json
 from dataclasses import MISSING, asdict, dataclass, fields
 
 from vla_sim import __version__
-from vla_sim.core.errors import UserError, suggest
+from vla_sim.core.errors import UserError, shown, suggest
 from vla_sim.core.run_folder import parse_json
 from vla_sim.rollout.result import Key
 from vla_sim.scenarios.languages import language_codes
@@ -89,7 +89,7 @@ class Plan:
             ("--delay", self.delay, 0),
         ):
             if isinstance(value, bool) or not isinstance(value, int):
-                raise UserError(f"{flag} must be a whole number, got {value!r:.60}")
+                raise UserError(f"{flag} must be a whole number, got {shown(value)}")
             if value < least:
                 said = f"at least {least}" if least else "zero or more (not negative)"
                 raise UserError(f"{flag} must be {said}, got {value}")
@@ -109,12 +109,12 @@ class Plan:
         ):
             if choice not in allowed:
                 names = [name for name in allowed if name is not None]
-                raise UserError(f"{flag} must not be {choice!r:.60}; {suggest(str(choice)[:60], names)}")
+                raise UserError(f"{flag} must not be {shown(choice)}; {suggest(str(choice)[:60], names)}")
 
     def _check_names(self) -> None:
         for what, names in (("--policy", self.policies), ("--scenario", self.scenarios), ("--suite", self.suites)):
             if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
-                raise UserError(f"{what} must be a list of names, got {names!r:.60}")
+                raise UserError(f"{what} must be a list of names, got {shown(names)}")
         for what, names in (("--policy", self.policies), ("--scenario", self.scenarios)):
             if not names or "" in names:
                 raise UserError(f"{what} needs at least one name")
@@ -126,7 +126,7 @@ class Plan:
         if len(self.suites) != len(self.scenarios):
             raise UserError(f"{len(self.scenarios)} scenarios need as many suites, got {len(self.suites)}")
         if not isinstance(self.embodiment, str) or not self.embodiment:
-            raise UserError(f"--embodiment must be a name, got {self.embodiment!r:.60}")
+            raise UserError(f"--embodiment must be a name, got {shown(self.embodiment)}")
 
     def jobs(self) -> list[Job]:
         """All episodes in their canonical order: policy, scenario, index."""
