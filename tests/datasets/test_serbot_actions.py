@@ -4,7 +4,6 @@ from serbot_files import episode
 
 from vla_sim.core.errors import UserError
 from vla_sim.datasets.serbot.actions import (
-    DOCUMENTED_COLUMNS,
     UNSCALED,
     LabelScale,
     check_columns,
@@ -38,11 +37,11 @@ def test_a_scale_must_be_positive(bad):
 
 def test_columns_are_picked_by_name_and_motion_is_never_lost():
     assert pick_columns(TABLE, ("vx", "vy", "wz"), ("vx", "vy"), "a.h5").tolist() == TABLE[:, :2].tolist()
-    assert pick_columns(TABLE, DOCUMENTED_COLUMNS, ("vx", "wz"), "a.h5").tolist() == TABLE[:, :2].tolist()
+    assert pick_columns(TABLE, ("vx", "wz", "gripper"), ("vx", "wz"), "a.h5").tolist() == TABLE[:, :2].tolist()
     with pytest.raises(UserError, match=r"a.h5: column 1 \(vy\) is not zero at step 0"):
         pick_columns(TABLE, ("vx", "vy", "wz"), ("vx", "wz"), "a.h5")
     with pytest.raises(UserError, match="but no vy"):
-        pick_columns(TABLE, DOCUMENTED_COLUMNS, ("vx", "vy"), "a.h5")
+        pick_columns(TABLE, ("vx", "wz", "gripper"), ("vx", "vy"), "a.h5")
 
 
 def test_column_names_are_checked():

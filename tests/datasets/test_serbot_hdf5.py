@@ -11,7 +11,7 @@ from serbot_files import ACTIONS, EVENTS, NAME, episode, pictures, write_recordi
 
 from vla_sim.core.errors import UserError
 from vla_sim.core.types import Outcome, Side
-from vla_sim.datasets.serbot.actions import DOCUMENTED_COLUMNS, UNSCALED, LabelScale
+from vla_sim.datasets.serbot.actions import UNSCALED, LabelScale
 from vla_sim.datasets.serbot.folder import SerbotFolder, SerbotReading, SerbotRecording
 from vla_sim.datasets.serbot.hdf5 import LAYOUTS, SerbotStyle, serbot_hdf5_bytes, write_serbot_hdf5
 
@@ -162,10 +162,10 @@ def test_columns_mean_what_the_collector_or_the_reader_says(tmp_path):
     collector = SerbotFolder(tmp_path)[0]
     assert collector.columns == ("vx", "vy", "wz")
     assert collector.actions()[3].tolist() == [0.5, 0.5]
-    documented = SerbotFolder(tmp_path, SerbotReading(columns=DOCUMENTED_COLUMNS, action_names=("vx", "wz")))[0]
+    documented = SerbotFolder(tmp_path, SerbotReading(columns=("vx", "wz", "gripper"), action_names=("vx", "wz")))[0]
     assert np.allclose(documented.actions()[3], [0.5, 0.8])
     with pytest.raises(UserError, match=r"have columns .* but no vy"):
-        SerbotFolder(tmp_path, SerbotReading(columns=DOCUMENTED_COLUMNS))[0].actions()
+        SerbotFolder(tmp_path, SerbotReading(columns=("vx", "wz", "gripper")))[0].actions()
 
 
 def test_the_label_scale_can_be_given(tmp_path):

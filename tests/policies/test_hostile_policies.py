@@ -16,13 +16,13 @@ from safetensors.torch import load_file, save_file
 from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError
 from vla_sim.policies.folders import PolicyError
-from vla_sim.policies.registry import check_policy, load_policy, policy_hash
+from vla_sim.policies.registry import load_policy, policy_hash, refuse_unusable
 
 KINDS = ("clip_lstm", "clip_mlp", "ensemble", "gated", "state", "chunked", "tiny", "legacy")
 
 
 def fits(name):
-    check_policy(name, load_embodiment("serbot"))
+    refuse_unusable(name, load_embodiment("serbot"))
 
 
 def deep(depth, lists=True):

@@ -174,4 +174,4 @@ def test_shipped_policies_keep_their_promises(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", policy_names())
 def test_all_shipped_policies_keep_their_promises(name):
-    check_policy(name, embodiment="lekiwi" if name.endswith("_3d") else "serbot")
+    check_policy(name)

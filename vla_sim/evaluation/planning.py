@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vla_sim.core.embodiments import load_embodiment
-from vla_sim.policies.registry import check_policy
+from vla_sim.policies.registry import refuse_unusable
 from vla_sim.rollout.plan import Plan
 from vla_sim.scenarios import chosen_scenarios
 
@@ -45,7 +45,7 @@ def make_plan(
     """
     robot = load_embodiment(embodiment)
     for name in policies:
-        check_policy(name, robot)
+        refuse_unusable(name, robot)
     return named_plan(
         policies,
         scenarios=scenarios,

@@ -102,7 +102,7 @@ def _files_of(folder: PolicyFolder) -> list[Path]:
     return [*files, *(file for other in folder.needs() for file in _files_of(folder.sibling(other)))]
 
 
-def check_policy(name: str, robot: Embodiment) -> None:
+def refuse_unusable(name: str, robot: Embodiment) -> None:
     """Refuse what cannot be a policy of a robot, as far as that can be told without loading it.
 
     Raises:

@@ -105,7 +105,7 @@ def test_a_few_steps_of_training_teach_it_to_obey_the_instruction(name, build, r
 
 def test_a_frozen_backbone_gets_no_gradient(build, read):
     model = build("clip-small").train()
-    model.freeze_backbone()
+    model.backbone.requires_grad_(False)
     output = model(pictures(2), read(model, TEXTS[:1]), torch.ones(1, 2, dtype=torch.bool))
     output.outputs.sum().backward()
     with_gradient = {name.split(".")[0] for name, weight in model.named_parameters() if weight.grad is not None}

@@ -17,8 +17,7 @@ from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.specs import ACTION_NAMES
 
 COLLECTOR_COLUMNS = ("vx", "vy", "wz")
-# As the format document has it; "gripper" is a column without meaning on this robot.
-DOCUMENTED_COLUMNS = ("vx", "wz", "gripper")
+# The format document has vx, wz, gripper; "gripper" is a column without meaning on this robot.
 COLUMN_NAMES = (*ACTION_NAMES, "gripper")
 
 START, MOVE, STOP = EVENTS = ("episode_start", "start_action", "stop_action")

@@ -13,7 +13,7 @@ from vla_sim.core.specs import Embodiment
 from vla_sim.evaluation.floors import FLOORS
 from vla_sim.policies.checkpoints import files as checkpoints
 from vla_sim.policies.folders import CONFIG, WEIGHTS, PolicyFolder
-from vla_sim.policies.registry import check_policy, is_class, load_policy, policy_folder, policy_names
+from vla_sim.policies.registry import is_class, load_policy, policy_folder, policy_names, refuse_unusable
 
 EVERYONE = "all"
 # A policy with two backbones has two vocabularies.
@@ -63,7 +63,7 @@ def chosen_policies(names: Sequence[str], embodiment: str) -> tuple[list[str], d
     robot = load_embodiment(embodiment)
     for name in names:
         if name != EVERYONE:
-            check_policy(name, robot)
+            refuse_unusable(name, robot)
             reason = "" if is_class(name) else _why_not(name, robot)
             if reason:
                 raise UserError(f"policy {name!r} {reason}")

@@ -12,7 +12,6 @@ from vla_sim.policies.models.specs import ActionSpec, HeadSpec
 
 # Class -> signs of (vx, vy); y points left. The order is that of the users' data set.
 HEADINGS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
-HEADING_NAMES = ("stop", "F", "B", "L", "R", "FL", "FR", "BL", "BR")
 # Where the Huber loss turns from a parabola into a line, in normalised units.
 HUBER_BETA = 0.1
 # Limits of the logarithm of a spread, in normalised units, and the weight of learning it.

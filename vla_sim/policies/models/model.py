@@ -116,10 +116,6 @@ class VlaModel(nn.Module):
         """See `ActionHead.loss`."""
         return self.head.loss(outputs, target, mask)
 
-    def freeze_backbone(self) -> None:
-        """Train only what comes behind the backbones."""
-        self.backbone.requires_grad_(False)
-
     def activation_checkpointing_enable(self) -> None:
         """Compute transformers' layers a second time on the way back instead of keeping what they gave."""
         for module in self.backbone.modules():
