@@ -12,13 +12,18 @@ state     PPO on privileged state from nothing (`vla_sim.ppo --kind state`): pri
 
 from __future__ import annotations
 
-import argparse
 import json
+import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from vla_sim.core.bounds import Positive, PositiveInt, Seed, Workers
+from vla_sim.core.cli import run_command
 from vla_sim.core.files import write_whole
+from vla_sim.core.options import Folder, Name, named
 from vla_sim.policies.registry import find_folder
 from vla_sim.scenarios import load_suite
 from vla_sim.training.closed_loop import Successes, ValidationSuite
@@ -28,33 +33,43 @@ from vla_sim.training.options import DaggerConfig, DaggerGate, PpoConfig
 from vla_sim.training.ppo_run import run_ppo
 from vla_sim.training.seeds import REPORTING
 
-ARMS = ("state", "features", "dagger")
+ARMS: tuple[Literal["state", "features", "dagger"], ...] = ("state", "features", "dagger")
 # More than any machine does in the time; the clock ends it.
 ENDLESS = 10**9
 
 
-def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog="python -m benchmarks.experiment_ppo",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument("--minutes", type=float, default=20.0, help="of wall clock for each arm (default %(default)s)")
-    made.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), metavar="ARM", help="default: all")
-    made.add_argument("--policy", default="clip_mlp", help="to start from; its head sees one image")
-    made.add_argument("--suite", default="core", help="to learn in and to drive (default %(default)s)")
-    made.add_argument("--episodes", type=int, default=34, help="held-out worlds of each scenario (default %(default)s)")
-    made.add_argument("--seed", type=int, default=0)
-    made.add_argument("--threads", type=int, default=2, help="of both: threads that learn, processes that drive")
-    made.add_argument("--out", type=Path, default=Path("runs/experiment_ppo"), metavar="DIR")
-    return made
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `benchmarks.experiment_ppo` is told."""
+
+    minutes: Positive = 20.0
+    """Of wall clock for each arm."""
+    arms: Annotated[tuple[Literal["state", "features", "dagger"], ...], named("ARM ...")] = ARMS
+    """Which arms learn."""
+    init: Name = "clip_mlp"
+    """Learned policy to start from, a name or folder; its head sees one image."""
+    suite: Name = "core"
+    """To learn in and to drive."""
+    episodes: PositiveInt = 34
+    """How many; held-out worlds of each scenario."""
+    seed: Seed = 0
+    """Of random numbers: worlds, weights and exploring."""
+    threads: Workers = 2
+    """Threads that learn, and processes that drive."""
+    out: Folder = Path("runs/experiment_ppo")
+    """Output folder."""
 
 
-def main() -> None:
-    options = parser().parse_args()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the experiment; returns its exit code."""
+    return run_command(run, Options, arguments, epilog=(__doc__ or "").partition("\n\n")[2])
+
+
+def run(options: Options) -> int:
+    """Let every arm learn, drive all of them, write the result."""
     scenarios = tuple(scenario.name for scenario in load_suite(options.suite))
     suite = ValidationSuite(scenarios, range(REPORTING, REPORTING + options.episodes), instruction_set="eval")
-    policies = {"start": find_folder(options.policy)}
+    policies = {"start": find_folder(options.init)}
     minutes = {"start": 0.0}
     for arm in options.arms:
         learn = learn_by_dagger if arm == "dagger" else learn_by_ppo
@@ -64,15 +79,16 @@ def main() -> None:
         for arm, policy in policies.items()
     }
     write_result(options, driven, minutes)
+    return 0
 
 
-def learn_by_ppo(arm: str, options: argparse.Namespace) -> tuple[Path, float]:
+def learn_by_ppo(arm: str, options: Options) -> tuple[Path, float]:
     """Policy folder, and the minutes that learning took."""
     out = options.out / arm
     config = PpoConfig(
         kind=arm,
         suite=(options.suite,),
-        init=options.policy if arm == "features" else None,
+        init=options.init if arm == "features" else None,
         control_steps=ENDLESS,
         minutes=options.minutes,
         seed=options.seed,
@@ -81,7 +97,7 @@ def learn_by_ppo(arm: str, options: argparse.Namespace) -> tuple[Path, float]:
     return policy, json.loads((out / "curve.json").read_text())[-1]["seconds"] / 60
 
 
-def learn_by_dagger(arm: str, options: argparse.Namespace) -> tuple[Path, float]:
+def learn_by_dagger(arm: str, options: Options) -> tuple[Path, float]:
     """Policy folder of the last accepted round among those that ended in time, and the minutes of these rounds."""
     out, clock = options.out / arm, options.out / "dagger_clock.json"
     kept = json.loads(clock.read_text()) if clock.exists() else {"ended": [], "broken_off": 0.0}
@@ -91,7 +107,7 @@ def learn_by_dagger(arm: str, options: argparse.Namespace) -> tuple[Path, float]
         before = kept["broken_off"] + (ended[-1]["minutes"] if ended else 0.0)
         try:
             config = DaggerConfig(
-                init=options.policy,
+                init=options.init,
                 suite=(options.suite,),
                 rounds=len(ended) + 1,
                 seed=options.seed,
@@ -111,11 +127,11 @@ def learn_by_dagger(arm: str, options: argparse.Namespace) -> tuple[Path, float]
     in_time = [entry for entry in ended if entry["minutes"] <= options.minutes]
     if not in_time:
         print(f"no round of DAgger ended within {options.minutes:g} minutes: the policy it began with counts")
-        return find_folder(options.policy), 0.0
+        return find_folder(options.init), 0.0
     return Path(in_time[-1]["policy"]), in_time[-1]["minutes"]
 
 
-def write_result(options: argparse.Namespace, driven: dict[str, Successes], minutes: dict[str, float]) -> None:
+def write_result(options: Options, driven: dict[str, Successes], minutes: dict[str, float]) -> None:
     """Each arm against the start, and PPO against DAgger, world by world."""
     pairs = [(arm, "start") for arm in driven if arm not in ("start", "state")]
     pairs += [("features", "dagger")] if {"features", "dagger"} <= set(driven) else []
@@ -139,4 +155,4 @@ def write_result(options: argparse.Namespace, driven: dict[str, Successes], minu
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
