@@ -1,7 +1,7 @@
 """The floors of a table: policies that do not look, driven through the worlds that the evaluated policies met.
 
 A success rate says little before it is known what standing still, driving at random and driving straight ahead reach in
-the same worlds. Floors see no images, so nothing is drawn and they take a small part of the time of a learned policy.
+the same worlds. Floors see no images, so nothing is drawn; all three together take less time than one small policy.
 They are no competitors: they have no rank, are compared with nobody and decide no exit code and no baseline. Their
 results lie in `floors.jsonl` beside `episodes.jsonl`. Used by the runner and the benchmark.
 """
