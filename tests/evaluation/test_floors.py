@@ -161,3 +161,9 @@ def test_what_is_refused_is_refused_before_any_headline_or_bar(run, tmp_path, ca
     assert said.out == ""
     assert len(said.err.strip().splitlines()) == 1
     assert "belongs to another plan" in said.err
+
+
+def test_many_episodes_do_not_make_floors_dear():
+    floors = drive_floors(plan(episodes=25, scenarios=("reach_goal",)))
+    assert [sum(r.policy == floor for r in floors) for floor in FLOORS] == [20] * 3
+    assert {r.seed for r in floors} == set(range(100_000, 100_020))
