@@ -56,6 +56,14 @@ def test_every_outcome_has_a_banner(outcome):
     board(record).image(pictures(1)[0], 5, 0.0, ended=True)
 
 
+def test_the_sentence_of_the_moment_is_shown():
+    record = short(extra={"sentences": [[0.0, "Go to the cup"], [0.8, "Stop"]]})
+    drawn = board(record)
+    before, at, after = (np.asarray(drawn.image(pictures(1)[0], step, 0.0))[:50] for step in (1, 2, 3))
+    assert (before != at).any()
+    assert (at == after).all()
+
+
 def test_robot_drives_up_for_forward_and_left_for_left():
     record = short()
     drawn = board(record)

@@ -280,11 +280,13 @@ class Change:
         at_s: simulated time; it is said at the end of the control step that reaches it.
         instruction: the sentence.
         task: by which the robot is judged from then on.
+        at_once: whether the robot may come only the way of one control step at full speed, in place of `task.stay_m`.
     """
 
     at_s: float
     instruction: Instruction
     task: Task
+    at_once: bool = False
 
 
 @dataclass(frozen=True)
@@ -339,6 +341,11 @@ class Scene:
             if body.role is Role.GOAL:
                 return body
         raise ValueError(f"{self.scenario}: nothing is to be reached here")
+
+    @property
+    def has_goal(self) -> bool:
+        """Whether some object is to be reached: none need be where the task is to refuse."""
+        return any(body.role is Role.GOAL for body in self.bodies)
 
     def with_role(self, role: Role) -> tuple[Body, ...]:
         """The bodies that play a role, in order."""

@@ -120,12 +120,12 @@ class Simulation:
         self.collision_events += len(motion.contacts)
         if motion.contacts and self.collision_partner is None:
             self.collision_partner = motion.contacts[0].other
-        stopped = not any(self._robot.command)
-        now = Situation(before, self.pose, bool(motion.contacts), stopped, self.time_s)
+        now = Situation(before, self.pose, bool(motion.contacts), self.stopped, self.time_s)
         self.outcome = self._judge.outcome(now)
         while self._changes and self.outcome is None and self.time_s >= self._changes[0].at_s - 1e-9:
             change = self._changes.pop(0)
-            self.say(change.instruction, change.task)
+            step_m = self.embodiment.max_mps * self.embodiment.control_s
+            self.say(change.instruction, replace(change.task, stay_m=step_m) if change.at_once else change.task)
 
     def say(self, instruction: Instruction, task: Task | None = None) -> None:
         """Tell the robot something else; from here on it is judged by the task, by default the one that it had."""
@@ -133,6 +133,11 @@ class Simulation:
             raise UserError("there is nobody to talk to: say() belongs between reset() and the end of an episode")
         self.scene = replace(self.scene, instruction=instruction, task=task or self.scene.task)
         self._judge.told(self.scene, self.pose)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the last command asked for standing still."""
+        return not any(self._robot.command)
 
     @property
     def reached(self) -> str:

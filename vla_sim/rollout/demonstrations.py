@@ -54,7 +54,12 @@ class Task:
 
 
 def goal_in_image(scene: Scene, spec: Embodiment, pose: Pose2) -> tuple[float, float]:
-    """Where the middle of the goal appears: (right, down) as fractions of the image, NaN outside. It may be hidden."""
+    """Where the middle of the goal appears: (right, down) as fractions of the image, NaN outside.
+
+    It may be hidden; NaN as well where nothing is to be reached.
+    """
+    if scene.task.refuse:
+        return math.nan, math.nan
     goal = scene.goal
     centre = (goal.x_m, goal.y_m, goal.size_m[2] / 2)
     return place_in_image(spec.camera, scene.look, pose, centre) or (math.nan, math.nan)

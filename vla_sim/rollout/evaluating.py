@@ -16,8 +16,8 @@ from vla_sim.core.types import Scene
 from vla_sim.envs.sampling import SceneSource
 from vla_sim.envs.vector import NavigateVectorEnv
 from vla_sim.policies.base import Policy
-from vla_sim.rollout.facts import facts_of, reached_of
-from vla_sim.rollout.observers import Actions, Diagnostics, ImageHash, Observers, Path
+from vla_sim.rollout.facts import facts_of, reached_of, sentences_of
+from vla_sim.rollout.observers import Actions, Diagnostics, ImageHash, Observers, Path, Sentences
 from vla_sim.rollout.plan import Job, Plan
 from vla_sim.rollout.result import EpisodeResult
 from vla_sim.rollout.rollout import Ended, Scenes, rollout
@@ -35,6 +35,7 @@ class Facts(Observers):
     images: ImageHash = field(default_factory=ImageHash)
     actions: Actions = field(default_factory=Actions)
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    sentences: Sentences = field(default_factory=Sentences)
 
 
 class EvaluationRollout:
@@ -136,7 +137,9 @@ def identity_of(job: Job, scene: Scene, source: SceneSource, plan: Plan) -> dict
 def measures_of(ended: Ended[Job, Facts], robot_radius_m: float) -> dict[str, Any]:
     """What is computed from the driven path and privileged state. A fact that is added here is in every result."""
     facts, scene = ended.observer, ended.scene
-    planner = Planner(scene, robot_radius_m)
+    # What the robot was told last decides what it should have done.
+    judged = ended.moment.simulation.scene or scene
+    planner = Planner(judged, robot_radius_m)
     path = np.array(facts.path.poses)
     gaps = clearances(scene, resample(path[:, :2], CLEARANCE_SPACING_M), robot_radius_m)
     return {
@@ -151,4 +154,5 @@ def measures_of(ended: Ended[Job, Facts], robot_radius_m: float) -> dict[str, An
         "state_hash": hashlib.sha256(path.tobytes()).hexdigest(),
         **facts_of(planner, path[:, :2], scene.task.reach_m),
         **reached_of(scene, ended.moment.simulation.reached),
+        **sentences_of(facts.sentences, ended.moment.simulation.embodiment.control_s),
     }

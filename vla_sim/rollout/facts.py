@@ -11,6 +11,7 @@ import numpy as np
 
 from vla_sim.core.planner import Planner
 from vla_sim.core.types import Role, Scene
+from vla_sim.rollout.observers import Sentences
 
 DIGITS = 4  # tenths of a millimetre
 
@@ -50,6 +51,24 @@ def reached_of(scene: Scene, reached: str) -> dict[str, Any]:
     kind = body.kind.value
     named = kind if body.name == kind else f"{kind} ({body.name})"
     return {"reached_object": named, "reached_goal": body.role is Role.GOAL}
+
+
+def sentences_of(sentences: Sentences, control_s: float) -> dict[str, Any]:
+    """What else was said within the episode; nothing where it had one sentence.
+
+    Returns:
+        `sentences`: [time in s, text] of each in order.
+        `obeyed_s`: where the robot was told to stop, seconds from that until it stood still for good; None for never.
+    """
+    if len(sentences.said) < 2:
+        return {}
+    facts: dict[str, Any] = {"sentences": [[round(said.time_s, DIGITS), said.text] for said in sentences.said]}
+    told = sentences.said[-1]
+    if told.refuse and not sentences.said[0].refuse:
+        after = sentences.stopped[told.step :]
+        moved = max((step + 1 for step, stopped in enumerate(after) if not stopped), default=0)
+        facts["obeyed_s"] = round(moved * control_s, DIGITS) if moved < len(after) else None
+    return facts
 
 
 def closest_distance(planner: Planner, path: np.ndarray, reach_m: float) -> float | None:

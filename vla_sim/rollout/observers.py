@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from vla_sim.core.types import Instruction
 from vla_sim.envs.simulation import Simulation
 from vla_sim.rollout.steering import Decision
 
@@ -145,6 +146,51 @@ class Images(Observer):
         self.on_episode_start(moment)
 
 
+@dataclass(frozen=True)
+class Said:
+    """A sentence of an episode.
+
+    Attributes:
+        step: control steps that were driven before it was said.
+        time_s: simulated time then.
+        text: the sentence.
+        refuse: whether standing still is the right answer to it.
+    """
+
+    step: int
+    time_s: float
+    text: str
+    refuse: bool
+
+
+class Sentences(Observer):
+    """`said`: every sentence of the episode in order, and `stopped`: for each step whether it was one of standstill."""
+
+    def __init__(self) -> None:
+        self.said: list[Said] = []
+        self.stopped: list[bool] = []
+        self._now: Instruction | None = None
+
+    def on_episode_start(self, moment: Moment) -> None:
+        """Keep the first sentence."""
+        scene = moment.simulation.scene
+        assert scene is not None
+        if scene.instruction is not self._now:
+            self._now = scene.instruction
+            now = Said(len(self.stopped), moment.simulation.time_s, scene.instruction.text, scene.task.refuse)
+            self.said.append(now)
+
+    def on_step(self, taken: Taken, moment: Moment) -> None:
+        """Keep another one."""
+        self.stopped.append(moment.simulation.stopped)
+        self.on_episode_start(moment)
+
+    def by_step(self) -> tuple[str, ...]:
+        """The sentence that each action answers, as many as there were steps."""
+        ends = [*(said.step for said in self.said[1:]), len(self.stopped)]
+        return tuple(said.text for said, end in zip(self.said, ends, strict=True) for _ in range(said.step, end))
+
+
 class Actions(Observer):
     """`executed` float64 (A,) and `proposed` by name, (A,): one each step."""
 
@@ -179,3 +225,4 @@ class Demonstration(Observers):
 
     seen: Images = field(default_factory=Images)
     actions: Actions = field(default_factory=Actions)
+    sentences: Sentences = field(default_factory=Sentences)

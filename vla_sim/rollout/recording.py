@@ -185,7 +185,7 @@ class Recorder:
             "seed": scene.seed,
             "side": scene.task.side.value if scene.task.side else "",
             "distance": distance,
-            "target": scene.goal.kind.value,
+            "target": scene.goal.kind.value if scene.has_goal else "",
             "obstacle": obstacles[0].kind.value if obstacles else "",
             "obstacles": len(obstacles),
             "language": scene.instruction.language,

@@ -40,7 +40,8 @@ def draw_appearance(
     names, colors = _colors(plan, rng)
     textures = {item.name: _texture(item, body, rng) for item, body in zip(layout.plans, layout.bodies, strict=False)}
     look = _look(plan.look, rng, list(colors.values()))
-    goal = next(body for body in layout.bodies if body.role is Role.GOAL)
+    named = [body for body in layout.bodies if body.role in (Role.GOAL, Role.DISTRACTOR)]
+    goal = next((body for body in named if body.role is Role.GOAL), named[0])
     wall = _gray(plan.look.wall_brightness.draw, rng, [colors[goal.name]], WALL_GAP)
     look = replace(look, wall_color=wall)
     clothes = {mover.name: str(mover.color.draw(rng)) for mover in plan.movers}

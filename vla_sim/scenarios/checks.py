@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from vla_sim.core.config import Place, shown
 from vla_sim.core.errors import suggest
-from vla_sim.scenarios.scene_distribution import CANDIDATE, LINE, ObjectDistribution, SceneDistribution
+from vla_sim.scenarios.scene_distribution import CANDIDATE, LINE, ObjectDistribution, Refusal, SceneDistribution
 
 # Every scene is checked for a feasible way around all of its objects: more take minutes.
 MAX_OBJECTS = 20
@@ -23,6 +23,7 @@ def check_distribution(distribution: SceneDistribution, place: Place) -> None:
         UserError: of the kind that `place` names.
     """
     _check_names(distribution, place)
+    _check_refusal(distribution, place)
     _check_objects(distribution, place)
     _check_anchors(distribution, place)
     _check_differences(distribution, place)
@@ -64,6 +65,22 @@ def _check_objects(distribution: SceneDistribution, place: Place) -> None:
         raise place.wrong(f"task.side is {side.value!r}, but no object has the role obstacle")
     if len({kind for item in items if item.role == "obstacle" for kind in item.kind.values}) > 1:
         raise place.wrong("obstacles must be of one kind, so that a sentence can name them together")
+
+
+def _check_refusal(distribution: SceneDistribution, place: Place) -> None:
+    """A reason to stand still needs objects of which it can be true."""
+    refusal, here = distribution.task.refuse, place.at("task").at("refuse")
+    candidates = [item for item in distribution.objects if item.role == CANDIDATE]
+    if refusal in (Refusal.ABSENT, Refusal.AMBIGUOUS) and not candidates:
+        raise here.wrong(f"is {refusal.value!r}, which needs objects with the role candidate")
+    if refusal is Refusal.CONTRADICTION and all(item.role != "obstacle" for item in distribution.objects):
+        raise here.wrong("is 'contradiction', which needs an object with the role obstacle")
+    kinds = {kind for item in candidates for kind in item.kind.values}
+    colors = {color for item in candidates for color in item.color.values} - {"cardboard"}
+    if refusal is Refusal.ABSENT and len(kinds) * max(1, len(colors)) <= len(candidates):
+        raise here.wrong("is 'absent', which needs more kinds or colours than there are candidates")
+    if refusal is Refusal.AMBIGUOUS and "kind" in distribution.differ:
+        raise here.wrong("is 'ambiguous', but differ asks for another kind of each candidate: say differ = []")
 
 
 def _check_anchors(distribution: SceneDistribution, place: Place) -> None:

@@ -29,7 +29,9 @@ def why_infeasible(plan: SceneDistribution, layout: Layout, robot_radius_m: floa
     Where a side is asked for, the goal must be reachable on either one, so that both twins can use the world.
     """
     objects = [body for body in layout.bodies if body.role not in (Role.WALL, Role.MOVER)]
-    goal = next(body for body in objects if body.role is Role.GOAL)
+    goal = next((body for body in objects if body.role is Role.GOAL), None)
+    if goal is None:
+        return _why_crowded(layout, objects, robot_radius_m)
     if surface_distance(goal, *_at(layout.start)) - robot_radius_m <= plan.task.reach_m:
         early = "the goal is reached at the start"
     elif not _told_apart(plan, objects, layout.start):

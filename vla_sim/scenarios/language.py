@@ -39,6 +39,7 @@ class Facts:
         goal, color: kind and colour name of the goal.
         references: ways to tell the goal from other objects without doubt; empty when it is the only one.
         sentences: optional sets of sentences that fit this family.
+        section: of the language's file, where the facts alone do not say what kind of sentence is needed.
     """
 
     goal: Kind
@@ -48,10 +49,13 @@ class Facts:
     count: int = 0
     references: tuple[str, ...] = ()
     sentences: tuple[str, ...] = ()
+    section: str = ""
 
     @property
     def intent(self) -> str:
         """What kind of sentence is needed."""
+        if self.section:
+            return self.section
         if self.references:
             return "choose"
         if self.side:
@@ -122,8 +126,9 @@ def _goal_forms(facts: Facts, language: Language, reference: str | None) -> list
 
 
 def _sentence(template: str, obstacle: Phrase | str, goal: Phrase, facts: Facts, language: Language) -> str:
-    side = language.side(facts.side.value) if facts.side else ""
-    text = template.format(obstacle=obstacle, goal=goal, side=side, **language.number(facts.count))
+    sides = (language.side(side.value) for side in (facts.side, facts.side.opposite)) if facts.side else ("", "")
+    side, other = sides
+    text = template.format(obstacle=obstacle, goal=goal, side=side, other=other, **language.number(facts.count))
     return text[:1].upper() + text[1:]
 
 
@@ -166,7 +171,7 @@ def instruct(facts: Facts, rng: np.random.Generator, split: str, chosen: str) ->
     goals = _goal_forms(facts, language, reference)
     goal = goals[int(rng.integers(len(goals)))]
     text = _sentence(template.text, obstacle, goal, facts, language)
-    name = f"{template.id}.{reference}" if reference else template.id
+    name = f"{template.id}.{reference}" if reference and "{goal" in template.text else template.id
     return Instruction(text=text, language=chosen, split=template.id.split(".")[2], phrasing=name)
 
 

@@ -26,6 +26,8 @@ FOLDER = "languages"
 FORMAT = 1
 SPLITS = ("train", "eval")
 INTENTS = ("pass_side", "avoid", "reach", "choose")
+# Sentences for which standing still is the right answer.
+REFUSALS = ("contradiction", "stop", "nothing")
 # Ways to say which of several objects is meant; the last three by place, as the robot sees them from its start.
 REFERENCES = ("kind", "color", "color_kind", "left", "middle", "right")
 CONDITIONS = ("goal", "obstacle", "count", "sentences")
@@ -230,7 +232,7 @@ def read_language(path: Path) -> Language:
         if not table.get("words", {}).get(word):
             raise UserError(f"{path}: words.{word} is missing")
     language = Language(path.stem, table)
-    for intent in INTENTS:
+    for intent in (*INTENTS, *REFUSALS):
         for split in SPLITS:
             _check_sentences(language, path, intent, split)
     return language
@@ -279,16 +281,20 @@ def _problem(language: Language, entry: Any, intent: str) -> str | None:
         return f"unknown filler, case or ending {error}; {suggest(str(error.args[0]), fillers)}"
     except (ValueError, IndexError) as error:
         return str(error)
-    return None if text else "no text"
+    return None if text or intent == "nothing" else "no text"
 
 
 def _example_fillers(language: Language, intent: str) -> dict[str, Any]:
+    if intent == "nothing":
+        return {}
     cup = language.noun_phrase(Noun.of(language.words["cup"][0]))
     fillers: dict[str, Any] = {"goal": cup}
-    if intent not in ("reach", "choose"):
+    if intent in ("pass_side", "avoid", "contradiction"):
         fillers |= {"obstacle": cup, **language.number(1)}
-    if intent == "pass_side":
+    if intent in ("pass_side", "contradiction"):
         fillers["side"] = language.side("left")
+    if intent == "contradiction":
+        fillers["other"] = language.side("right")
     return fillers
 
 

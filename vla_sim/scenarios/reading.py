@@ -39,7 +39,7 @@ from vla_sim.scenarios.scene_distribution import (
 T = TypeVar("T")
 
 FORMAT = 1
-BODY = ("objects", "movers", "walls", "start", "room", "task", "look", "language", "differ")
+BODY = ("objects", "movers", "walls", "start", "room", "task", "look", "language", "differ", "later")
 # Combinations of a matrix among which one scenario draws.
 MAX_COMBINATIONS = 1000
 
@@ -73,6 +73,7 @@ class ScenarioFile:
         walls: inner walls: `[walls.NAME]`.
         start, room, task, look, language: see below.
         differ: what must differ between the candidates: "kind", "color" or both.
+        later: what else is said within an episode, `[[later]]`: see below.
     """
 
     format: Annotated[int, Anything("1", {"const": FORMAT})]
@@ -91,6 +92,7 @@ class ScenarioFile:
     look: AppearanceDistribution = field(default_factory=AppearanceDistribution)
     language: LanguageMix = field(default_factory=LanguageMix)
     differ: Annotated[Any, Anything('a list of "kind" and "color"')] = ()
+    later: Annotated[Any, Anything("a list of tables")] = ()
 
 
 @dataclass(frozen=True)

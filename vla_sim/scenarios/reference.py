@@ -20,6 +20,7 @@ from vla_sim.scenarios.reading import BODY, ScenarioFile
 from vla_sim.scenarios.scene_distribution import (
     DEFAULTS,
     MOVER_SIZES,
+    LaterSentence,
     MoverDistribution,
     ObjectDistribution,
     SceneDistribution,
@@ -90,6 +91,7 @@ def page() -> str:
     for key in keys_of(ScenarioFile):
         if isinstance(key.value, Table):
             parts += [f"## `[{key.name}]`\n", f"{_summary(key.value.cls)}\n", _keys(keys_of(key.value.cls))]
+    parts += ["## `[[later]]`\n", f"{_summary(LaterSentence)}\n", _keys(keys_of(LaterSentence))]
     surfaces = [("floor", FLOOR_TEXTURES), ("walls", WALL_TEXTURES), ("objects", TEXTURES)]
     listed = "\n".join(f"- {name}: {', '.join(textures)}" for name, textures in surfaces)
     parts += [DISTRIBUTIONS, f"## Names\n\n- colours: {', '.join(PALETTE)}\n{listed.replace(': ', ', textures: ')}\n"]
@@ -102,8 +104,8 @@ def schema() -> dict[str, Any]:
         name: {"type": "object", "additionalProperties": {"$ref": f"#/$defs/{name}"}} for name in ("objects", *NAMED)
     }
     top = {key.name: key.schema() for key in keys_of(ScenarioFile)}
-    differ = next(key for key in keys_of(SceneDistribution) if key.name == "differ")
-    top |= {name: {**top[name], **table} for name, table in tables.items()} | {"differ": differ.schema()}
+    lists = {key.name: key.schema() for key in keys_of(SceneDistribution) if key.name in ("differ", "later")}
+    top |= {name: {**top[name], **table} for name, table in tables.items()} | lists
     body = {name: {"$ref": f"#/properties/{name}"} for name in BODY}
     choice = {"type": "object", "properties": body, "additionalProperties": False}
     axis = {"type": "object", "additionalProperties": choice, "minProperties": 1}

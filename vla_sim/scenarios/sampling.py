@@ -15,12 +15,18 @@ import numpy as np
 
 from vla_sim.core.types import Body, Kind, Pose2, Role, Vec3
 from vla_sim.scenarios.feasibility import why_infeasible
-from vla_sim.scenarios.language import Facts
-from vla_sim.scenarios.layout import Layout, candidates
+from vla_sim.scenarios.layout import Layout
 from vla_sim.scenarios.movers import draw_movers
 from vla_sim.scenarios.reading import InfeasibleScenarioError
 from vla_sim.scenarios.rooms import NoRoomError, draw_room, draw_walls
-from vla_sim.scenarios.scene_distribution import CANDIDATE, DEFAULTS, LINE, ObjectDistribution, SceneDistribution
+from vla_sim.scenarios.scene_distribution import (
+    CANDIDATE,
+    DEFAULTS,
+    LINE,
+    ObjectDistribution,
+    Refusal,
+    SceneDistribution,
+)
 
 TRIES = 200
 # Draws of kinds in one try, until those of the candidates differ.
@@ -33,6 +39,8 @@ class Stream(IntEnum):
     LAYOUT = 0
     LOOK = 1
     WORDING = 2
+    REFUSAL = 12
+    LATER = 13
 
 
 def stream(seed: int, which: Stream) -> np.random.Generator:
@@ -102,11 +110,14 @@ def _start(plan: SceneDistribution, rng: np.random.Generator) -> Pose2:
 
 
 def _kinds(plan: SceneDistribution, rng: np.random.Generator) -> dict[str, Kind] | None:
-    """The kind of each object; None when those of the candidates were to differ and never did."""
+    """The kind of each object; None when those of the candidates were to differ, or to be alike, and never did."""
+    alike = plan.task.refuse is Refusal.AMBIGUOUS
     for _ in range(KIND_DRAWS):
         kinds = {item.name: Kind(item.kind.draw(rng)) for item in plan.objects}
         found = [kinds[item.name] for item in plan.objects if item.role == CANDIDATE]
-        if "kind" not in plan.differ or len(set(found)) == len(found):
+        different = len(set(found)) == len(found)
+        fits = not different if alike else different or "kind" not in plan.differ
+        if fits:
             return kinds
     return None
 
@@ -120,7 +131,8 @@ def _size(item: ObjectDistribution, kind: Kind, rng: np.random.Generator) -> Vec
 
 def _pick(plan: SceneDistribution, rng: np.random.Generator) -> str | None:
     candidates = [item.name for item in plan.objects if item.role == CANDIDATE]
-    return candidates[int(rng.integers(len(candidates)))] if candidates else None
+    chosen = candidates[int(rng.integers(len(candidates)))] if candidates else None
+    return None if plan.task.refuse in (Refusal.ABSENT, Refusal.AMBIGUOUS) else chosen
 
 
 def _role(item: ObjectDistribution, chosen: str | None) -> Role:
@@ -150,37 +162,3 @@ def _places(
         name: start.point(ahead(name), aside(name)) if item.frame == "start" else (ahead(name), aside(name))
         for name, item in items.items()
     }
-
-
-def facts_of(plan: SceneDistribution, bodies: Sequence[Body], colors: Mapping[str, str], start: Pose2) -> Facts:
-    """What a sentence may say about a world."""
-    goal = next(body for body in bodies if body.role is Role.GOAL)
-    obstacles = [body for body in bodies if body.role is Role.OBSTACLE]
-    return Facts(
-        goal=goal.kind,
-        color=colors[goal.name],
-        side=plan.task.side,
-        obstacle=obstacles[0].kind if obstacles else None,
-        count=len(obstacles),
-        references=_references(goal, candidates(bodies, start), colors),
-        sentences=plan.language.sentences,
-    )
-
-
-def _references(goal: Body, named: Sequence[Body], colors: Mapping[str, str]) -> tuple[str, ...]:
-    """The ways to name the goal that fit no other object."""
-    others = [body for body in named if body.name != goal.name]
-    if not others:
-        return ()
-    same_kind = any(body.kind is goal.kind for body in others)
-    same_color = any(colors[body.name] == colors[goal.name] for body in others)
-    same_both = any(body.kind is goal.kind and colors[body.name] == colors[goal.name] for body in others)
-    nameless = colors[goal.name] == "cardboard"
-    places = {2: ("left", "right"), 3: ("left", "middle", "right")}.get(len(named), ())
-    found = [
-        *([] if same_kind else ["kind"]),
-        *([] if same_color or nameless else ["color"]),
-        *([] if same_both or nameless else ["color_kind"]),
-        *places[named.index(goal) :][:1],
-    ]
-    return tuple(found)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from vla_sim.core.seeds import checked_seed
-from vla_sim.core.types import Body, Kind, Look, Role, Scene, Side, SuccessRule, Task
+from vla_sim.core.types import Body, Change, Instruction, Look, Role, Scene, Side, SuccessRule, Task
 from vla_sim.scenarios.appearance import draw_appearance
+from vla_sim.scenarios.facts import facts_of, possible_facts
 from vla_sim.scenarios.language import Facts, drawn_language, instruct, sentences
-from vla_sim.scenarios.languages import REFERENCES, check_language, sentences_hash
+from vla_sim.scenarios.languages import check_language, sentences_hash
 from vla_sim.scenarios.layout import Layout
 from vla_sim.scenarios.reading import InfeasibleScenarioError
-from vla_sim.scenarios.sampling import Stream, draw_layout, facts_of, stream
-from vla_sim.scenarios.scene_distribution import CANDIDATE, SceneDistribution
+from vla_sim.scenarios.sampling import Stream, draw_layout, stream
+from vla_sim.scenarios.scene_distribution import LaterSentence, Refusal, SceneDistribution
 
 # Raise it when the same file and seed give another world: it is part of every scenario's hash.
 SAMPLER_VERSION = 2
@@ -58,8 +60,14 @@ class Scenario:
         mixes = [plan.language.mix for plan in self.distributions]
         spoken = tuple(sorted({*itertools.chain.from_iterable(mixes), *([language] if language else [])}))
         kinds = {kind for plan in self.distributions for item in plan.objects for kind in item.kind.values}
-        said = sentences_hash(spoken, (), tuple(sorted(kinds)))
+        said = sentences_hash(spoken, tuple(sorted(self._sections())), tuple(sorted(kinds)))
         return hashlib.sha256(f"{SAMPLER_VERSION} {self.content_hash} {said}".encode()).hexdigest()
+
+    def _sections(self) -> set[str]:
+        """Sections of the languages' files that only some scenarios use."""
+        reasons = {plan.task.refuse.section for plan in self.distributions if plan.task.refuse}
+        said = {one.say for plan in self.distributions for one in plan.later} - {"again"}
+        return (reasons | said) - {""}
 
     @property
     def side(self) -> Side | None:
@@ -87,34 +95,43 @@ class Scenario:
         if language is not None:
             check_language(language)
         plan, layout, bodies, look, colors = self._drawn(seed, robot_radius_m)
-        facts = facts_of(plan, bodies, colors, layout.start)
-        drawn = drawn_language(seed, plan.language.mix, self.family_hash)
+        facts = facts_of(plan, bodies, colors, layout.start, stream(seed, Stream.REFUSAL))
+        chosen = language or drawn_language(seed, plan.language.mix, self.family_hash)
+        task, instruction = _task(plan), instruct(facts, stream(seed, Stream.WORDING), split, chosen)
         return Scene(
             scenario=self.name,
             seed=seed,
             start=layout.start,
             bodies=bodies,
             bounds_m=layout.bounds_m,
-            task=_task(plan),
+            task=task,
             look=look,
-            instruction=instruct(facts, stream(seed, Stream.WORDING), split, language or drawn),
+            instruction=instruction,
             twin=self.twin,
+            changes=_changes(plan, facts, seed, task, instruction),
             motions=layout.motions,
         )
 
     def equivalents(self, seed: int, *, split: str = "train", robot_radius_m: float = 0.15) -> list[str]:
         """Every sentence of a split, in all languages, that says the same of the world of a seed."""
         plan, layout, bodies, _, colors = self._drawn(checked_seed(seed), robot_radius_m)
-        return list(sentences(facts_of(plan, bodies, colors, layout.start), split, None))
+        return list(sentences(facts_of(plan, bodies, colors, layout.start, stream(seed, Stream.REFUSAL)), split, None))
 
     def alternatives(self, seed: int, *, robot_radius_m: float = 0.15) -> list[tuple[Scene, list[str]]]:
-        """The world of a seed with each of its objects as the goal in turn, and all training sentences for that."""
+        """The world of a seed with each of its objects as the goal in turn, and all training sentences for that.
+
+        None where the right answer is to stand still.
+        """
         scene = self.sample(seed, robot_radius_m=robot_radius_m)
+        if scene.task.refuse:
+            return []
         plan, _, _, _, colors = self._drawn(scene.seed, robot_radius_m)
         found = []
         for goal in (body for body in scene.bodies if body.role in (Role.GOAL, Role.DISTRACTOR)):
             bodies = tuple(_with_goal(body, goal.name) for body in scene.bodies)
-            texts = list(sentences(facts_of(plan, bodies, colors, scene.start), "train", None))
+            texts = list(
+                sentences(facts_of(plan, bodies, colors, scene.start, stream(seed, Stream.REFUSAL)), "train", None)
+            )
             instruction = replace(scene.instruction, text=texts[0], phrasing="")
             found.append((replace(scene, bodies=bodies, instruction=instruction), texts))
         return found
@@ -133,7 +150,7 @@ class Scenario:
 
     def instructions(self, split: str = "all", language: str | None = None) -> list[str]:
         """Every sentence that its scenes can come with, without repetition."""
-        every = (sentences(facts, split, language) for plan in self.distributions for facts in _all_facts(plan))
+        every = (sentences(facts, split, language) for plan in self.distributions for facts in possible_facts(plan))
         return list(dict.fromkeys(itertools.chain.from_iterable(every)))
 
 
@@ -141,6 +158,25 @@ def _with_goal(body: Body, goal: str) -> Body:
     if body.role not in (Role.GOAL, Role.DISTRACTOR):
         return body
     return replace(body, role=Role.GOAL if body.name == goal else Role.DISTRACTOR)
+
+
+def _changes(
+    plan: SceneDistribution, facts: Facts, seed: int, task: Task, instruction: Instruction
+) -> tuple[Change, ...]:
+    """What is said later, in the language of the first sentence."""
+    rng = stream(seed, Stream.LATER)
+    changes = [_change(one, facts, rng, task, instruction) for one in plan.later]
+    return tuple(sorted(changes, key=lambda change: change.at_s))
+
+
+def _change(
+    later: LaterSentence, facts: Facts, rng: np.random.Generator, task: Task, instruction: Instruction
+) -> Change:
+    at_s = float(later.at_s.draw(rng))
+    if later.say == "again":
+        return Change(at_s, instruction, task)
+    told = instruct(replace(facts, section=Refusal.STOP.value), rng, instruction.split, instruction.language)
+    return Change(at_s, told, replace(task, refuse=True), at_once=True)
 
 
 def _task(plan: SceneDistribution) -> Task:
@@ -153,28 +189,6 @@ def _task(plan: SceneDistribution) -> Task:
         collision_ends=task.collision_ends,
         stop_steps=task.stop_steps,
         give_up_s=task.give_up_s,
-        refuse=task.refuse,
+        refuse=task.refuse is not None,
         stay_m=task.stay_m,
     )
-
-
-def _all_facts(plan: SceneDistribution) -> Iterator[Facts]:
-    """All facts that the scenes of a distribution can have."""
-    obstacles = [item for item in plan.objects if item.role == "obstacle"]
-    goals = [item for item in plan.objects if item.role in ("goal", CANDIDATE)]
-    several = len(goals) > 1 or any(item.role == "distractor" for item in plan.objects)
-    named = {(kind, color) for item in goals for kind in item.kind.values for color in item.color.values}
-    for kind, color in sorted(named):
-        yield Facts(
-            goal=Kind(kind),
-            color=color,
-            side=plan.task.side,
-            obstacle=Kind(obstacles[0].kind.values[0]) if obstacles else None,
-            count=len(obstacles),
-            references=_possible_references(color) if several else (),
-            sentences=plan.language.sentences,
-        )
-
-
-def _possible_references(color: str) -> tuple[str, ...]:
-    return tuple(r for r in REFERENCES if color != "cardboard" or not r.startswith("color"))

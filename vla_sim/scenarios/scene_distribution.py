@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Annotated
 
-from vla_sim.core.config import KeyForEach, ListOf, Name, Number
+from vla_sim.core.config import KeyForEach, ListOf, Name, Number, Table
 from vla_sim.core.surfaces import FLOOR_TEXTURES, TEXTURES, WALL_TEXTURES
 from vla_sim.core.types import MOVING_KINDS, Kind, Reaction, Side, SuccessRule
 from vla_sim.scenarios.colors import PALETTE
@@ -22,8 +23,39 @@ ROLES = ("goal", "obstacle", "distractor", "furniture", CANDIDATE)
 # Frames in which `ahead_m` and `aside_m` of an object count.
 FRAMES = ("start", "room")
 REACTIONS = tuple(reaction.value for reaction in Reaction)
+# Roles of objects that a sentence may name as the one to go to.
+NAMED_ROLES = ("goal", "distractor", CANDIDATE)
 # `aside_from`: the straight line from the start to the goal.
 LINE = "line"
+
+
+class Refusal(str, Enum):
+    """Why standing still is the right answer."""
+
+    ABSENT = "absent"
+    AMBIGUOUS = "ambiguous"
+    CONTRADICTION = "contradiction"
+    STOP = "stop"
+    NOTHING = "nothing"
+
+    @property
+    def section(self) -> str:
+        """Its sentences in a language's file; "": they are the usual ones, and the scene makes them wrong."""
+        return "" if self in (Refusal.ABSENT, Refusal.AMBIGUOUS) else self.value
+
+
+@dataclass(frozen=True)
+class LaterSentence:
+    """Another sentence in the middle of an episode.
+
+    Attributes:
+        at_s: simulated time at which it is said, at the end of the control step that reaches it.
+        say: "stop": to stop or to wait, to be obeyed at once: the robot may come at most the way of one control step.
+            "again": the first sentence once more.
+    """
+
+    at_s: Annotated[Distribution, Numbers(0.1, 600)]
+    say: Annotated[str, Name(("stop", "again"))] = "stop"
 
 
 @dataclass(frozen=True)
@@ -240,7 +272,9 @@ class TaskRules:
         clearance_m: room beside the robot that a feasible way must leave; scenes without one are not used.
         stop_steps: consecutive control steps of commanded standstill that count as having stopped.
         give_up_s: commanded standstill of so many seconds elsewhere is stopping for good and ends an episode.
-        refuse: whether standing still is the right answer.
+        refuse: why standing still is the right answer, where it is: "absent": the object that is named is not there;
+            "ambiguous": two or more fit the description; "contradiction": the sentence contradicts itself; "stop": it
+            says to stop or to wait; "nothing": it is empty or asks for nothing.
         stay_m: where it is, how far from the place where it was told the robot may come.
     """
 
@@ -252,7 +286,7 @@ class TaskRules:
     clearance_m: Annotated[float, Number(0, 1)] = 0.2
     stop_steps: Annotated[int, Number(1, 100)] = 2
     give_up_s: Annotated[float, Number(0.1, 60)] = 4.0
-    refuse: bool = False
+    refuse: Refusal | None = None
     stay_m: Annotated[float, Number(0.01, 5)] = 0.3
 
 
@@ -319,6 +353,7 @@ class SceneDistribution:
         walls: inside the room.
         start, room, task, look, language: see there.
         differ: what must differ between candidates.
+        later: what else is said, in order of time.
     """
 
     objects: tuple[ObjectDistribution, ...]
@@ -330,3 +365,4 @@ class SceneDistribution:
     look: AppearanceDistribution = field(default_factory=AppearanceDistribution)
     language: LanguageMix = field(default_factory=LanguageMix)
     differ: Annotated[tuple[str, ...], ListOf(Name(("kind", "color")))] = ()
+    later: Annotated[tuple[LaterSentence, ...], ListOf(Table(LaterSentence))] = ()

@@ -105,7 +105,9 @@ class Map:
                 _dashed(draw, [self._px(*p) for p in ends], (*color, 150), 3 * SMOOTH, 8 * SMOOTH)
 
     def _draw_reach(self, draw: ImageDraw) -> None:
-        """The ring that the robot's rim must touch."""
+        """The ring that the robot's rim must touch, where something is to be reached."""
+        if self._scene.task.refuse:
+            return
         ring = [self._px(*p) for p in footprint(self._scene.goal, grow_m=self._scene.task.reach_m, smooth=True)]
         draw.polygon(ring, fill=(*GREEN, 28))
         _dashed(draw, [*ring, ring[0]], (*GREEN, 255), 2 * SMOOTH, 7 * SMOOTH)

@@ -131,5 +131,7 @@ def _close_up(record: EpisodeResult, scene: Scene | None) -> dict[str, Any]:
             }
             for body, corners in zip(bodies, outlines, strict=True)
         ],
-        "reach": axes.line(_across_up(footprint(scene.goal, grow_m=scene.task.reach_m, smooth=True))) if scene else "",
+        "reach": axes.line(_across_up(footprint(scene.goal, grow_m=scene.task.reach_m, smooth=True)))
+        if scene and not scene.task.refuse
+        else "",
     }

@@ -151,16 +151,17 @@ class _Page:
         self._record = record
         self._poses = poses
         self._map = Map(scene, record, poses, robot_radius_m, (MAP_PX[2] - MAP_PX[0], MAP_PX[3] - MAP_PX[1]))
-        self._page = self._empty_page(scene)
+        said = record.extra.get("sentences") or [[0.0, scene.instruction.text]]
+        self._pages = [(float(at_s), self._empty_page(text)) for at_s, text in said]
         self._peak = max([math.hypot(*(_known(a)[:2])) for a in record.actions] + [1e-6])
         self._camera: tuple[int, Image] | None = None
 
-    def _empty_page(self, scene: Scene) -> Image:
+    def _empty_page(self, sentence: str) -> Image:
         from PIL import Image, ImageDraw
 
         page = Image.new("RGB", SIZE_PX, BACKGROUND)
         draw = ImageDraw.Draw(page)
-        _paragraph(draw, f"“{scene.instruction.text}”", (16, 8, 944, 52), WHITE)
+        _paragraph(draw, f"“{sentence}”", (16, 8, 944, 52), WHITE)
         font, text = font_for(self._caption(), 13)
         draw.text((16, 57), text, fill=QUIET, font=font)
         return page
@@ -172,7 +173,8 @@ class _Page:
 
     def image(self, frame: Frame, step: int, share: float, *, ended: bool = False) -> Image:
         """The page at a share (0..1) of the way from pose `step` to the next."""
-        page = self._page.copy()
+        now_s = step * self._record.step_s + 1e-6
+        page = [page for at_s, page in self._pages if at_s <= now_s][-1].copy()
         page.paste(self._camera_view(frame, step, ended), CAMERA_PX[:2])
         page.paste(self._map.image(step, share), MAP_PX[:2])
         if ended:
