@@ -241,3 +241,8 @@ def test_a_folder_of_another_validation_is_refused_and_stays(tmp_path, monkeypat
     (tmp_path / "here").rename(tmp_path / "there")  # the whole training was moved: its own checks are driven again
     suite.drive(tmp_path / "there" / "clip_lstm", tmp_path / "out")
     assert len(driven) == 2
+    assert not (tmp_path / "out" / "mine.txt").exists()
+    suite.drive("expert", tmp_path / "named")
+    (tmp_path / "named" / "mine.txt").write_text("kept")
+    suite.drive("expert", tmp_path / "named")  # a name is no folder, and has not moved
+    assert (tmp_path / "named" / "mine.txt").exists()

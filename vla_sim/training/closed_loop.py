@@ -83,7 +83,12 @@ def _was_moved(found: Plan, plan: Plan) -> bool:
     """Whether a plan is the same one, of a policy that has lain elsewhere: the whole training was moved."""
     before, now = found.policies[0], plan.policies[0]
     there = Path(before)
-    return replace(found, policies=plan.policies) == plan and there.name == Path(now).name and not there.exists()
+    return (
+        before != now
+        and replace(found, policies=plan.policies) == plan
+        and there.name == Path(now).name
+        and not there.exists()
+    )
 
 
 def by_scenario(successes: Successes) -> dict[str, float]:
