@@ -222,8 +222,14 @@ def test_a_folder_of_another_validation_is_refused_and_stays(tmp_path, monkeypat
 
     suite = ValidationSuite(("reach_goal",), range(96_000, 96_001))
     driven = []
-    monkeypatch.setattr(runner, "_drive", lambda plan, *rest: driven.append(plan))
-    monkeypatch.setattr(runner, "_summarised", lambda *rest: runner.Result([], {}, True))
+
+    def evaluate(plan, out, *, workers):
+        out.mkdir(exist_ok=True)
+        runner._bind(plan, out)
+        driven.append(plan)
+        return runner.Result([], {}, True)
+
+    monkeypatch.setattr(runner, "evaluate", evaluate)
     suite.drive(tmp_path / "here" / "clip_lstm", tmp_path / "out")
     (tmp_path / "out" / "mine.txt").write_text("kept")
     (tmp_path / "here" / "clip_lstm").mkdir(parents=True)
