@@ -257,7 +257,7 @@ def test_dagger_refuses_what_makes_no_sense_in_one_sentence(arguments, message, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--policy clip_mpl", "did you mean 'clip_mlp'"),
+        ("--check-policy clip_mpl", "did you mean 'clip_mlp'"),
         ("--validation-share 1", "--validation-share must lie"),
         ("--init hold", "cannot be trained on"),
         ("--source somewhere", "--source is now --data"),
