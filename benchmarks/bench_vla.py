@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import resource
+import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from vla_sim.core.cli import run_command
 from vla_sim.envs.vector import NavigateVectorEnv
 from vla_sim.policies.models.full_size import TEXTS, random_full_size
 from vla_sim.policies.models.model import VlaModel
@@ -126,11 +129,23 @@ def full_size_step(dtype: torch.dtype, device: str, *, compiled: bool) -> tuple[
     return min(times[2:]), memory
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_vla", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="time Kosmos-2 at full size (8 GB of memory)")
-    (full if parser.parse_args().full else small)()
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `benchmarks.bench_vla` is told."""
+
+    full: bool = False
+    """Time Kosmos-2 at full size (8 GB of memory)."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; returns its exit code."""
+    return run_command(_run, Options, arguments)
+
+
+def _run(options: Options) -> int:
+    (full if options.full else small)()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,20 +14,21 @@ control  augment, then as many rounds with the same gate, of as many images of p
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from benchmarks.experiment_dagger_report import ARMS, write_report
+from vla_sim.core.bounds import Positive, Workers
+from vla_sim.core.cli import run_command
 from vla_sim.core.files import FolderLock, write_whole
+from vla_sim.core.options import Folder, OptionalFolder, named
 from vla_sim.core.run_folder import bind
 from vla_sim.scenarios import load_suite
 from vla_sim.training.batches import Sampler, Sequences
@@ -316,56 +317,60 @@ def read_document(folder: Path, arm: str) -> dict[str, Any]:
     return document
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--out", type=Path, default=Path("runs/experiment"), metavar="DIR")
-    made.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], choices=range(3), help="training seeds (all)")
-    made.add_argument("--scale", type=float, default=1.0, help="factor on steps, rounds and worlds, for a try")
-    made.add_argument("--workers", type=int, default=3, help="training seeds at a time, one thread each")
-    made.add_argument(
-        "--rounds-in",
-        choices=("core", "home"),
-        default="home",
-        help="worlds of rounds and control (default %(default)s)",
-    )
-    made.add_argument(
-        "--beta", default="constant:0", help="the expert's share of DAgger's rounds (default %(default)s)"
-    )
-    made.add_argument(
-        "--language", choices=("both", "en", "ko"), default="both", help="of recordings and expansion (default both)"
-    )
-    made.add_argument("--docs", type=Path, metavar="DIR", help="also put table and plot there, e.g. docs")
-    made.add_argument("--only", type=int, help=argparse.SUPPRESS)
-    return made
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `benchmarks.experiment_dagger` is told."""
+
+    seeds: Annotated[tuple[Literal[0, 1, 2], ...], named("SEED ...")] = (0, 1, 2)
+    """Training seeds."""
+    scale: Positive = 1.0
+    """Factor on steps, rounds and worlds, for a try."""
+    rounds_in: Literal["core", "home"] = "home"
+    """Worlds of rounds and control; home: those of the recordings."""
+    beta: str = "constant:0"
+    """The expert's share of DAgger's rounds."""
+    language: Literal["both", "en", "ko"] = "both"
+    """Of recordings and expansion."""
+    workers: Workers = 3
+    """Training seeds at a time, one thread each."""
+    docs: OptionalFolder = None
+    """Also put table and plot there, e.g. docs."""
+    only: Annotated[int | None, named("SEED")] = None
+    """Train this seed in this process and write no table: what the command starts for each seed."""
+    out: Folder = Path("runs/experiment")
+    """Output folder."""
 
 
-def main() -> None:
-    options = parser().parse_args()
-    options.out = options.out.resolve()
-    sizes = replace(Sizes(), rounds_in=options.rounds_in, beta=options.beta, language=options.language).scaled(
-        options.scale
-    )
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the experiment; returns its exit code."""
+    return run_command(run, Options, arguments, epilog=(__doc__ or "").partition("\n\n")[2])
+
+
+def run(options: Options) -> int:
+    """Train every arm on every seed, write the table."""
+    out = options.out.resolve()
+    sizes = replace(Sizes(), rounds_in=options.rounds_in, beta=options.beta, language=options.language)
+    sizes = sizes.scaled(options.scale)
     if options.only is not None:
         import torch
 
         torch.set_num_threads(1)
-        with FolderLock(options.out / f"seed_{options.only}"):
-            Chain(options.out / f"seed_{options.only}", options.only, sizes).run()
-        return
+        with FolderLock(out / f"seed_{options.only}"):
+            Chain(out / f"seed_{options.only}", options.only, sizes).run()
+        return 0
     begin = time.perf_counter()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the trainings end with it
-    _run_chains(options)
-    documents = [read_document(options.out / f"seed_{seed}", arm) for seed in options.seeds for arm in ARMS]
-    print(write_report(documents, vars(sizes), options.out, options.docs))
+    _run_chains(options, out)
+    documents = [read_document(out / f"seed_{seed}", arm) for seed in options.seeds for arm in ARMS]
+    print(write_report(documents, vars(sizes), out, options.docs))
     print(f"{(time.perf_counter() - begin) / 60:.1f} minutes")
+    return 0
 
 
-def _run_chains(options: argparse.Namespace) -> None:
+def _run_chains(options: Options, out: Path) -> None:
     """One process for each training seed, some at a time."""
     waiting: list[int] = list(options.seeds)
     running: list[subprocess.Popen[bytes]] = []
-    command = [sys.executable, "-m", "benchmarks.experiment_dagger", "--out", str(options.out)]
+    command = [sys.executable, "-m", "benchmarks.experiment_dagger", "--out", str(out)]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     try:
         while waiting or running:
@@ -384,4 +389,4 @@ def _run_chains(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

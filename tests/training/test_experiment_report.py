@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.experiment_dagger import Chain, Sizes, parser
+from benchmarks.experiment_dagger import Chain, Sizes
 from benchmarks.experiment_dagger_report import ARMS, SUITES, write_report
 
 
@@ -65,7 +65,6 @@ def test_a_try_is_smaller_and_keeps_the_recordings():
     assert (small.recordings, small.expanded) == (72, 200)
     assert small.steps < 50
     assert Sizes().scaled(1.0) == Sizes()
-    assert parser().parse_args([]).scale == 1.0
 
 
 @pytest.mark.slow
