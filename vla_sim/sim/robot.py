@@ -107,7 +107,7 @@ class Robot:
             return most
         if self._room_m < most * step_m:
             self._room_m = self._measured_room()
-        free = min(most, max(0, int(self._room_m / step_m)))
+        free = max(0, int(min(most, self._room_m / step_m)))
         self._room_m -= free * step_m
         return free
 
