@@ -12,12 +12,15 @@ from vla_sim.core.specs import CameraSpec
 from vla_sim.core.types import Kind, Look, Pose2
 from vla_sim.sim.camera import camera_pose
 from vla_sim.sim.lens import lens_of
-from vla_sim.sim.mesh_scene import Stage
+from vla_sim.sim.mesh_scene import MeshScene
 from vla_sim.sim.renderers import make_renderer
 
 CAMERA = CameraSpec()
 # Least intersection over union of an object's outline with the outline of its collision shape, objects over 400 pixels.
 LEAST_SHARED = {Kind.BOX: 0.88, Kind.WALL: 0.9, Kind.BASKET: 0.72, Kind.POT: 0.66, Kind.CUP: 0.66, Kind.BOTTLE: 0.62}
+# What is solid to physics and has gaps to the eye: chairs, tables, plants, people.
+LEAST_SHARED |= {Kind.TABLE: 0.22, Kind.CHAIR: 0.45, Kind.PLANT: 0.25, Kind.PERSON: 0.55, Kind.CART: 0.5}
+LEAST_SHARED |= {Kind.SHELF: 0.9, Kind.CABINET: 0.9, Kind.SOFA: 0.8, Kind.ROBOT: 0.7, Kind.DOOR: 0.8}
 SIZES = {
     Kind.BOX: (0.3, 0.4, 0.35),
     Kind.CUP: (0.25, 0.25, 0.3),
@@ -25,6 +28,17 @@ SIZES = {
     Kind.POT: (0.3, 0.3, 0.3),
     Kind.BASKET: (0.4, 0.35, 0.3),
     Kind.WALL: (0.2, 1.0, 0.5),
+    # Furniture at half its size, to be seen whole.
+    Kind.TABLE: (0.35, 0.65, 0.37),
+    Kind.CHAIR: (0.24, 0.23, 0.42),
+    Kind.SHELF: (0.16, 0.45, 0.9),
+    Kind.CABINET: (0.22, 0.45, 0.5),
+    Kind.SOFA: (0.42, 0.85, 0.4),
+    Kind.PLANT: (0.25, 0.25, 0.55),
+    Kind.PERSON: (0.25, 0.25, 0.86),
+    Kind.CART: (0.45, 0.27, 0.47),
+    Kind.ROBOT: (0.2, 0.2, 0.45),
+    Kind.DOOR: (0.45, 0.05, 0.9),
 }
 TILTS = [(0.0, 0.0, 0.0), (0.05, -0.04, 0.06), (-0.06, 0.05, -0.03)]
 
@@ -94,7 +108,7 @@ def cast(scene, pose):
     with np.errstate(divide="ignore"):
         depth = np.where(down < 0, -position[2] / down, np.inf)
     labels = np.isfinite(depth).astype(int)
-    for layer in Stage(scene).solids:
+    for layer in MeshScene(scene).solids:
         corners = (layer.vertices["position"].astype(float) - position) @ turn
         for triangle in layer.triangles:
             a, b, c = corners[triangle]

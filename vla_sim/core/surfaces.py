@@ -25,3 +25,6 @@ BODY_TEXTURES = (
 FLOOR_TEXTURES = ("plain", "tiles", "wood", "carpet", "concrete")
 WALL_TEXTURES = ("plain", "plaster", "brick", "panel", "concrete")
 TEXTURES = tuple(dict.fromkeys((*BODY_TEXTURES, *FLOOR_TEXTURES, *WALL_TEXTURES)))
+# How a scene is furnished for the eye: "bare" has low walls under an open sky, "indoor" walls with doors and windows.
+BARE, INDOOR = "bare", "indoor"
+STYLES = (BARE, INDOOR)

@@ -22,19 +22,32 @@ class Kind(str, Enum):
     BOTTLE = "bottle"
     POT = "pot"
     BASKET = "basket"
-    WALL = "wall"
+    TABLE = "table"
+    CHAIR = "chair"
+    SHELF = "shelf"
+    CABINET = "cabinet"
+    SOFA = "sofa"
+    PLANT = "plant"
     PERSON = "person"
     CART = "cart"
     ROBOT = "robot"
     DOOR = "door"
+    WALL = "wall"
+
+    @property
+    def round(self) -> bool:
+        """Whether its footprint is a disc."""
+        return self in (Kind.CUP, Kind.BOTTLE, Kind.POT, Kind.PLANT, Kind.PERSON, Kind.ROBOT)
 
 
-# Kinds of things that move by themselves; no sentence names them and none is a goal.
+# Kinds that sentences name; the only ones that can be goals.
+NAMED_KINDS = (Kind.BOX, Kind.CUP, Kind.BOTTLE, Kind.POT, Kind.BASKET)
+# Kinds of things that can move by themselves.
 MOVING_KINDS = (Kind.PERSON, Kind.CART, Kind.ROBOT, Kind.DOOR)
 
 
 class Role(str, Enum):
-    """What an object is for in its scene."""
+    """What an object is for in its scene; no sentence is about FURNITURE, which only stands there."""
 
     GOAL = "goal"
     OBSTACLE = "obstacle"
@@ -153,7 +166,7 @@ class Body:
     @property
     def round(self) -> bool:
         """Whether the footprint is a disc of diameter size_m[0] rather than a rectangle."""
-        return self.kind in (Kind.CUP, Kind.BOTTLE, Kind.POT, Kind.PERSON, Kind.ROBOT)
+        return self.kind.round
 
 
 class Reaction(str, Enum):
@@ -204,7 +217,14 @@ class Look:
         floor_texture, wall_texture: names of surfaces.
         floor_color, wall_color: RGB 0..1 that the texture is multiplied with.
         camera_tilt_rad: extra (roll, pitch, yaw) of the camera mount; pitch positive looks down.
-        texture_seed: seed of whatever the textures draw (grain, tile offsets).
+        texture_seed: seed of whatever the textures draw (grain, tile offsets) and what hangs on walls.
+        style: "bare" (walls in the open) or "indoor" (see `vla_sim.sim.interior`).
+        ceiling_m: height of the ceiling; 0 for none.
+        exposure: factor of all light.
+        vignette: share of light that is lost in the corners of the image.
+        haze: share of white that stray light lays over the image.
+        noise: standard deviation of the sensor's noise, in grey levels of 255.
+        shutter_s: time over which moving cameras blur; 0 for none.
     """
 
     sun_azimuth_rad: float = 0.8
@@ -218,6 +238,13 @@ class Look:
     wall_color: Vec3 = (0.85, 0.85, 0.82)
     camera_tilt_rad: Vec3 = (0.0, 0.0, 0.0)
     texture_seed: int = 0
+    style: str = "bare"
+    ceiling_m: float = 0.0
+    exposure: float = 1.0
+    vignette: float = 0.0
+    haze: float = 0.0
+    noise: float = 0.0
+    shutter_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from vla_sim.core.specs import Embodiment
 from vla_sim.core.types import Scene
 from vla_sim.envs.simulation import Simulation
 from vla_sim.envs.spaces import sensor_spaces
-from vla_sim.sim.camera import Renderer
+from vla_sim.sim.camera import Renderer, Shot
 from vla_sim.sim.lidar import Lidar
 from vla_sim.sim.renderers import make_renderer
 
@@ -63,8 +63,9 @@ class Sensing:
     def place(self, slot: int, simulation: Simulation) -> None:
         """The robot of a slot is where its simulation says: measure there."""
         pose, moved = simulation.pose, simulation.moved()
+        shot = Shot(simulation.steps, simulation.twist)
         for renderer in self.renderers.values():
-            renderer.place(slot, pose, moved)
+            renderer.place(slot, pose, moved, shot)
         for name, camera in self._depths.items():
             self._readings[name][slot] = self.renderers[camera].depth(slot)
         for name, lidars in self._lidars.items():

@@ -150,6 +150,11 @@ class Simulation:
         return self._robot.pose
 
     @property
+    def twist(self) -> tuple[float, float, float]:
+        """The robot's velocity in its body frame: m/s forward, m/s to the left, rad/s."""
+        return self._robot.twist
+
+    @property
     def goal_gap_m(self) -> float:
         """Gap between the robot's disc and the goal's surface."""
         assert self.scene is not None

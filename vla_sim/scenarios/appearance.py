@@ -9,16 +9,18 @@ from dataclasses import replace
 
 import numpy as np
 
+from vla_sim.core.surfaces import INDOOR
 from vla_sim.core.types import Body, Look, Role, Vec3
 from vla_sim.scenarios.colors import PALETTE
+from vla_sim.scenarios.distributions import Distribution, Uniform
 from vla_sim.scenarios.layout import Layout
 from vla_sim.scenarios.reading import InfeasibleScenarioError
 from vla_sim.scenarios.scene_distribution import (
     CANDIDATE,
-    DEFAULTS,
     AppearanceDistribution,
     ObjectDistribution,
     SceneDistribution,
+    usual,
 )
 
 TRIES = 200
@@ -27,6 +29,25 @@ COLOR_GAP = 0.35
 FLOOR_GAP = 0.25
 WALL_GAP = 0.20
 COLOR_JITTER = 0.04
+FLOOR_BRIGHTNESS, WALL_BRIGHTNESS = Uniform(0.40, 0.85), Uniform(0.55, 0.95)
+# Indoors floors and walls have colours that such surfaces are sold in; textures add their tones.
+_GREYS = ((0.75, 0.75, 0.74), (0.58, 0.58, 0.58), (0.42, 0.43, 0.44))
+INDOOR_FLOORS: dict[str, tuple[Vec3, ...]] = {
+    "plain": (*_GREYS, (0.60, 0.64, 0.60), (0.52, 0.58, 0.64), (0.68, 0.62, 0.52)),
+    "tiles": (*_GREYS, (0.82, 0.79, 0.73), (0.66, 0.60, 0.52), (0.58, 0.42, 0.34)),
+    "wood": ((0.70, 0.54, 0.36), (0.58, 0.41, 0.25), (0.80, 0.68, 0.52), (0.40, 0.29, 0.20), (0.62, 0.59, 0.54)),
+    "carpet": ((0.38, 0.41, 0.46), (0.30, 0.31, 0.33), (0.55, 0.50, 0.43), (0.36, 0.42, 0.40), (0.52, 0.52, 0.53)),
+    "concrete": (*_GREYS, (0.66, 0.64, 0.60)),
+}
+INDOOR_WALLS: tuple[Vec3, ...] = (
+    (0.92, 0.92, 0.90),
+    (0.88, 0.85, 0.78),
+    (0.80, 0.81, 0.82),
+    (0.78, 0.82, 0.84),
+    (0.80, 0.83, 0.77),
+    (0.84, 0.76, 0.66),
+    (0.62, 0.66, 0.70),
+)
 
 
 def draw_appearance(
@@ -38,12 +59,15 @@ def draw_appearance(
         InfeasibleScenarioError: the colours of the candidates were to differ and never did.
     """
     names, colors = _colors(plan, rng)
-    textures = {item.name: _texture(item, body, rng) for item, body in zip(layout.plans, layout.bodies, strict=False)}
+    textures = {
+        item.name: _texture(item, body, plan.sizes, rng)
+        for item, body in zip(layout.plans, layout.bodies, strict=False)
+    }
     look = _look(plan.look, rng, list(colors.values()))
     named = [body for body in layout.bodies if body.role in (Role.GOAL, Role.DISTRACTOR)]
     goal = next((body for body in named if body.role is Role.GOAL), named[0])
-    wall = _gray(plan.look.wall_brightness.draw, rng, [colors[goal.name]], WALL_GAP)
-    look = replace(look, wall_color=wall)
+    wall = _unlike(_wall_colors(plan.look), rng, [colors[goal.name]], WALL_GAP)
+    look = replace(look, wall_color=wall, ceiling_m=_ceiling_m(plan, layout))
     clothes = {mover.name: str(mover.color.draw(rng)) for mover in plan.movers}
     bodies = tuple(
         replace(body, color=wall, texture=look.wall_texture)
@@ -53,7 +77,7 @@ def draw_appearance(
         else replace(body, color=colors[body.name], texture=textures[body.name])
         for body in layout.bodies
     )
-    return bodies, look, names
+    return bodies, _through_camera(plan.look, look, rng), names
 
 
 def _colors(plan: SceneDistribution, rng: np.random.Generator) -> tuple[dict[str, str], dict[str, Vec3]]:
@@ -70,18 +94,58 @@ def _jittered(color: Vec3, rng: np.random.Generator) -> Vec3:
     return (float(red), float(green), float(blue))
 
 
-def _texture(item: ObjectDistribution, body: Body, rng: np.random.Generator) -> str:
-    return str((item.texture or DEFAULTS[body.kind].textures).draw(rng))
+def _ceiling_m(plan: SceneDistribution, layout: Layout) -> float:
+    """The height of the walls where they carry a ceiling, else 0."""
+    walls = [body.size_m[2] for body in layout.bodies if body.role is Role.WALL]
+    return max(walls, default=0.0) if plan.room.ceiling_m else 0.0
 
 
-def _gray(
-    brightness: Callable[[np.random.Generator], float], rng: np.random.Generator, others: Sequence[Vec3], gap: float
-) -> Vec3:
-    """A pale colour of some brightness that none of the others resembles; the least alike of many tries."""
+def _through_camera(plan: AppearanceDistribution, look: Look, rng: np.random.Generator) -> Look:
+    """What sensor and lens add to a look; drawn last, so that scenes without them stay as they were."""
+    return replace(
+        look,
+        exposure=float(plan.exposure.draw(rng)),
+        vignette=float(plan.vignette.draw(rng)),
+        haze=float(plan.haze.draw(rng)),
+        noise=float(plan.noise.draw(rng)),
+        shutter_s=float(plan.shutter_s.draw(rng)),
+    )
+
+
+def _texture(item: ObjectDistribution, body: Body, sizes: str, rng: np.random.Generator) -> str:
+    return str((item.texture or usual(body.kind, sizes).textures).draw(rng))
+
+
+Draw = Callable[[np.random.Generator], np.ndarray]
+
+
+def _gray(brightness: Distribution) -> Draw:
+    """Pale colours of some brightness."""
+    return lambda rng: float(brightness.draw(rng)) + rng.uniform(-0.08, 0.08, 3)
+
+
+def _one_of(colors: Sequence[Vec3]) -> Draw:
+    """Colours like one of these, a little lighter or darker."""
+    return lambda rng: np.array(colors[int(rng.integers(len(colors)))]) * rng.uniform(0.9, 1.1)
+
+
+def _wall_colors(plan: AppearanceDistribution) -> Draw:
+    if plan.style == INDOOR and plan.wall_brightness is None:
+        return _one_of(INDOOR_WALLS)
+    return _gray(plan.wall_brightness or WALL_BRIGHTNESS)
+
+
+def _floor_colors(plan: AppearanceDistribution, texture: str) -> Draw:
+    if plan.style == INDOOR and plan.floor_brightness is None:
+        return _one_of(INDOOR_FLOORS[texture])
+    return _gray(plan.floor_brightness or FLOOR_BRIGHTNESS)
+
+
+def _unlike(draw: Draw, rng: np.random.Generator, others: Sequence[Vec3], gap: float) -> Vec3:
+    """A colour that none of the others resembles; the least alike of many tries."""
     best: tuple[float, Vec3] = (-1.0, (0.5, 0.5, 0.5))
     for _ in range(TRIES):
-        level = brightness(rng)
-        red, green, blue = np.clip(level + rng.uniform(-0.08, 0.08, 3), 0.05, 1.0)
+        red, green, blue = np.clip(draw(rng), 0.05, 1.0)
         color = (float(red), float(green), float(blue))
         apart = min((math.dist(color, other) for other in others), default=math.inf)
         best = max(best, (apart, color))
@@ -93,15 +157,19 @@ def _gray(
 def _look(plan: AppearanceDistribution, rng: np.random.Generator, colors: Sequence[Vec3]) -> Look:
     red, green, blue = (float(plan.tint.draw(rng)) for _ in range(3))
     roll, pitch, yaw = (math.radians(plan.camera_tilt_deg.draw(rng)) for _ in range(3))
+    azimuth, elevation = float(plan.sun_azimuth_deg.draw(rng)), float(plan.sun_elevation_deg.draw(rng))
+    sun, ambient = float(plan.sun.draw(rng)), float(plan.ambient.draw(rng))
+    floor_texture = str(plan.floor_texture.draw(rng))
     return Look(
-        sun_azimuth_rad=math.radians(plan.sun_azimuth_deg.draw(rng)),
-        sun_elevation_rad=math.radians(plan.sun_elevation_deg.draw(rng)),
-        sun=float(plan.sun.draw(rng)),
-        ambient=float(plan.ambient.draw(rng)),
+        sun_azimuth_rad=math.radians(azimuth),
+        sun_elevation_rad=math.radians(elevation),
+        sun=sun,
+        ambient=ambient,
         tint=(red, green, blue),
-        floor_texture=str(plan.floor_texture.draw(rng)),
-        floor_color=_gray(plan.floor_brightness.draw, rng, colors, FLOOR_GAP),
+        floor_texture=floor_texture,
+        floor_color=_unlike(_floor_colors(plan, floor_texture), rng, colors, FLOOR_GAP),
         wall_texture=str(plan.wall_texture.draw(rng)),
         camera_tilt_rad=(roll, pitch, yaw),
         texture_seed=int(rng.integers(2**31)),
+        style=plan.style,
     )

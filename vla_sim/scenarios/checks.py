@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from vla_sim.core.config import Place, shown
 from vla_sim.core.errors import suggest
+from vla_sim.core.types import NAMED_KINDS
 from vla_sim.scenarios.scene_distribution import CANDIDATE, LINE, ObjectDistribution, Refusal, SceneDistribution
 
 # Every scene is checked for a feasible way around all of its objects: more take minutes.
 MAX_OBJECTS = 20
+# Roles of objects that a sentence may name.
+NAMED_ROLES = ("goal", "distractor", CANDIDATE)
 MAX_MOVERS = 8
 MAX_WALLS = 24
 RESERVED_NAMES = (LINE, "wall_front", "wall_back", "wall_left", "wall_right", "robot", "floor")
@@ -60,6 +63,12 @@ def _check_objects(distribution: SceneDistribution, place: Place) -> None:
             "objects need exactly one goal, or no goal and two or more candidates; "
             f"got {goals} goals and {candidates} candidates"
         )
+    for item in items:
+        unnamed = [kind for kind in item.kind.values if kind not in NAMED_KINDS]
+        if unnamed and item.role in NAMED_ROLES:
+            allowed = ", ".join(kind.value for kind in NAMED_KINDS)
+            here = place.at("objects").at(item.name).at("kind")
+            raise here.wrong(f"must be one that sentences have a noun for ({allowed}), got {shown(unnamed[0].value)}")
     side = distribution.task.side
     if side and "obstacle" not in roles:
         raise place.wrong(f"task.side is {side.value!r}, but no object has the role obstacle")

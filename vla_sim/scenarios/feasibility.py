@@ -114,7 +114,7 @@ def _obvious_way(plan: SceneDistribution, layout: Layout, robot_radius_m: float,
     if (np.diff(way[:, 0]) < 0).any():
         return False
     reach_m = max(room_m, robot_radius_m + plan.task.reach_m + SPACING_M)
-    free = min(_gap_along(way, role, layout.bodies) for role in (Role.OBSTACLE, Role.WALL))
+    free = min(_gap_along(way, role, layout.bodies) for role in (Role.OBSTACLE, Role.FURNITURE, Role.WALL))
     return free >= room_m and _gap_along(way, Role.DISTRACTOR, layout.bodies) >= reach_m
 
 

@@ -109,9 +109,9 @@ def _obstacle_forms(facts: Facts, language: Language) -> list[Phrase | str]:
         return [""]
     words, kind = language.words, facts.obstacle.value
     if facts.count == 1:
-        nouns = [*words[kind][:1], *words["obstacle"]]
+        nouns = [*words.get(kind, [])[:1], *words["obstacle"]]
     else:
-        nouns = [*words["several"][kind], *words["several"]["obstacle"]]
+        nouns = [*words["several"].get(kind, []), *words["several"]["obstacle"]]
     return [language.noun_phrase(Noun.of(noun)) for noun in nouns]
 
 

@@ -20,7 +20,7 @@ from vla_sim.core.config import shown
 from vla_sim.core.content import content_folder
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.toml_files import read_toml
-from vla_sim.core.types import MOVING_KINDS, Kind
+from vla_sim.core.types import NAMED_KINDS
 
 FOLDER = "languages"
 FORMAT = 1
@@ -32,7 +32,7 @@ REFUSALS = ("contradiction", "stop", "nothing")
 REFERENCES = ("kind", "color", "color_kind", "left", "middle", "right")
 CONDITIONS = ("goal", "obstacle", "count", "sentences")
 # Words that every language needs a noun for.
-NOUNS = ("obstacle", *(kind.value for kind in Kind if kind not in (Kind.WALL, *MOVING_KINDS)))
+NOUNS = ("obstacle", *(kind.value for kind in NAMED_KINDS))
 # Of these a hash of the first version's scenarios is made: what came later counts only where it is used.
 FIRST_LANGUAGES = ("en", "ko")
 FIRST_NOUNS = ("box", "cup", "bottle", "pot", "basket", "obstacle")

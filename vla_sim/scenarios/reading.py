@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from vla_sim.core.config import Anything, ConfigError, ListOf, Place, Text, check_keys, read_table, shown
+from vla_sim.core.config import Anything, ConfigError, ListOf, Name, Place, Text, check_keys, read_table, shown
 from vla_sim.core.content import content_folder
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.toml_files import read_toml
@@ -25,6 +25,8 @@ from vla_sim.scenarios.checks import check_distribution
 from vla_sim.scenarios.distributions import FORMS
 from vla_sim.scenarios.names import NAMES_SCHEMA, Named, named_scenarios
 from vla_sim.scenarios.scene_distribution import (
+    ENLARGED,
+    REAL,
     AppearanceDistribution,
     LanguageMix,
     MoverDistribution,
@@ -39,7 +41,7 @@ from vla_sim.scenarios.scene_distribution import (
 T = TypeVar("T")
 
 FORMAT = 1
-BODY = ("objects", "movers", "walls", "start", "room", "task", "look", "language", "differ", "later")
+BODY = ("objects", "movers", "walls", "start", "room", "task", "look", "language", "differ", "later", "sizes")
 # Combinations of a matrix among which one scenario draws.
 MAX_COMBINATIONS = 1000
 
@@ -74,6 +76,7 @@ class ScenarioFile:
         start, room, task, look, language: see below.
         differ: what must differ between the candidates: "kind", "color" or both.
         later: what else is said within an episode, `[[later]]`: see below.
+        sizes: usual sizes of kinds: "enlarged" cups, bottles and pots, or "real" ones.
     """
 
     format: Annotated[int, Anything("1", {"const": FORMAT})]
@@ -93,6 +96,7 @@ class ScenarioFile:
     language: LanguageMix = field(default_factory=LanguageMix)
     differ: Annotated[Any, Anything('a list of "kind" and "color"')] = ()
     later: Annotated[Any, Anything("a list of tables")] = ()
+    sizes: Annotated[str, Name((ENLARGED, REAL))] = ENLARGED
 
 
 @dataclass(frozen=True)

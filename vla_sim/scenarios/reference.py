@@ -20,6 +20,7 @@ from vla_sim.scenarios.reading import BODY, ScenarioFile
 from vla_sim.scenarios.scene_distribution import (
     DEFAULTS,
     MOVER_SIZES,
+    REAL_SIZES,
     LaterSentence,
     MoverDistribution,
     ObjectDistribution,
@@ -166,9 +167,10 @@ def _kinds() -> str:
     header = ["What the kinds are like without further keys:", ""]
     header += ["| kind | depth_m | width_m | height_m | mass_kg | texture |", "|---|---|---|---|---|---|"]
     rows = []
-    for kind, usual in DEFAULTS.items():
+    real = [(f'{kind.value}, sizes = "real"', usual) for kind, usual in REAL_SIZES.items() if usual != DEFAULTS[kind]]
+    for kind, usual in [*((kind.value, usual) for kind, usual in DEFAULTS.items()), *real]:
         values = (usual.depth_m, usual.width_m, usual.height_m, usual.mass_kg, usual.textures)
-        rows.append(f"| {kind.value} | {' | '.join(map(_default, values))} |")
+        rows.append(f"| {kind} | {' | '.join(map(_default, values))} |")
     return "\n".join([*header, *rows, ""])
 
 

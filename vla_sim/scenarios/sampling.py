@@ -21,11 +21,11 @@ from vla_sim.scenarios.reading import InfeasibleScenarioError
 from vla_sim.scenarios.rooms import NoRoomError, draw_room, draw_walls
 from vla_sim.scenarios.scene_distribution import (
     CANDIDATE,
-    DEFAULTS,
     LINE,
     ObjectDistribution,
     Refusal,
     SceneDistribution,
+    usual,
 )
 
 TRIES = 200
@@ -77,11 +77,11 @@ def draw_layout(
 
 
 def _layout(plan: SceneDistribution, kinds: Mapping[str, Kind], rng: np.random.Generator) -> Layout:
-    sizes = {item.name: _size(item, kinds[item.name], rng) for item in plan.objects}
+    sizes = {item.name: _size(item, kinds[item.name], plan.sizes, rng) for item in plan.objects}
     aheads = {item.name: float(item.ahead_m.draw(rng)) for item in plan.objects}
     asides = {item.name: float(item.aside_m.draw(rng)) for item in plan.objects}
     yaws = {item.name: math.radians(item.yaw_deg.draw(rng)) for item in plan.objects}
-    masses = {item.name: float((item.mass_kg or DEFAULTS[kinds[item.name]].mass_kg).draw(rng)) for item in plan.objects}
+    masses = {item.name: _mass(item, kinds[item.name], plan.sizes, rng) for item in plan.objects}
     chosen = _pick(plan, rng)
     outline, bounds, outer = draw_room(plan.room, rng)
     start = _start(plan, rng)
@@ -122,11 +122,15 @@ def _kinds(plan: SceneDistribution, rng: np.random.Generator) -> dict[str, Kind]
     return None
 
 
-def _size(item: ObjectDistribution, kind: Kind, rng: np.random.Generator) -> Vec3:
-    usual = DEFAULTS[kind]
-    plans = (item.depth_m or usual.depth_m, item.width_m or usual.width_m, item.height_m or usual.height_m)
+def _mass(item: ObjectDistribution, kind: Kind, sizes: str, rng: np.random.Generator) -> float:
+    return float((item.mass_kg or usual(kind, sizes).mass_kg).draw(rng))
+
+
+def _size(item: ObjectDistribution, kind: Kind, sizes: str, rng: np.random.Generator) -> Vec3:
+    default = usual(kind, sizes)
+    plans = (item.depth_m or default.depth_m, item.width_m or default.width_m, item.height_m or default.height_m)
     depth, width, height = (float(plan.draw(rng)) for plan in plans)
-    return (depth, depth if kind in (Kind.CUP, Kind.BOTTLE, Kind.POT) else width, height)
+    return (depth, depth if kind.round else width, height)
 
 
 def _pick(plan: SceneDistribution, rng: np.random.Generator) -> str | None:

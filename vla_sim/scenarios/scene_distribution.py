@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Annotated
 
 from vla_sim.core.config import KeyForEach, ListOf, Name, Number, Table
-from vla_sim.core.surfaces import FLOOR_TEXTURES, TEXTURES, WALL_TEXTURES
+from vla_sim.core.surfaces import BARE, FLOOR_TEXTURES, STYLES, TEXTURES, WALL_TEXTURES
 from vla_sim.core.types import MOVING_KINDS, Kind, Reaction, Side, SuccessRule
 from vla_sim.scenarios.colors import PALETTE
 from vla_sim.scenarios.distributions import Choice, Distribution, Names, Numbers, Points, Uniform
@@ -18,8 +18,9 @@ from vla_sim.scenarios.languages import language_codes, usual_shares
 
 # Role in a file of an object of which one, drawn for each world, becomes the goal and the others distractors.
 CANDIDATE = "candidate"
-KINDS = tuple(kind.value for kind in Kind if kind not in (Kind.WALL, *MOVING_KINDS))
+KINDS = tuple(kind.value for kind in Kind if kind is not Kind.WALL)
 ROLES = ("goal", "obstacle", "distractor", "furniture", CANDIDATE)
+ENLARGED, REAL = "enlarged", "real"
 # Frames in which `ahead_m` and `aside_m` of an object count.
 FRAMES = ("start", "room")
 REACTIONS = tuple(reaction.value for reaction in Reaction)
@@ -62,8 +63,9 @@ class LaterSentence:
 class KindDefaults:
     """What a file need not say about a kind: full extents along, across and up in metres, mass, surface.
 
-    None of the real objects was measured. Cups and bottles are larger than life, so that a 224-pixel wide-angle
-    image shows what they are from 4 m away.
+    None of the real objects was measured. In `DEFAULTS` cups and bottles are larger than life, so that a 224-pixel
+    wide-angle image shows what they are from 4 m away; in `REAL_SIZES` they are a large mug and a 1.5-litre bottle,
+    which are 5 and 16 pixels high there.
     """
 
     depth_m: Distribution
@@ -117,6 +119,36 @@ DEFAULTS: dict[Kind, KindDefaults] = {
         textures=Choice(("slots", "plain")),
     ),
 }
+
+
+def _furniture(depth_m: Distribution, width_m: Distribution, height_m: Distribution, mass_kg: float) -> KindDefaults:
+    return KindDefaults(depth_m, width_m, height_m, _fixed(mass_kg), _PLAIN)
+
+
+DEFAULTS |= {
+    Kind.TABLE: _furniture(Uniform(0.6, 0.8), Uniform(1.0, 1.6), Uniform(0.70, 0.76), 0.0),
+    Kind.CHAIR: _furniture(Uniform(0.44, 0.52), Uniform(0.42, 0.50), Uniform(0.78, 0.90), 4.0),
+    Kind.SHELF: _furniture(Uniform(0.28, 0.36), Uniform(0.7, 1.1), Uniform(1.4, 1.9), 0.0),
+    Kind.CABINET: _furniture(Uniform(0.40, 0.50), Uniform(0.7, 1.1), Uniform(0.7, 1.3), 0.0),
+    Kind.SOFA: _furniture(Uniform(0.75, 0.90), Uniform(1.4, 1.9), Uniform(0.72, 0.85), 0.0),
+    Kind.PLANT: _furniture(Uniform(0.40, 0.55), _fixed(0.5), Uniform(0.8, 1.4), 6.0),
+    # People and doors are not pushed by a robot of 8 kg.
+    Kind.PERSON: _furniture(Uniform(0.42, 0.52), _fixed(0.5), Uniform(1.50, 1.90), 0.0),
+    Kind.CART: _furniture(Uniform(0.7, 0.9), Uniform(0.45, 0.55), Uniform(0.8, 1.0), 15.0),
+    Kind.ROBOT: _furniture(Uniform(0.32, 0.44), _fixed(0.4), Uniform(0.7, 1.1), 20.0),
+    Kind.DOOR: _furniture(_fixed(0.9), _fixed(0.06), _fixed(2.0), 0.0),
+}
+REAL_SIZES: dict[Kind, KindDefaults] = {
+    **DEFAULTS,
+    Kind.CUP: replace(DEFAULTS[Kind.CUP], depth_m=Uniform(0.10, 0.13), height_m=Uniform(0.10, 0.13)),
+    Kind.BOTTLE: replace(DEFAULTS[Kind.BOTTLE], depth_m=Uniform(0.09, 0.11), height_m=Uniform(0.30, 0.34)),
+    Kind.POT: replace(DEFAULTS[Kind.POT], depth_m=Uniform(0.24, 0.30), height_m=Uniform(0.22, 0.28)),
+}
+
+
+def usual(kind: Kind, sizes: str) -> KindDefaults:
+    """What a file need not say about a kind, by its key `sizes`."""
+    return (REAL_SIZES if sizes == REAL else DEFAULTS)[kind]
 
 
 @dataclass(frozen=True)
@@ -232,12 +264,7 @@ class MoverDistribution:
 
 
 # Full extents of what moves where a file says nothing; discs take depth_m.
-MOVER_SIZES: dict[Kind, tuple[Distribution, Distribution, Distribution]] = {
-    Kind.PERSON: (Uniform(0.42, 0.52), _fixed(0.5), Uniform(1.5, 1.9)),
-    Kind.CART: (Uniform(0.7, 0.9), Uniform(0.45, 0.55), Uniform(0.8, 1.0)),
-    Kind.ROBOT: (Uniform(0.32, 0.44), _fixed(0.4), Uniform(0.25, 0.4)),
-    Kind.DOOR: (_fixed(0.9), _fixed(0.06), _fixed(2.0)),
-}
+MOVER_SIZES = {kind: (DEFAULTS[kind].depth_m, DEFAULTS[kind].width_m, DEFAULTS[kind].height_m) for kind in MOVING_KINDS}
 
 
 @dataclass(frozen=True)
@@ -248,7 +275,8 @@ class RoomDistribution:
         ahead_m: from the usual start to the front wall.
         behind_m: from the usual start to the back wall.
         width_m: from the left to the right wall; the usual start is in the middle.
-        wall_height_m: of all walls.
+        wall_height_m: of all walls, where there is no ceiling.
+        ceiling_m: height of a ceiling, and of the walls that carry it; none without it.
         outline_m: in place of the first three: the corners of the room, each at right angles to the last.
     """
 
@@ -256,6 +284,7 @@ class RoomDistribution:
     behind_m: Annotated[Distribution, Numbers(0.3, 30)] = _fixed(0.8)
     width_m: Annotated[Distribution, Numbers(1, 30)] = _fixed(5.0)
     wall_height_m: Annotated[Distribution, Numbers(0.1, 4)] = Uniform(0.6, 1.0)
+    ceiling_m: Annotated[Distribution | None, Numbers(1.0, 6)] = None
     outline_m: Annotated[tuple[tuple[Distribution, Distribution], ...], Points(-30, 30, 4, 24)] = ()
 
 
@@ -300,11 +329,18 @@ class AppearanceDistribution:
         sun_azimuth_deg: where the light comes from, counter-clockwise from ahead.
         sun_elevation_deg: its height above the horizon.
         tint: factor of the light for each of red, green and blue.
-        floor_brightness: of the floor's colour.
-        wall_brightness: of the walls' colour.
+        floor_brightness: of the floor's colour; indoors, without it, a colour that such floors have.
+        wall_brightness: of the walls' colour; indoors, without it, a colour that walls have.
         camera_tilt_deg: extra roll, pitch and yaw of the camera, each drawn by itself.
         floor_texture: of the floor.
         wall_texture: of the walls.
+        style: "bare": walls in the open; "indoor": doors and windows on walls that are high enough, cartons, finer
+            surfaces, softer light, shadows under everything, the robot's own included.
+        exposure: factor of all light.
+        vignette: share of light that the corners of the image lose.
+        haze: share of white that stray light in the lens lays over the image.
+        noise: standard deviation of the sensor's noise, in grey levels of 255.
+        shutter_s: time in which a moving camera blurs the image.
     """
 
     sun: Annotated[Distribution, Numbers(0, 1)] = Uniform(0.35, 0.65)
@@ -313,11 +349,17 @@ class AppearanceDistribution:
     sun_azimuth_deg: Annotated[Distribution, Numbers(-360, 360)] = Uniform(-180.0, 180.0)
     sun_elevation_deg: Annotated[Distribution, Numbers(5, 90)] = Uniform(30.0, 75.0)
     tint: Annotated[Distribution, Numbers(0.5, 1.5)] = Uniform(0.90, 1.10)
-    floor_brightness: Annotated[Distribution, Numbers(0.1, 1)] = Uniform(0.40, 0.85)
-    wall_brightness: Annotated[Distribution, Numbers(0.1, 1)] = Uniform(0.55, 0.95)
+    floor_brightness: Annotated[Distribution | None, Numbers(0.1, 1)] = None
+    wall_brightness: Annotated[Distribution | None, Numbers(0.1, 1)] = None
     camera_tilt_deg: Annotated[Distribution, Numbers(-20, 20)] = Uniform(-2.0, 2.0)
     floor_texture: Annotated[Choice, Names(FLOOR_TEXTURES)] = Choice(FLOOR_TEXTURES)
     wall_texture: Annotated[Choice, Names(WALL_TEXTURES)] = Choice(WALL_TEXTURES)
+    style: Annotated[str, Name(STYLES)] = BARE
+    exposure: Annotated[Distribution, Numbers(0.3, 2)] = _fixed(1.0)
+    vignette: Annotated[Distribution, Numbers(0, 0.8)] = _fixed(0.0)
+    haze: Annotated[Distribution, Numbers(0, 0.5)] = _fixed(0.0)
+    noise: Annotated[Distribution, Numbers(0, 30)] = _fixed(0.0)
+    shutter_s: Annotated[Distribution, Numbers(0, 0.2)] = _fixed(0.0)
 
 
 @dataclass(frozen=True)
@@ -354,6 +396,7 @@ class SceneDistribution:
         start, room, task, look, language: see there.
         differ: what must differ between candidates.
         later: what else is said, in order of time.
+        sizes: usual sizes of kinds: "enlarged" cups, bottles and pots, or "real" ones.
     """
 
     objects: tuple[ObjectDistribution, ...]
@@ -366,3 +409,4 @@ class SceneDistribution:
     language: LanguageMix = field(default_factory=LanguageMix)
     differ: Annotated[tuple[str, ...], ListOf(Name(("kind", "color")))] = ()
     later: Annotated[tuple[LaterSentence, ...], ListOf(Table(LaterSentence))] = ()
+    sizes: Annotated[str, Name((ENLARGED, REAL))] = ENLARGED

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +24,19 @@ FLOOR_LABEL = 1
 FIRST_BODY_LABEL = 2
 
 
+@dataclass(frozen=True)
+class Shot:
+    """When an image is taken, for what sensors add to it: noise and blur.
+
+    Attributes:
+        step: number of the control step.
+        twist: velocity of the robot at that moment in its body frame, (vx, vy, wz) in m/s and rad/s.
+    """
+
+    step: int = 0
+    twist: Vec3 = (0.0, 0.0, 0.0)
+
+
 class Renderer(Protocol):
     """Draws scenes as a robot's camera sees them. The robot itself is not in its own image."""
 
@@ -31,14 +45,15 @@ class Renderer(Protocol):
     def load(self, slot: int, scene: Scene, camera: CameraSpec) -> None:
         """Show this scene in a slot, in place of what was there; the robot is at the scene's start."""
 
-    def place(self, slot: int, robot: Pose2, moved: Moved = ...) -> None:
-        """Set the robot's pose in the world frame, and where bodies are that were pushed.
+    def place(self, slot: int, robot: Pose2, moved: Moved = ..., shot: Shot = ...) -> None:
+        """Set the robot's pose in the world frame, and where bodies are that were pushed or moved by themselves.
 
         Args:
             slot: which scene.
             robot: pose of the robot's centre; the camera is mounted on it.
             moved: by name, centre (x, y, z) in metres and quaternion (x, y, z, w). Bodies that are not named
-                stand where the scene put them.
+                stand where the scene put them. People walk as far as their pose has come.
+            shot: for scenes whose look has noise or blur.
         """
 
     def render(self) -> np.ndarray:

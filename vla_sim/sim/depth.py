@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vla_sim.sim.layers import Layer
 from vla_sim.sim.lens import Lens
-from vla_sim.sim.mesh_scene import FLOOR_LABEL, Layer
+from vla_sim.sim.mesh_scene import CEILING_LABEL, FLOOR_LABEL
 
 
 def planar_depth(
@@ -18,6 +19,7 @@ def planar_depth(
     lens: Lens,
     near_m: float,
     far_m: float,
+    ceiling_m: float = 0.0,
 ) -> np.ndarray:
     """Distance along the optical axis in metres.
 
@@ -29,14 +31,16 @@ def planar_depth(
         lens: rays of the drawn pixels.
         near_m: nothing is nearer.
         far_m: nothing is farther; the value where nothing is.
+        ceiling_m: height of the ceiling.
 
     Returns:
         float32 (H, W).
     """
     rays = lens.rays @ turn.T
     depth = np.full(labels.shape, np.inf)
-    floor = (labels == FLOOR_LABEL) & (rays[..., 2] < 0)
-    depth[floor] = -position[2] / rays[floor][:, 2]
+    for label, height_m, sign in ((FLOOR_LABEL, 0.0, -1), (CEILING_LABEL, ceiling_m, 1)):
+        level = (labels == label) & (sign * rays[..., 2] > 0)
+        depth[level] = (height_m - position[2]) / rays[level][:, 2]
     for layer in solids:
         corners = (layer.vertices["position"].astype(np.float64) - position) @ turn
         for triangle in layer.triangles:

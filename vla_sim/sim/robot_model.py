@@ -8,8 +8,9 @@ import math
 import numpy as np
 
 from vla_sim.core.types import Pose2, Vec3
-from vla_sim.sim.mesh_scene import VERTEX, Layer, Stage, around, soft_patches, to_bytes
-from vla_sim.sim.meshes import Mesh, band, cuboid, join
+from vla_sim.sim.layers import VERTEX, Layer, around, soft_patches, to_bytes
+from vla_sim.sim.mesh_parts import Mesh, band, cuboid, join
+from vla_sim.sim.mesh_scene import MeshScene
 
 RADIUS_M = 0.15
 WHEEL_RADIUS_M = 0.05
@@ -21,14 +22,14 @@ _GREY = (0.55, 0.58, 0.62)
 _ORANGE = (0.95, 0.45, 0.1)
 
 
-def robot_layers(robot: Pose2, stage: Stage) -> list[tuple[Layer, str]]:
+def robot_layers(robot: Pose2, scene: MeshScene) -> list[tuple[Layer, str]]:
     """The robot's shadow and triangles at a pose in the world, each with the style it is drawn in."""
     mesh = _robot_mesh()
     cos, sin = math.cos(robot.yaw_rad), math.sin(robot.yaw_rad)
     turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
     vertices = np.zeros(len(mesh.positions), VERTEX)
     vertices["position"] = mesh.positions @ turn.T + np.array([robot.x_m, robot.y_m, 0.0])
-    vertices["color"][:, :3] = to_bytes(mesh.colors * stage.light.shade(mesh.normals @ turn.T))
+    vertices["color"][:, :3] = to_bytes(mesh.colors * scene.light.shade(mesh.normals @ turn.T))
     vertices["color"][:, 3] = 255
     solid = Layer("", 0, vertices, mesh.triangles.astype(np.uint16), np.zeros(len(vertices), np.uint16))
     shadow = soft_patches(1)

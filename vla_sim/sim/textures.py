@@ -35,6 +35,8 @@ PLAIN_LOOK = {
     Kind.ROBOT: "painted",
     Kind.DOOR: "painted",
 }
+# The same indoors: every box is a carton, and small things show no surface of their own.
+INDOOR_LOOK = {**PLAIN_LOOK, Kind.BOX: "cardboard", Kind.CUP: "", Kind.BOTTLE: "", Kind.POT: ""}
 
 
 def check_texture(name: str, allowed: tuple[str, ...], where: str) -> None:
@@ -43,10 +45,10 @@ def check_texture(name: str, allowed: tuple[str, ...], where: str) -> None:
         raise ValueError(f"unknown texture {name!r} for {where}; {suggest(name, allowed, most=20)}")
 
 
-def body_texture(kind: Kind, name: str) -> str:
-    """The image that a body of this kind with this `Body.texture` wears."""
+def body_texture(kind: Kind, name: str, *, indoor: bool = False) -> str:
+    """The image that a body of this kind with this `Body.texture` wears; "" for none, as on plain furniture."""
     check_texture(name, surfaces.TEXTURES, f"a {kind.value}")
-    return PLAIN_LOOK[kind] if name == surfaces.PLAIN else name
+    return (INDOOR_LOOK if indoor else PLAIN_LOOK).get(kind, "") if name == surfaces.PLAIN else name
 
 
 @functools.cache

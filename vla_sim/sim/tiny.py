@@ -9,14 +9,14 @@ import numpy as np
 from vla_sim.core.errors import UserError
 from vla_sim.core.specs import CameraSpec
 from vla_sim.core.types import Pose2, Scene
-from vla_sim.sim.camera import FLOOR_LABEL, SKY_LABEL, Moved, camera_pose
+from vla_sim.sim.camera import FLOOR_LABEL, SKY_LABEL, Moved, Shot, camera_pose
 from vla_sim.sim.world import pybullet_module
 
 FLOOR_HALF_M = 12.0
 
 
 class TinyRenderer:
-    """See `vla_sim.sim.camera.Renderer`. Round things are cylinders, all others cuboids; no textures, no overview.
+    """See `vla_sim.sim.camera.Renderer`. Round things are cylinders, all others cuboids; without textures and overview.
 
     Depth comes from TinyRenderer's float buffer; good to a few millimetres within rooms.
     """
@@ -54,7 +54,7 @@ class TinyRenderer:
         self._scenes[slot] = (scene, camera)
         self.place(slot, scene.start)
 
-    def place(self, slot: int, robot: Pose2, moved: Moved = {}) -> None:  # noqa: B006 - never written to
+    def place(self, slot: int, robot: Pose2, moved: Moved = {}, shot: Shot = Shot()) -> None:  # noqa: B006, B008
         """Set the robot's pose and the poses (centre, quaternion xyzw) of bodies that were pushed."""
         scene, _ = self._loaded(slot)
         self._robots[slot] = robot

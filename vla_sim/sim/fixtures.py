@@ -1,0 +1,188 @@
+"""What hangs on one side of a wall, in metres: x out of the wall, y along it from its middle, z up. Pure numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vla_sim.core.types import Vec3
+from vla_sim.sim.mesh_parts import FIXED, Mesh
+
+# Nearer to the wall than this, a rasteriser cannot tell which of two faces is in front.
+OFF_M = 0.012
+DOOR_M = (0.95, 2.05)
+
+_WHITE = (0.9, 0.9, 0.88)
+_STEEL = (0.6, 0.61, 0.63)
+_SKIRTINGS = ((0.88, 0.88, 0.86), (0.5, 0.5, 0.5), (0.42, 0.29, 0.18), (0.25, 0.26, 0.28))
+_DOORS = ((0.78, 0.77, 0.74), (0.55, 0.38, 0.23), (0.68, 0.5, 0.32), (0.35, 0.42, 0.5), (0.5, 0.52, 0.53))
+_VIEWS = (
+    ((0.62, 0.7, 0.62), (0.97, 0.98, 1.0)),
+    ((0.8, 0.82, 0.84), (1.0, 1.0, 1.0)),
+    ((0.55, 0.58, 0.62), (0.85, 0.92, 1.0)),
+)
+_PAPERS = ((0.93, 0.92, 0.88), (0.82, 0.35, 0.25), (0.25, 0.42, 0.6), (0.9, 0.78, 0.4), (0.4, 0.55, 0.42))
+
+
+def fixtures(length_m: float, rng: np.random.Generator, *, full: bool, windows: bool) -> Mesh:
+    """Skirting along a wall and, on a full one, a row of doors, windows and things that hang there.
+
+    Args:
+        length_m: of the wall.
+        rng: decides what hangs where.
+        full: whether more than skirting and sockets is wanted.
+        windows: whether daylight comes from this side.
+    """
+    skirting = _SKIRTINGS[int(rng.integers(len(_SKIRTINGS)))]
+    half = length_m / 2
+    wall = _Wall()
+    wall.plate(-half, half, 0.0, 0.09, OFF_M, skirting)
+    choices = _SUNNY if windows else _SHADY
+    at = -half + float(rng.uniform(0.35, 0.9))
+    while full:
+        make, least = choices[int(rng.integers(len(choices)))]
+        wide = least * float(rng.uniform(1.0, 1.35))
+        if at + wide > half - 0.3:
+            break
+        make(wall, at, at + wide, rng)
+        socket = at + wide + 0.15
+        if socket < half - 0.2 and rng.random() < 0.5:
+            wall.plate(socket, socket + 0.15, 0.26, 0.34, OFF_M, _WHITE)
+        at += wide + float(rng.uniform(0.3, 0.9))
+    return wall.mesh()
+
+
+@dataclass
+class _Wall:
+    """Rectangles before a wall, made into one mesh at the end: many small ones would take long.
+
+    Attributes:
+        plates: (y0, y1, z0, z1, distance from the wall, glow) of each rectangle.
+        plate_colors: of their corners from the lower left one on, (4, 3).
+    """
+
+    plates: list[tuple[float, ...]] = field(default_factory=list)
+    plate_colors: list[np.ndarray] = field(default_factory=list)
+
+    def plate(
+        self, y0: float, y1: float, z0: float, z1: float, off: float, color: Vec3 | np.ndarray, glow: float = 0.0
+    ) -> None:
+        """A flat rectangle before the wall, of one colour or with one for each corner (4, 3)."""
+        self.plates.append((y0, y1, z0, z1, off, glow))
+        self.plate_colors.append(np.broadcast_to(np.asarray(color, np.float32), (4, 3)))
+
+    def framed(self, y0: float, y1: float, z0: float, z1: float, wide: float, off: float, color: Vec3) -> None:
+        """A border around a rectangle: a larger plate, for the content to lie on at `off + OFF_M`."""
+        self.plate(y0 - wide, y1 + wide, z0 - wide, z1 + wide, off, color)
+
+    def mesh(self) -> Mesh:
+        """All of it."""
+        y0, y1, z0, z1, off, glow = np.array(self.plates, np.float32).T
+        corners = np.stack([np.stack([off, y, z], 1) for y, z in ((y0, z0), (y1, z0), (y1, z1), (y0, z1))], axis=1)
+        count = 4 * len(self.plates)
+        faces = np.array([(0, 1, 2), (0, 2, 3)], np.int32) + 4 * np.arange(len(self.plates))[:, None, None]
+        return _mesh(
+            corners.reshape(count, 3),
+            np.tile(np.array([1.0, 0.0, 0.0], np.float32), (count, 1)),
+            np.concatenate(self.plate_colors),
+            np.repeat(glow, 4),
+            faces.reshape(-1, 3),
+        )
+
+
+def _mesh(
+    positions: np.ndarray, normals: np.ndarray, colors: np.ndarray, glow: np.ndarray, triangles: np.ndarray
+) -> Mesh:
+    """A mesh without texture, in colours of its own."""
+    count = len(positions)
+    return Mesh(
+        positions=positions.astype(np.float32),
+        normals=normals,
+        uv=np.zeros((count, 2), np.float32),
+        uv_axes=np.full((count, 2), FIXED),
+        colors=colors.astype(np.float32),
+        tint=np.zeros(count, np.float32),
+        glow=glow,
+        triangles=triangles.astype(np.int32),
+    )
+
+
+def _window(wall: _Wall, y0: float, y1: float, rng: np.random.Generator) -> None:
+    """Bright panes in a white frame over a sill and a radiator."""
+    low, high = float(rng.uniform(0.8, 0.95)), 2.1
+    below, above = (np.array(color) for color in _VIEWS[int(rng.integers(len(_VIEWS)))])
+    horizon = low + (high - low) * float(rng.uniform(0.25, 0.5))
+    wall.framed(y0, y1, low, high, 0.06, OFF_M, _WHITE)
+    wall.plate(y0, y1, low, horizon, 2 * OFF_M, np.array([below * 0.8, below * 0.8, below, below]), 1.0)
+    wall.plate(y0, y1, horizon, high, 2 * OFF_M, np.array([above * 0.95, above * 0.95, above, above]), 1.0)
+    panes = max(1, round((y1 - y0) / 0.8))
+    for pane in range(1, panes):
+        y = y0 + (y1 - y0) * pane / panes
+        wall.plate(y - 0.035, y + 0.035, low, high, 3 * OFF_M, _WHITE)
+    # The camera is lower than sills and radiators: their fronts are all that it sees.
+    wall.plate(y0 - 0.08, y1 + 0.08, low - 0.1, low - 0.06, 0.14, _WHITE)
+    wall.plate(y0 + 0.05, y1 - 0.05, 0.14, 0.66, 0.1, (0.84, 0.84, 0.82))
+    for y in np.linspace(y0 + 0.2, y1 - 0.2, max(2, round((y1 - y0) / 0.35))).tolist():
+        wall.plate(y - 0.025, y + 0.025, 0.18, 0.62, 0.1 + OFF_M, (0.72, 0.72, 0.71))
+
+
+def _door(wall: _Wall, y0: float, y1: float, rng: np.random.Generator) -> None:
+    """A closed door with frame and lever, some with a pane of glass."""
+    color = _DOORS[int(rng.integers(len(_DOORS)))]
+    frame = _WHITE if rng.random() < 0.5 else _darker(color, 0.8)
+    y1, top = y0 + DOOR_M[0], DOOR_M[1]
+    lever = y0 + 0.1 if rng.random() < 0.5 else y1 - 0.1
+    tip = lever + (0.12 if lever < (y0 + y1) / 2 else -0.12)
+    wall.plate(y0 - 0.07, y1 + 0.07, 0.0, top + 0.07, OFF_M, frame)
+    wall.plate(y0, y1, 0.01, top, 2 * OFF_M, color)
+    wall.plate(min(lever, tip), max(lever, tip), 1.02, 1.06, 0.06, _STEEL)
+    if rng.random() < 0.4:
+        wall.plate(y0 + 0.3, y1 - 0.3, 1.1, 1.85, 3 * OFF_M, (0.66, 0.74, 0.76))
+    else:
+        wall.plate(y0 + 0.03, y1 - 0.03, 0.03, 0.22, 3 * OFF_M, _darker(color, 0.75))
+
+
+def _darker(color: Vec3, factor: float) -> Vec3:
+    red, green, blue = color
+    return factor * red, factor * green, factor * blue
+
+
+def _picture(wall: _Wall, y0: float, y1: float, rng: np.random.Generator) -> None:
+    """A poster or a framed print."""
+    paper, other = (_PAPERS[int(rng.integers(len(_PAPERS)))] for _ in range(2))
+    low, high = 1.15, 1.15 + (y1 - y0) * float(rng.uniform(0.7, 1.35))
+    split = low + (high - low) * float(rng.uniform(0.3, 0.7))
+    wall.framed(y0, y1, low, high, 0.025, OFF_M, (0.16, 0.15, 0.14) if rng.random() < 0.6 else _WHITE)
+    wall.plate(y0, y1, low, split, 2 * OFF_M, paper)
+    wall.plate(y0, y1, split, high, 2 * OFF_M, other)
+
+
+def _whiteboard(wall: _Wall, y0: float, y1: float, rng: np.random.Generator) -> None:
+    wall.framed(y0, y1, 0.9, 1.9, 0.03, OFF_M, _STEEL)
+    wall.plate(y0, y1, 0.9, 1.9, 2 * OFF_M, (0.96, 0.97, 0.98))
+    for _ in range(int(rng.integers(2, 6))):
+        y, z = float(rng.uniform(y0 + 0.1, y1 - 0.5)), float(rng.uniform(1.1, 1.8))
+        ink = _PAPERS[1 + int(rng.integers(2))]
+        wall.plate(y, y + float(rng.uniform(0.15, 0.4)), z, z + 0.025, 3 * OFF_M, ink)
+
+
+def _rail(wall: _Wall, y0: float, y1: float, rng: np.random.Generator) -> None:
+    """A wooden rail against bumps of chairs, and a light switch."""
+    switch = y0 + float(rng.uniform(0.0, 0.3))
+    wall.plate(y0, y1, 0.72, 0.84, 1.5 * OFF_M, (0.55, 0.4, 0.26))
+    wall.plate(switch, switch + 0.08, 1.06, 1.14, OFF_M, _WHITE)
+
+
+_Make = Callable[[_Wall, float, float, np.random.Generator], None]
+# What may hang on a wall and its least width in metres; what is listed twice comes twice as often.
+_SUNNY: tuple[tuple[_Make, float], ...] = ((_window, 1.1), (_window, 1.5), (_window, 1.3), (_picture, 0.4))
+_SHADY: tuple[tuple[_Make, float], ...] = (
+    (_door, DOOR_M[0]),
+    (_door, DOOR_M[0]),
+    (_picture, 0.5),
+    (_picture, 0.35),
+    (_whiteboard, 1.3),
+    (_rail, 1.0),
+)

@@ -1,0 +1,155 @@
+"""Shadows that bodies cast on the floor. Pure numpy, used by `mesh_scene`.
+
+Both kinds keep one layer with a fixed number of vertices a body, which `write` fills for a pose.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import numpy as np
+
+from vla_sim.core.types import Body, Look
+from vla_sim.sim.layers import VERTEX, Layer, around, soft_patches, to_bytes
+from vla_sim.sim.light import Light
+
+# Corners of the ring around a shadow: enough for a disc, and few enough to cost nothing.
+CORNERS = 12
+CONTACT_DARKNESS = 0.5
+CONTACT_SPREAD_M = 0.05
+# Daylight through windows comes from a side, but lamps keep shadows short.
+INDOOR_REACH = 0.7
+MAX_REACH_M = 0.7
+
+
+class Shadows(Protocol):
+    """Shadows of a scene.
+
+    Attributes:
+        layer: what is drawn over the floor.
+        blended: whether the layer is see-through; else it covers the floor, and so has its texture.
+    """
+
+    layer: Layer
+    blended: bool
+
+    def write(self, index: int, positions: np.ndarray, body: Body, turn: np.ndarray) -> None:
+        """Set the shadow of a body.
+
+        Args:
+            index: which of the bodies that cast one.
+            positions: its vertices in the world, (n, 3).
+            body: what it is.
+            turn: its rotation (3, 3).
+        """
+
+
+class SoftShadows:
+    """Two see-through patches a body: darkness where it stands, and its shadow away from the sun."""
+
+    blended = True
+
+    def __init__(self, count: int, look: Look, light: Light) -> None:
+        self.layer = soft_patches(2 * count)
+        self._look, self._light = look, light
+
+    def write(self, index: int, positions: np.ndarray, body: Body, turn: np.ndarray) -> None:
+        """See `Shadows`."""
+        rows = self.layer.vertices[6 * index : 6 * index + 6]
+        upright = turn[2, 2] > 0.999
+        yaw = math.atan2(turn[1, 0], turn[0, 0]) if upright and not body.round else 0.0
+        rows["position"][:3, :2] = around(positions, yaw, 0.35, 0.35)
+        height = float(positions[:, 2].max())
+        reach = min(height / math.tan(self._light.elevation_rad), 1.2 * height)
+        azimuth = self._light.azimuth_rad + math.pi
+        rows["position"][3:, :2] = around(positions, azimuth, reach, 0.3, forward_only=True)
+        rows["color"][:3, 3] = 120
+        rows["color"][3:, 3] = round(130 * min(1.0, 1.6 * self._look.sun))
+
+
+class FloorShadows:
+    """One patch of darker floor a body, which is several times cheaper to draw than a see-through one.
+
+    Its middle is as dark as the contact, its corners fade with the way to the end of the shadow, and the ring around
+    them ends in the floor's own colour.
+    """
+
+    blended = False
+
+    def __init__(self, count: int, look: Look, light: Light, floor: Layer) -> None:
+        angles = np.arange(CORNERS) * 2 * math.pi / CORNERS
+        self._around = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        azimuth = light.azimuth_rad + math.pi
+        self._away = np.array([math.cos(azimuth), math.sin(azimuth)])
+        self._slope = 1 / math.tan(light.elevation_rad)
+        self._sun = min(1.0, 1.6 * look.sun)
+        self._floor = FloorPaint(floor)
+        vertices = np.zeros((2 * CORNERS + 1) * count, VERTEX)
+        vertices["color"][:, 3] = 255
+        inner = 1 + np.arange(CORNERS)
+        following = 1 + (np.arange(CORNERS) + 1) % CORNERS
+        one = np.concatenate(
+            [
+                np.stack([np.zeros(CORNERS, int), inner, following], axis=1),
+                np.stack([inner, inner + CORNERS, following + CORNERS], axis=1),
+                np.stack([inner, following + CORNERS, following], axis=1),
+            ]
+        )
+        triangles = (one + (2 * CORNERS + 1) * np.arange(count)[:, None, None]).reshape(-1, 3)
+        labels = np.zeros(len(vertices), np.uint16)
+        self.layer = Layer(floor.texture, floor.variant, vertices, triangles.astype(np.uint16), labels)
+
+    def write(self, index: int, positions: np.ndarray, body: Body, turn: np.ndarray) -> None:
+        """See `Shadows`."""
+        points = positions[:, :2].astype(np.float64)
+        foot = points[np.argmax(points @ self._around.T, axis=0)]
+        height = float(positions[:, 2].max())
+        reach = self._away * min(height * self._slope * INDOOR_REACH, MAX_REACH_M, INDOOR_REACH * height)
+        both = np.concatenate([foot, foot + reach])
+        corners = both[np.argmax(both @ self._around.T, axis=0)]
+        length = max(float(np.hypot(*reach)), 1e-6)
+        far = np.clip((corners - foot) @ self._away / length, 0.0, 1.0)
+        spread = CONTACT_SPREAD_M + 0.3 * length * far
+        outer = corners + self._around * spread[:, None]
+        dark = CONTACT_DARKNESS * (1 - far) + 0.55 * self._sun * CONTACT_DARKNESS * far
+        middle = foot.mean(axis=0)
+        place = np.concatenate([middle[None], corners, outer])
+        darkness = np.concatenate([[CONTACT_DARKNESS], dark, np.zeros(CORNERS)])
+        rows = self.layer.vertices[(2 * CORNERS + 1) * index : (2 * CORNERS + 1) * (index + 1)]
+        rows["position"][:, :2] = place
+        rows["uv"] = self._floor.uv(place)
+        rows["color"][:, :3] = to_bytes(self._floor.colors(place) * (1 - darkness[:, None]))
+
+
+class FloorPaint:
+    """What a floor looks like at a point: texture coordinates and colour, from the grid that it is drawn with."""
+
+    def __init__(self, floor: Layer) -> None:
+        position, self._uv = floor.vertices["position"], floor.vertices["uv"].astype(np.float64)
+        self._xs, self._ys = np.unique(position[:, 0]), np.unique(position[:, 1])
+        shape = (len(self._xs), len(self._ys), 3)
+        self._colors = (floor.vertices["color"][:, :3] / 255.0).reshape(shape)
+        extent = position[-1, :2] - position[0, :2]
+        self._origin = position[0, :2].astype(np.float64)
+        self._per_m = (self._uv[-1] - self._uv[0]) / extent
+
+    def uv(self, points: np.ndarray) -> np.ndarray:
+        """Texture coordinates (n, 2) at points (n, 2)."""
+        return self._uv[0] + (points - self._origin) * self._per_m
+
+    def colors(self, points: np.ndarray) -> np.ndarray:
+        """Colours (n, 3) at points (n, 2), 0..1, between those of the grid's corners; outside those of its rim."""
+        i, x = self._cell(self._xs, points[:, 0])
+        j, y = self._cell(self._ys, points[:, 1])
+        c = self._colors
+        low = c[i, j] * (1 - x) + c[i + 1, j] * x
+        high = c[i, j + 1] * (1 - x) + c[i + 1, j + 1] * x
+        return np.asarray(low * (1 - y) + high * y)
+
+    @staticmethod
+    def _cell(lines: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which cell of the grid values lie in, and how far across it, (n,) and (n, 1)."""
+        index = np.clip(np.searchsorted(lines, values) - 1, 0, len(lines) - 2)
+        across = (values - lines[index]) / (lines[index + 1] - lines[index])
+        return index, np.clip(across, 0.0, 1.0)[:, None]
