@@ -44,8 +44,8 @@ def person(variant: int, phase: int) -> Mesh:
     skin, trousers = _SKIN[variant % 4], _TROUSERS[variant % 5]
     shoes, hair = _SHOES[variant % 3], _HAIR[(variant + variant // 4) % 4]
     parts = [
-        *_leg(0.08, 0.13 * swing, max(0.0, lift) * 0.3, trousers, shoes),
-        *_leg(-0.08, -0.13 * swing, max(0.0, -lift) * 0.3, trousers, shoes),
+        *_leg(0.08, 0.11 * swing, max(0.0, lift) * 0.3, trousers, shoes),
+        *_leg(-0.08, -0.11 * swing, max(0.0, -lift) * 0.3, trousers, shoes),
         _round((0.15, _HIP_M - 0.06), (0.155, _HIP_M + 0.08), color=trousers, tint=0),
         _round((0.155, _HIP_M + 0.06), (0.165, 1.15), color=(0.92,) * 3),
         _round((0.165, 1.15), (0.19, _SHOULDER_M - 0.04)),
