@@ -57,6 +57,8 @@ class Options:
     """Held-out or training phrasings."""
     language: OptionalName = None
     """Only this language, e.g. ko (default: the scenario's mix)."""
+    instruction: Annotated[str | None, named("TEXT")] = None
+    """Say this in every episode in place of the scenario's sentence, which still says how it is judged."""
     workers: Workers = 2
     """Processes; results do not depend on it."""
     video: Annotated[str, named("{none,failures,all,N}")] = "none"
@@ -161,16 +163,18 @@ def _plan(options: Options) -> Plan:
         language=options.language,
         renderer=options.renderer,
         delay=options.delay,
+        instruction=options.instruction,
     )
 
 
 def _headline(plan: Plan, out: Path) -> str:
     last = plan.seed + plan.episodes - 1
     late = f", actions {counted(plan.delay, 'step')} late" if plan.delay else ""
+    told = f"{plan.instruction_set} phrasings" if plan.instruction is None else f"all told {plan.instruction!r}"
     return (
         f"{counted(len(plan.policies), 'policy', 'policies')} x {counted(len(plan.scenarios), 'scenario')} x "
         f"{counted(plan.episodes, 'episode')} "
-        f"(seeds {plan.seed}..{last}, {plan.instruction_set} phrasings, {plan.embodiment}{late}) -> {out}"
+        f"(seeds {plan.seed}..{last}, {told}, {plan.embodiment}{late}) -> {out}"
     )
 
 

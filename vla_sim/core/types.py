@@ -282,6 +282,10 @@ class Task:
                 raise ValueError(f"{field} must be positive, got {value}")
 
 
+# In place of a template's id: the sentence is the user's own.
+USERS = "user"
+
+
 @dataclass(frozen=True)
 class Instruction:
     """One sentence and where it comes from.
@@ -290,7 +294,7 @@ class Instruction:
         text: what the policy is told.
         language: its code, e.g. "en"; "" where it is not known.
         split: "train" or "eval", the set of phrasings it was drawn from.
-        phrasing: id of the template, e.g. "pass_side.en.eval.2".
+        phrasing: id of the template, e.g. "pass_side.en.eval.2", or USERS.
     """
 
     text: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -12,7 +13,7 @@ from vla_sim.core.config import shown
 from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.specs import Embodiment
-from vla_sim.core.types import Scene
+from vla_sim.core.types import USERS, Instruction, Scene
 from vla_sim.scenarios import Scenario, load_scenario
 from vla_sim.scenarios.languages import check_language
 
@@ -31,6 +32,7 @@ class SceneSource:
         embodiment: str | PathLike[str] | Embodiment,
         instruction_set: str,
         language: str | None,
+        instruction: str | None = None,
     ) -> None:
         if instruction_set not in INSTRUCTION_SETS:
             raise UserError(
@@ -42,6 +44,7 @@ class SceneSource:
         self.embodiment = loaded_embodiment(embodiment)
         self.instruction_set = instruction_set
         self.language = language
+        self._told = None if instruction is None else Instruction(instruction, language="", split="", phrasing=USERS)
 
     @functools.cached_property
     def scenario_hash(self) -> str:
@@ -49,13 +52,14 @@ class SceneSource:
         return self.scenario.hash_in(self.language)
 
     def scene(self, seed: int) -> Scene:
-        """The scene of a seed."""
-        return self.scenario.sample(
+        """The scene of a seed, told the user's own sentence where there is one."""
+        scene = self.scenario.sample(
             seed,
             split=self.instruction_set,
             robot_radius_m=self.embodiment.body.radius_m,
             language=self.language,
         )
+        return scene if self._told is None else replace(scene, instruction=self._told)
 
     def next_scene(self, seed: int | None, given: Scene | None, rng: np.random.Generator) -> Scene:
         """The scene that was handed over, or that of the seed, or one of a fresh training seed."""

@@ -12,6 +12,7 @@ from vla_sim.core.sensors import IMAGE, CameraSpec, LidarSpec, Sensor, depth_cam
 from vla_sim.core.specs import Embodiment
 from vla_sim.envs.simulation import action_bounds
 from vla_sim.envs.text_space import InstructionSpace
+from vla_sim.scenarios.languages import letters
 
 INSTRUCTION_LENGTH = 256
 # Generous bounds of STATE_NAMES: m, m, rad, m/s, m/s, rad/s.
@@ -20,8 +21,9 @@ STATE_BOUNDS = np.array([100.0, 100.0, np.pi, 10.0, 10.0, 50.0], dtype=np.float3
 
 @functools.lru_cache(maxsize=1)
 def _characters() -> str:
-    """Printable ASCII and the Hangul syllables."""
-    return string.printable + "".join(map(chr, range(0xAC00, 0xD7A4)))
+    """Printable ASCII, the Hangul syllables, and what else the languages are written with."""
+    usual = string.printable + "".join(map(chr, range(0xAC00, 0xD7A4)))
+    return usual + "".join(sorted(letters() - set(usual)))
 
 
 def action_space(embodiment: Embodiment) -> spaces.Box:

@@ -78,6 +78,7 @@ def evaluate(
     embodiment: str = EMBODIMENT,
     instruction_set: Literal["eval", "train"] = "eval",
     language: str | None = None,
+    instruction: str | None = None,
     renderer: Literal["software", "gpu", "tiny"] = "software",
     delay: int = 0,
     workers: int = 1,
@@ -101,6 +102,7 @@ def evaluate(
         embodiment: a robot's name or TOML file.
         instruction_set: held-out ("eval") or training phrasings.
         language: only this one; None for each scenario's mix.
+        instruction: told in every episode in place of the scenarios' own sentences, which still say how it is judged.
         renderer: what draws.
         delay: control steps by which actions arrive late, as slow networks and slow models make them.
         workers: processes; results do not depend on it.
@@ -126,6 +128,7 @@ def evaluate(
         "language": language,
         "renderer": renderer,
         "delay": delay,
+        "instruction": instruction,
     }
     if not (settings["scenarios"] or settings["suites"]):
         raise UserError("name a scenario or a suite, e.g. scenario='obstacle_left' or suite='core'")

@@ -16,7 +16,7 @@ from typing import Any
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import write_whole
 from vla_sim.core.run_folder import parse_json
-from vla_sim.core.types import Outcome
+from vla_sim.core.types import USERS, Outcome
 from vla_sim.rollout.result import EpisodeResult, Key, replay_command
 
 FORMAT = 1
@@ -122,6 +122,8 @@ def record_baseline(records: Sequence[EpisodeResult], path: str | Path) -> None:
     }
     if delay := _delay(records):
         head["delay_steps"] = delay
+    if (told := _instruction(records)) is not None:
+        head["instruction"] = told
     rows = [
         json.dumps([*key, by_key[key].outcome.value, by_key[key].steps], ensure_ascii=False) for key in sorted(by_key)
     ]
@@ -175,6 +177,9 @@ def _read(path: Path) -> dict[str, Any]:
         delay = content.setdefault("delay_steps", 0)
         if type(delay) is not int or delay < 0:
             raise ValueError(f"delay_steps must be a whole number, zero or more, got {delay!r:.60}")
+        told = content.setdefault("instruction", None)
+        if not (told is None or isinstance(told, str)):
+            raise ValueError(f"instruction must be a text, got {told!r:.60}")
         for what in IDENTITIES:
             names = content.setdefault(what, {}) if what == "embodiments" else content[what]
             if not all(isinstance(value, str) for value in names.values()):
@@ -223,11 +228,26 @@ def _delay(results: Sequence[EpisodeResult]) -> int:
     return delays[0]
 
 
+def _said(told: str | None) -> str:
+    return "none" if told is None else f"{told!r:.80}"
+
+
+def _instruction(results: Sequence[EpisodeResult]) -> str | None:
+    """The user's own sentence, the same in all episodes of a run; None where they have those of their scenarios."""
+    told = {result.instruction if result.phrasing == USERS else None for result in results}
+    if len(told) > 1:
+        raise ValueError("episodes ran with several instructions of the user's: record one run only")
+    return told.pop()
+
+
 def _reasons(results: Sequence[EpisodeResult], content: Mapping[str, Any]) -> list[str]:
     """What changed since the baseline was recorded."""
     now = _identities(results)
     before, delay = content["delay_steps"], _delay(results) if results else content["delay_steps"]
     reasons = [f"another --delay: was {before} steps, is {delay}"] if before != delay else []
+    told = _instruction(results) if results else content["instruction"]
+    if told != content["instruction"]:
+        reasons.append(f"another --instruction: was {_said(content['instruction'])}, is {_said(told)}")
     for what, word in IDENTITIES.items():
         for name, value in sorted(now[what]):
             before = content[what].get(name)

@@ -109,7 +109,7 @@ def _stored(plan: Plan, jobs: Sequence[Job], path: Path) -> list[EpisodeResult]:
     sources = {name: scenes.source(name) for name in plan.scenarios}
     codes = {floor: policy_hash(floor) for floor in floors_of(plan)}
     wanted = [
-        (job.key, codes[job.policy], sources[job.scenario].scenario.hash, sources[job.scenario].embodiment.content_hash)
+        (job.key, codes[job.policy], sources[job.scenario].scenario_hash, sources[job.scenario].embodiment.content_hash)
         for job in jobs
     ]
     there = [(r.key, r.policy_hash, r.scenario_hash, r.embodiment_hash) for r in results]

@@ -188,7 +188,7 @@ class OfflineBench:
         self._env = NavigateVectorEnv(
             NUM_ENVS, plan.scenarios[0], plan.embodiment, renderer=plan.renderer, autoreset_mode="Disabled"
         )
-        self._scenes = Scenes(self._env.embodiment, plan.instruction_set, plan.language)
+        self._scenes = Scenes(self._env.embodiment, plan.instruction_set, plan.language, plan.instruction)
         self._shadowed = Shadowed({name: load_policy(name) for name in policies}, self._env.embodiment)
 
     def drive(self, scenario: str, seeds: Iterable[int]) -> list[ExpertEpisode]:

@@ -25,6 +25,7 @@ def make_plan(
     language: str | None = None,
     renderer: str = "software",
     delay: int = 0,
+    instruction: str | None = None,
 ) -> Plan:
     """The plan of an evaluation.
 
@@ -39,6 +40,7 @@ def make_plan(
         language: e.g. "ko"; None for each scenario's mix.
         renderer: "software", "gpu" or "tiny".
         delay: control steps by which actions arrive late.
+        instruction: told in place of the scenarios' sentences; None for those.
 
     Raises:
         UserError: an unknown name (with the nearest), or a number that cannot be used.
@@ -57,6 +59,7 @@ def make_plan(
         language=language,
         renderer=renderer,
         delay=delay,
+        instruction=instruction,
     )
 
 

@@ -62,7 +62,9 @@ class Scenes:
         """Scenes of one of the plan's scenarios; made once."""
         if scenario not in self._sources:
             plan = self._plan
-            self._sources[scenario] = SceneSource(scenario, plan.embodiment, plan.instruction_set, plan.language)
+            self._sources[scenario] = SceneSource(
+                scenario, plan.embodiment, plan.instruction_set, plan.language, plan.instruction
+            )
         return self._sources[scenario]
 
     def error(self, job: Job, reason: str, code: str) -> EpisodeResult:

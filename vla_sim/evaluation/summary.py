@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vla_sim.core.types import Side
+from vla_sim.core.types import USERS, Side
 from vla_sim.evaluation import metrics
 from vla_sim.evaluation.figures import mean, row_of, share
 from vla_sim.evaluation.statistics import (
@@ -54,10 +54,16 @@ def summarise(
     return {
         "format": FORMAT,
         "provenance": dict(provenance),
+        "instruction": users_instruction(records),
         **_rows(records, planned),
         "paired": {"sides": _side_pairs(in_order(records)), "policies": _policy_pairs(in_order(records))},
         "floors": _rows(floors, None),
     }
+
+
+def users_instruction(records: Sequence[EpisodeResult]) -> str | None:
+    """What every episode was told in place of its scenario's sentence; None where those were told."""
+    return next((r.instruction for r in records if r.phrasing == USERS), None)
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------

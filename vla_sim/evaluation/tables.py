@@ -61,6 +61,8 @@ def console_table(summary: Mapping[str, Any]) -> str:
     head, body = _cells(summary)
     lines = _aligned([head, *body])
     lines.insert(1, "-" * max(map(_width, lines)))
+    if summary.get("instruction") is not None:
+        lines.append(f"told in every episode, in place of the scenario's sentence: {summary['instruction']!r}")
     for pair in summary["paired"]["sides"]:
         lines.append(
             f"{pair['policy']}: {pair['scenarios']} solved under both instructions in {pair['both']} of {pair['n']} "

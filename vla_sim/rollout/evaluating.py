@@ -74,7 +74,7 @@ class EvaluationRollout:
             autoreset_mode="Disabled",
             images=images,
         )
-        self._scenes = Scenes(self.env.embodiment, plan.instruction_set, plan.language)
+        self._scenes = Scenes(self.env.embodiment, plan.instruction_set, plan.language, plan.instruction)
         steering = ByPolicy(policy, self.env.embodiment)
         self._steering: Steering[Job] = Delayed(steering, plan.delay) if plan.delay else steering
 

@@ -25,6 +25,7 @@ ENOUGH_UNITS = 6
 MAX_JOBS = 10_000_000
 MAX_SEED = 2**63 - 1
 MAX_DELAY = 1000
+MAX_INSTRUCTION = 256
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Plan:
         episodes: per policy and scenario, with seeds `seed`, `seed` + 1, ...
         instruction_set: "eval" (held-out phrasings) or "train"; language: None for the mix.
         delay: control steps by which actions arrive late.
+        instruction: told in every episode in place of the scenario's sentence; None for those.
     """
 
     policies: tuple[str, ...]
@@ -80,6 +82,7 @@ class Plan:
     language: str | None = None
     renderer: str = "software"
     delay: int = 0
+    instruction: str | None = None
 
     def __post_init__(self) -> None:
         self._check_names()
@@ -110,6 +113,19 @@ class Plan:
             if choice not in allowed:
                 names = [name for name in allowed if name is not None]
                 raise UserError(f"{flag} must not be {shown(choice)}; {suggest(str(choice)[:60], names)}")
+
+        self._check_instruction()
+
+    def _check_instruction(self) -> None:
+        text = self.instruction
+        if text is None:
+            return
+        if not isinstance(text, str) or len(text) > MAX_INSTRUCTION or not (text.isprintable() or not text):
+            raise UserError(
+                f"--instruction must be one line of at most {MAX_INSTRUCTION} printable characters, got {text!r:.60}"
+            )
+        if self.language is not None:
+            raise UserError(f"--instruction is told as it is: leave --language {self.language} away")
 
     def _check_names(self) -> None:
         for what, names in (("--policy", self.policies), ("--scenario", self.scenarios), ("--suite", self.suites)):

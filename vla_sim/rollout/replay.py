@@ -53,7 +53,7 @@ def replay_episode(plan: Plan, record: EpisodeResult) -> Replayed:
     if not record.path:
         reason = (record.error or "").strip().splitlines()[-1:] or ["unknown"]
         raise UserError(f"episode {record.index} never drove ({reason[0]}): there is nothing to replay")
-    scenes = Scenes(load_embodiment(plan.embodiment), plan.instruction_set, plan.language)
+    scenes = Scenes(load_embodiment(plan.embodiment), plan.instruction_set, plan.language, plan.instruction)
     env = NavigateVectorEnv(1, record.scenario, plan.embodiment, renderer=plan.renderer, autoreset_mode="Disabled")
     try:
         steering = ByActions(np.array(record.actions, dtype=np.float64), env.embodiment)
@@ -62,7 +62,7 @@ def replay_episode(plan: Plan, record: EpisodeResult) -> Replayed:
         env.close()
     facts = ended.observer
     found = {
-        "scenario hash": scenes.source(record.scenario).scenario.hash,
+        "scenario hash": scenes.source(record.scenario).scenario_hash,
         "instruction": ended.scene.instruction.text,
         "outcome": ended.outcome.value,
         "steps": len(facts.path.poses) - 1,

@@ -76,10 +76,17 @@ class Scenes:
         robot: its size and camera decide which worlds are feasible.
         instruction_set: "train" or "eval" phrasings.
         language: e.g. "ko"; None for each scenario's mix.
+        instruction: told in place of the scenarios' sentences; None for those.
     """
 
-    def __init__(self, robot: Embodiment, instruction_set: str = "train", language: str | None = None) -> None:
-        self._common = (robot, instruction_set, language)
+    def __init__(
+        self,
+        robot: Embodiment,
+        instruction_set: str = "train",
+        language: str | None = None,
+        instruction: str | None = None,
+    ) -> None:
+        self._common = (robot, instruction_set, language, instruction)
         self._sources: dict[str, SceneSource] = {}
 
     def source(self, scenario: str) -> SceneSource:

@@ -212,6 +212,12 @@ def _loaded(path: Path) -> Language:
     return read_language(path)
 
 
+def letters() -> set[str]:
+    """Every character that a language's file is written with, in small and capital."""
+    written = "".join(json.dumps(load_language(code).table, ensure_ascii=False) for code in language_codes())
+    return set(written) | set(written.upper())
+
+
 def usual_shares() -> dict[str, float]:
     """Part of the instructions by language, where a scenario says nothing; those without one are left out."""
     found = {code: load_language(code).share for code in language_codes()}

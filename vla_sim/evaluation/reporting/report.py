@@ -163,7 +163,8 @@ def _headline(summary: Mapping[str, Any], records: Sequence[EpisodeResult]) -> d
         "embodiments": sorted({r.embodiment for r in records}),
         "seeds": f"{min(seeds)} to {max(seeds)}" if seeds else "none",
         "delay_steps": max((r.delay_steps for r in records), default=0),
-        "languages": sorted({r.language for r in records}),
+        "languages": sorted({r.language for r in records} - {""}),
+        "instruction": summary.get("instruction"),
         "driven_m": sum(r.path_length_m for r in records),
         "driven_s": sum(r.sim_time_s for r in records),
     }

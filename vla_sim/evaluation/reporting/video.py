@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vla_sim.core.encoding import write_film
 from vla_sim.core.font import font_for
-from vla_sim.core.types import Outcome, Scene
+from vla_sim.core.types import USERS, Outcome, Scene
 from vla_sim.evaluation.reporting.map import GREEN, QUIET, RED, SMOOTH, WHITE, Color, Map, Point, arrow, disc
 from vla_sim.rollout.result import EpisodeResult
 
@@ -169,7 +169,10 @@ class _Page:
     def _caption(self) -> str:
         r = self._record
         mark = " (reads privileged state)" if r.privileged else ""
-        return f"policy {r.policy}{mark}   ·   scenario {r.scenario}   ·   seed {r.seed}   ·   robot {r.embodiment}"
+        own = "   ·   told by the user" if r.phrasing == USERS else ""
+        return (
+            f"policy {r.policy}{mark}{own}   ·   scenario {r.scenario}   ·   seed {r.seed}   ·   robot {r.embodiment}"
+        )
 
     def image(self, frame: Frame, step: int, share: float, *, ended: bool = False) -> Image:
         """The page at a share (0..1) of the way from pose `step` to the next."""
