@@ -192,7 +192,7 @@ def test_finished_envs_must_be_reset_where_autoreset_is_off(vector):
         ({"embodiment": None}, "embodiment must be a name, a path or loaded already, got None"),
         ({"language": "kr"}, "unknown language 'kr'; did you mean 'ko'"),
         ({"instruction_set": ["eval"]}, "unknown instruction set"),
-        ({"render_mode": "human"}, "unknown render_mode 'human'"),
+        ({"render_mode": "ansi"}, "unknown render_mode 'ansi'"),
         ({"renderer": "softwar"}, "did you mean 'software'"),
     ],
 )

@@ -1,6 +1,7 @@
 """Gymnasium's own wrappers and vector envs around ours: what goes in comes out, sentences too."""
 
 import functools
+import sys
 
 import gymnasium
 import numpy as np
@@ -9,6 +10,9 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from gymnasium.wrappers import FrameStackObservation, RecordEpisodeStatistics
 
 import vla_sim  # noqa: F401
+from vla_sim.core.errors import UserError
+from vla_sim.envs.navigate import NavigateEnv
+from vla_sim.envs.vector import NavigateVectorEnv
 
 ID = "VLASim/Navigate-v0"
 FORWARD = np.float32([0.5, 0.0])
@@ -101,6 +105,126 @@ def test_record_video_takes_the_rate(tmp_path):
     env.step(FORWARD)
     env.close()
     assert list(tmp_path.glob("films/*.mp4"))
+
+
+@pytest.mark.parametrize(("view", "shape"), [("chase", (360, 480, 3)), ("above", (480, 480, 3))])
+def test_a_film_can_be_taken_from_outside_while_the_robot_sees_the_same(view, shape, tmp_path):
+    pytest.importorskip("moviepy")
+    from gymnasium.wrappers import RecordVideo
+
+    plain = gymnasium.make(ID, render_mode="rgb_array")
+    outside = gymnasium.make(ID, render_mode="rgb_array", render_view=view)
+    env = RecordVideo(outside, str(tmp_path / "films"), disable_logger=True)
+    assert np.array_equal(env.reset(seed=1)[0]["image"], plain.reset(seed=1)[0]["image"])
+    first = env.unwrapped.render()
+    assert np.array_equal(env.step(FORWARD)[0]["image"], plain.step(FORWARD)[0]["image"])
+    assert first.shape == shape
+    assert not np.array_equal(env.unwrapped.render(), first)
+    assert np.array_equal(plain.render(), plain.unwrapped._sensing.images()[0])
+    env.close()
+    plain.close()
+    assert list(tmp_path.glob("films/*.mp4"))
+
+
+@pytest.mark.parametrize("view", ["camera", "chase", "above"])
+def test_a_vector_env_renders_each_world_as_the_single_one(view):
+    vector = gymnasium.make_vec(ID, num_envs=2, render_mode="rgb_array", render_view=view)
+    vector.reset(seed=4)
+    for index, image in enumerate(vector.render()):
+        single = gymnasium.make(ID, render_mode="rgb_array", render_view=view)
+        single.reset(seed=4 + index)
+        assert np.array_equal(image, single.render())
+        single.close()
+    vector.close()
+
+
+class FakeWindows:
+    """As much of pygame as a window needs; `seen` is what was shown, `rates` how fast."""
+
+    error = RuntimeError
+
+    def __init__(self, display=True):
+        self.seen, self.rates, self.open = [], [], False
+        self.display = self.transform = self.surfarray = self.event = self.time = self
+        self._display = display
+
+    def init(self):
+        if not self._display:
+            raise self.error("No available video device")
+        self.open = True
+
+    def quit(self):
+        self.open = False
+
+    def set_mode(self, size):
+        self.size = size
+        return self
+
+    def set_caption(self, text):
+        pass
+
+    pump = flip = lambda self: None
+
+    def Clock(self):  # noqa: N802 - as pygame calls it
+        return self
+
+    def tick(self, rate):
+        self.rates.append(rate)
+
+    def make_surface(self, image):
+        return image.swapaxes(0, 1)
+
+    def scale(self, image, size):
+        return image
+
+    def blit(self, image, place):
+        self.seen.append(image)
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    """A pygame that is there, on a machine with a display or without one."""
+
+    def make(display=True):
+        fake = FakeWindows(display)
+        monkeypatch.setitem(sys.modules, "pygame", fake)
+        monkeypatch.setattr("vla_sim.envs.rendering.render_modes", lambda: ["rgb_array", "human"])
+        return fake
+
+    return make
+
+
+def test_a_window_shows_every_step_at_the_speed_of_the_world(windows):
+    fake = windows()
+    env = NavigateEnv(render_mode="human", render_view="chase")
+    env.reset(seed=1)
+    env.step(FORWARD)
+    assert [image.shape for image in fake.seen] == [(360, 480, 3)] * 2
+    assert fake.size == (960, 720)
+    assert fake.rates == [2.5, 2.5]
+    assert env.render() is None
+    env.close()
+    assert not fake.open
+
+
+def test_without_a_display_a_window_is_refused_in_words(windows):
+    windows(display=False)
+    env = NavigateEnv(render_mode="human")
+    with pytest.raises(UserError, match=r"needs a display: No available video device; 'rgb_array'"):
+        env.reset(seed=1)
+    env.close()
+
+
+def test_without_pygame_a_window_is_refused_with_what_is_missing(monkeypatch):
+    monkeypatch.setattr("vla_sim.envs.rendering.render_modes", lambda: ["rgb_array"])
+    with pytest.raises(UserError, match=r"pip install 'vla-sim\[render\]'"):
+        NavigateEnv(render_mode="human")
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_an_unknown_view_is_refused_with_those_that_there_are(vector):
+    with pytest.raises(UserError, match=r"unknown render_view 'abov'; did you mean 'above'"):
+        NavigateVectorEnv(1, render_view="abov") if vector else NavigateEnv(render_view="abov")
 
 
 @pytest.mark.parametrize("vector", [False, True])

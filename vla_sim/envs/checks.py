@@ -51,13 +51,6 @@ def checked_options(options: Any, known: Sequence[str]) -> Mapping[str, Any]:
     return options
 
 
-def checked_render_mode(mode: Any) -> str | None:
-    """A render mode that the envs have."""
-    if mode not in (None, "rgb_array"):
-        raise EnvError(f"unknown render_mode {shown(mode)}; {suggest(str(mode), ['rgb_array'])}")
-    return None if mode is None else "rgb_array"
-
-
 def checked_count(num_envs: Any) -> int:
     """A number of envs side by side."""
     if isinstance(num_envs, bool) or not isinstance(num_envs, (int, np.integer)):

@@ -14,8 +14,9 @@ from vla_sim.core.errors import UserError
 from vla_sim.core.seeds import checked_seed
 from vla_sim.core.specs import Embodiment
 from vla_sim.core.types import Instruction, Outcome
-from vla_sim.envs.checks import NotStartedError, check_open, checked_options, checked_render_mode, checked_scene
+from vla_sim.envs.checks import NotStartedError, check_open, checked_options, checked_scene
 from vla_sim.envs.conversions import register_conversions
+from vla_sim.envs.rendering import CAMERA, HUMAN, Window, checked_render_mode, checked_view, render_modes, rendered
 from vla_sim.envs.sampling import SceneSource
 from vla_sim.envs.sensing import Sensing
 from vla_sim.envs.simulation import Simulation, checked_action
@@ -69,7 +70,8 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
 
     ## Arguments
     scenario: name or path; embodiment: name, path or `Embodiment`; instruction_set: "train" or "eval" phrasings;
-    language: e.g. "ko", or None; renderer: "software", "gpu" or "tiny".
+    language: e.g. "ko", or None; renderer: "software", "gpu" or "tiny"; render_mode: "rgb_array", or "human"
+    for a window (extra `render`); render_view: what `render()` shows: "camera", "chase" (from behind) or "above".
 
     ## Info
     Privileged state for judges and privileged policies, never part of the observation: `pose` (x, y, yaw),
@@ -80,7 +82,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
     sentence each (`vla_sim.envs.checks`), before anything has moved.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 2.5}  # noqa: RUF012 - as Gymnasium declares it
+    metadata: dict[str, Any] = {"render_modes": render_modes(), "render_fps": 2.5}  # noqa: RUF012 - as Gymnasium declares it
 
     def __init__(
         self,
@@ -91,17 +93,18 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         language: str | None = None,
         renderer: str = "software",
         render_mode: str | None = None,
+        render_view: str = CAMERA,
     ) -> None:
         self.source = SceneSource(scenario, embodiment, instruction_set, language)
         self.embodiment = self.source.embodiment
-        self.render_mode = checked_render_mode(render_mode)
+        self.render_mode, self.render_view = checked_render_mode(render_mode), checked_view(render_view)
         self.action_space = action_space(self.embodiment)
         self.observation_space = observation_space(self.embodiment)
         self.metadata = {**self.metadata, "render_fps": 1 / self.embodiment.control_s}
         self.simulation = Simulation(self.embodiment)
         self._sensing = Sensing(self.embodiment, 1, renderer=renderer)
         self._gap_m = 0.0
-        self._image: np.ndarray | None = None
+        self._window = Window(self.metadata["render_fps"])
         self._closed = False
 
     @property
@@ -157,18 +160,23 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         return self._observe(), reward, ended and not truncated, truncated, info
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
-        """The camera's image, uint8 (H, W, 3) RGB."""
+        """What `render_view` shows, uint8 (H, W, 3) RGB; None where it is shown in a window, or nothing is rendered."""
         check_open(self._closed, "render")
         if self.render_mode is None:
             return None
-        if self._image is None:
+        if self.simulation.scene is None:
             raise NotStartedError("there is no image yet: reset() comes before the first render()")
-        return self._image.copy()
+        image = rendered(self._sensing, 0, self.render_view)
+        if self.render_mode != HUMAN:
+            return image
+        self._window.show(image)
+        return None
 
     def close(self) -> None:
         """Give physics and images back."""
         if not self._closed:
             self._closed = True
+            self._window.close()
             self.simulation.close()
             self._sensing.close()
 
@@ -176,9 +184,10 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         simulation = self.simulation
         assert simulation.scene is not None
         self._sensing.place(0, simulation)
-        self._image = self._sensing.images()[0].copy()
+        if self.render_mode == HUMAN:
+            self.render()
         return {
-            "image": self._image.copy(),
+            "image": self._sensing.images()[0].copy(),
             "instruction": simulation.scene.instruction.text,
             "state": simulation.state(),
             **{name: readings[0] for name, readings in self._sensing.read().items()},

@@ -21,11 +21,11 @@ from vla_sim.envs.checks import (
     checked_count,
     checked_mask,
     checked_options,
-    checked_render_mode,
     checked_scenes,
     checked_seeds,
 )
 from vla_sim.envs.navigate import reward_of
+from vla_sim.envs.rendering import CAMERA, RGB_ARRAY, VIEW_PX, checked_render_mode, checked_view, rendered
 from vla_sim.envs.sampling import SceneSource
 from vla_sim.envs.sensing import Sensing
 from vla_sim.envs.simulation import Simulation, checked_actions
@@ -48,7 +48,8 @@ class NavigateVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
 
     Args:
         num_envs: how many.
-        scenario, embodiment, instruction_set, language, renderer, render_mode: see `NavigateEnv`.
+        scenario, embodiment, instruction_set, language, renderer, render_mode, render_view: see `NavigateEnv`; without
+            windows.
         autoreset_mode: see above.
         images: False leaves `image`, further cameras and depth out: nothing is drawn, which is many times as fast.
     """
@@ -63,6 +64,7 @@ class NavigateVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         language: str | None = None,
         renderer: str = "software",
         render_mode: str | None = None,
+        render_view: str = CAMERA,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         images: bool = True,
     ) -> None:
@@ -70,9 +72,10 @@ class NavigateVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         self.autoreset_mode = _checked_autoreset(autoreset_mode)
         self.source = SceneSource(scenario, embodiment, instruction_set, language)
         self.embodiment = self.source.embodiment
-        self.render_mode = checked_render_mode(render_mode)
+        self.render_mode = checked_render_mode(render_mode, windows=False)
+        self.render_view = checked_view(render_view)
         self.metadata = {
-            "render_modes": ["rgb_array"],
+            "render_modes": [RGB_ARRAY],
             "render_fps": 1 / self.embodiment.control_s,
             "autoreset_mode": self.autoreset_mode,
         }
@@ -139,7 +142,7 @@ class NavigateVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         return self._observe([*driven, *anew]), rewards, terminated, truncated, self._infos(everywhere)
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """The camera images of all envs."""
+        """What `render_view` shows of all envs; black where no episode has begun."""
         check_open(self.closed, "render")
         if self.render_mode is None:
             return None
@@ -147,7 +150,13 @@ class NavigateVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
             raise UserError("an env without images has nothing to render: make it with images=True")
         if all(simulation.scene is None for simulation in self.simulations):
             raise NotStartedError("there is no image yet: reset() comes before the first render()")
-        return tuple(self._sensing.images().copy())
+        return tuple(self._rendered(index) for index in range(self.num_envs))
+
+    def _rendered(self, index: int) -> np.ndarray:
+        if self.render_view == CAMERA or self.simulations[index].scene is not None:
+            return rendered(self._sensing, index, self.render_view)
+        width, height = VIEW_PX[self.render_view]
+        return np.zeros((height, width, 3), np.uint8)
 
     def close_extras(self, **_: Any) -> None:
         """Give physics and renderer back."""

@@ -65,8 +65,8 @@ class Renderer(Protocol):
     def segmentation(self, slot: int) -> np.ndarray:
         """What each pixel shows, int32 (H, W): 0 background, 1 floor, 2 + index into scene.bodies."""
 
-    def overview(self, slot: int, width: int, height: int) -> np.ndarray:
-        """The scene with the robot in it, seen from behind and above: uint8 RGB (height, width, 3)."""
+    def overview(self, slot: int, width: int, height: int, view: str = ...) -> np.ndarray:
+        """The scene with the robot in it, in a view of `overview.VIEWS`: uint8 RGB (height, width, 3)."""
 
     def close(self) -> None:
         """Give everything back; the renderer is not used after."""

@@ -20,7 +20,7 @@ from vla_sim.sim.camera import Moved, Shot, camera_pose
 from vla_sim.sim.depth import planar_depth
 from vla_sim.sim.lens import lens_of
 from vla_sim.sim.mesh_scene import BACKGROUND_LABEL, CEILING_LABEL, MeshScene
-from vla_sim.sim.overview import overview_pose, walls_between
+from vla_sim.sim.overview import CHASE, HALF_TAN, view_pose, walls_between
 from vla_sim.sim.panda_nodes import (
     colored_node,
     label_codes,
@@ -84,12 +84,12 @@ class PandaRenderer:
         """What each pixel shows, int32 (H, W): 0 background, 1 floor, 2 + index into scene.bodies."""
         return self._slots[slot].segmentation()
 
-    def overview(self, slot: int, width: int, height: int) -> np.ndarray:
-        """The scene with the robot in it, seen from behind and above: uint8 RGB (height, width, 3)."""
+    def overview(self, slot: int, width: int, height: int, view: str = CHASE) -> np.ndarray:
+        """The scene with the robot in it, in one of `overview.VIEWS`: uint8 RGB (height, width, 3)."""
         size = (width, height)
         if size not in self._overviews:
             self._overviews[size] = new_target(self.name, size, background=OVERVIEW_BACKGROUND)
-        return self._slots[slot].overview(self._overviews[size])
+        return self._slots[slot].overview(self._overviews[size], view)
 
     def close(self) -> None:
         """Give everything back; calling it twice is harmless."""
@@ -175,16 +175,16 @@ class _Slot:
         )
         return self._lens.apply(depth, self._image_px)
 
-    def overview(self, target: Target) -> np.ndarray:
+    def overview(self, target: Target, view_name: str) -> np.ndarray:
         assert self._mesh_scene is not None, "load a scene first"
-        position, turn = overview_pose(self._robot)
+        position, turn = view_pose(view_name, self._scene, self._robot)
         view = self._root.attachNewNode("overview")
-        node = overview_node(self._mesh_scene, walls_between(self._scene, position, self._robot), self._robot)
+        node = overview_node(self._mesh_scene, self._hidden(view_name, position), self._robot)
         view.attachNewNode(node)
         eye = view.attachNewNode(target.camera)
         self._colored.stash()
         try:
-            target.look((0.75, 0.75 * target.size_px[1] / target.size_px[0]), 0.05, 40.0)
+            target.look((HALF_TAN, HALF_TAN * target.size_px[1] / target.size_px[0]), 0.05, 40.0)
             _aim(eye, position, turn)
             draw([target])
             return target.pixels().copy()
@@ -192,6 +192,10 @@ class _Slot:
             self._colored.unstash()
             eye.detachNode()
             view.removeNode()
+
+    def _hidden(self, view: str, eye: np.ndarray) -> frozenset[int]:
+        """Labels that a view leaves out; from above nothing is in the way."""
+        return walls_between(self._scene, eye, self._robot) if view == CHASE else frozenset()
 
     def close(self) -> None:
         self._clear()

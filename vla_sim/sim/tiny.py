@@ -80,7 +80,7 @@ class TinyRenderer:
         """What each pixel shows, int32 (H, W): 0 background, 1 floor, 2 + index into scene.bodies."""
         return self._shoot(slot)[2]
 
-    def overview(self, slot: int, width: int, height: int) -> np.ndarray:
+    def overview(self, slot: int, width: int, height: int, view: str = "chase") -> np.ndarray:
         """Not offered by this renderer."""
         raise UserError("renderer 'tiny' has no overview; use 'software'")
 
