@@ -1,7 +1,11 @@
-"""What hangs on one side of a wall, in metres: x out of the wall, y along it from its middle, z up. Pure numpy."""
+"""What hangs on one side of a wall, in metres: x out of the wall, y along it from its middle, z up. Pure numpy.
+
+Rectangles lie beside each other, never over each other: seen at a flat angle, a rasteriser would mix them up.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,6 +17,7 @@ from vla_sim.sim.mesh_parts import FIXED, Mesh
 # Nearer to the wall than this, a rasteriser cannot tell which of two faces is in front.
 OFF_M = 0.012
 DOOR_M = (0.95, 2.05)
+Rect = tuple[float, float, float, float]
 
 _WHITE = (0.9, 0.9, 0.88)
 _STEEL = (0.6, 0.61, 0.63)
@@ -73,9 +78,16 @@ class _Wall:
         self.plates.append((y0, y1, z0, z1, off, glow))
         self.plate_colors.append(np.broadcast_to(np.asarray(color, np.float32), (4, 3)))
 
-    def framed(self, y0: float, y1: float, z0: float, z1: float, wide: float, off: float, color: Vec3) -> None:
-        """A border around a rectangle: a larger plate, for the content to lie on at `off + OFF_M`."""
-        self.plate(y0 - wide, y1 + wide, z0 - wide, z1 + wide, off, color)
+    def around(self, inner: Rect, outer: Rect, color: Vec3) -> None:
+        """What lies between two rectangles (y0, y1, z0, z1), the first within the second."""
+        for y0, y1, z0, z1 in (
+            (outer[0], inner[0], outer[2], outer[3]),
+            (inner[1], outer[1], outer[2], outer[3]),
+            (inner[0], inner[1], outer[2], inner[2]),
+            (inner[0], inner[1], inner[3], outer[3]),
+        ):
+            if y1 > y0 and z1 > z0:
+                self.plate(y0, y1, z0, z1, OFF_M, color)
 
     def mesh(self) -> Mesh:
         """All of it."""
@@ -114,34 +126,38 @@ def _window(wall: _Wall, y0: float, y1: float, rng: np.random.Generator) -> None
     low, high = float(rng.uniform(0.8, 0.95)), 2.1
     below, above = (np.array(color) for color in _VIEWS[int(rng.integers(len(_VIEWS)))])
     horizon = low + (high - low) * float(rng.uniform(0.25, 0.5))
-    wall.framed(y0, y1, low, high, 0.06, OFF_M, _WHITE)
-    wall.plate(y0, y1, low, horizon, 2 * OFF_M, np.array([below * 0.8, below * 0.8, below, below]), 1.0)
-    wall.plate(y0, y1, horizon, high, 2 * OFF_M, np.array([above * 0.95, above * 0.95, above, above]), 1.0)
+    wall.around((y0, y1, low, high), (y0 - 0.06, y1 + 0.06, low - 0.05, high + 0.06), _WHITE)
     panes = max(1, round((y1 - y0) / 0.8))
-    for pane in range(1, panes):
-        y = y0 + (y1 - y0) * pane / panes
-        wall.plate(y - 0.035, y + 0.035, low, high, 3 * OFF_M, _WHITE)
+    edges = np.linspace(y0, y1, panes + 1).tolist()
+    for number, (left, right) in enumerate(itertools.pairwise(edges)):
+        left, right = left + 0.035 * (number > 0), right - 0.035 * (number < panes - 1)
+        wall.plate(left, right, low, horizon, OFF_M, np.array([below * 0.8, below * 0.8, below, below]), 1.0)
+        wall.plate(left, right, horizon, high, OFF_M, np.array([above * 0.95, above * 0.95, above, above]), 1.0)
+    for middle in edges[1:-1]:
+        wall.plate(middle - 0.035, middle + 0.035, low, high, OFF_M, _WHITE)
     # The camera is lower than sills and radiators: their fronts are all that it sees.
-    wall.plate(y0 - 0.08, y1 + 0.08, low - 0.1, low - 0.06, 0.14, _WHITE)
-    wall.plate(y0 + 0.05, y1 - 0.05, 0.14, 0.66, 0.1, (0.84, 0.84, 0.82))
-    for y in np.linspace(y0 + 0.2, y1 - 0.2, max(2, round((y1 - y0) / 0.35))).tolist():
-        wall.plate(y - 0.025, y + 0.025, 0.18, 0.62, 0.1 + OFF_M, (0.72, 0.72, 0.71))
+    wall.plate(y0 - 0.08, y1 + 0.08, low - 0.1, low - 0.05, 0.14, _WHITE)
+    ribs = 2 * max(2, round((y1 - y0) / 0.35)) + 1
+    for number, (left, right) in enumerate(itertools.pairwise(np.linspace(y0 + 0.05, y1 - 0.05, ribs + 1).tolist())):
+        wall.plate(left, right, 0.14, 0.66, 0.1, (0.84, 0.84, 0.82) if number % 2 == 0 else (0.74, 0.74, 0.73))
 
 
 def _door(wall: _Wall, y0: float, y1: float, rng: np.random.Generator) -> None:
-    """A closed door with frame and lever, some with a pane of glass."""
+    """A closed door with frame and lever, some with a pane of glass, others with a kick plate."""
     color = _DOORS[int(rng.integers(len(_DOORS)))]
     frame = _WHITE if rng.random() < 0.5 else _darker(color, 0.8)
     y1, top = y0 + DOOR_M[0], DOOR_M[1]
     lever = y0 + 0.1 if rng.random() < 0.5 else y1 - 0.1
     tip = lever + (0.12 if lever < (y0 + y1) / 2 else -0.12)
-    wall.plate(y0 - 0.07, y1 + 0.07, 0.0, top + 0.07, OFF_M, frame)
-    wall.plate(y0, y1, 0.01, top, 2 * OFF_M, color)
-    wall.plate(min(lever, tip), max(lever, tip), 1.02, 1.06, 0.06, _STEEL)
+    wall.around((y0, y1, 0.0, top), (y0 - 0.07, y1 + 0.07, 0.0, top + 0.07), frame)
     if rng.random() < 0.4:
-        wall.plate(y0 + 0.3, y1 - 0.3, 1.1, 1.85, 3 * OFF_M, (0.66, 0.74, 0.76))
+        glass = (y0 + 0.3, y1 - 0.3, 1.1, 1.85)
+        wall.around(glass, (y0, y1, 0.0, top), color)
+        wall.plate(*glass, OFF_M, (0.66, 0.74, 0.76))
     else:
-        wall.plate(y0 + 0.03, y1 - 0.03, 0.03, 0.22, 3 * OFF_M, _darker(color, 0.75))
+        wall.plate(y0, y1, 0.0, 0.2, OFF_M, _darker(color, 0.75))
+        wall.plate(y0, y1, 0.2, top, OFF_M, color)
+    wall.plate(min(lever, tip), max(lever, tip), 1.02, 1.06, 0.06, _STEEL)
 
 
 def _darker(color: Vec3, factor: float) -> Vec3:
@@ -154,24 +170,32 @@ def _picture(wall: _Wall, y0: float, y1: float, rng: np.random.Generator) -> Non
     paper, other = (_PAPERS[int(rng.integers(len(_PAPERS)))] for _ in range(2))
     low, high = 1.15, 1.15 + (y1 - y0) * float(rng.uniform(0.7, 1.35))
     split = low + (high - low) * float(rng.uniform(0.3, 0.7))
-    wall.framed(y0, y1, low, high, 0.025, OFF_M, (0.16, 0.15, 0.14) if rng.random() < 0.6 else _WHITE)
-    wall.plate(y0, y1, low, split, 2 * OFF_M, paper)
-    wall.plate(y0, y1, split, high, 2 * OFF_M, other)
+    border = (0.16, 0.15, 0.14) if rng.random() < 0.6 else _WHITE
+    wall.around((y0, y1, low, high), (y0 - 0.025, y1 + 0.025, low - 0.025, high + 0.025), border)
+    wall.plate(y0, y1, low, split, OFF_M, paper)
+    wall.plate(y0, y1, split, high, OFF_M, other)
 
 
 def _whiteboard(wall: _Wall, y0: float, y1: float, rng: np.random.Generator) -> None:
-    wall.framed(y0, y1, 0.9, 1.9, 0.03, OFF_M, _STEEL)
-    wall.plate(y0, y1, 0.9, 1.9, 2 * OFF_M, (0.96, 0.97, 0.98))
-    for _ in range(int(rng.integers(2, 6))):
-        y, z = float(rng.uniform(y0 + 0.1, y1 - 0.5)), float(rng.uniform(1.1, 1.8))
-        ink = _PAPERS[1 + int(rng.integers(2))]
-        wall.plate(y, y + float(rng.uniform(0.15, 0.4)), z, z + 0.025, 3 * OFF_M, ink)
+    """A whiteboard with some lines of writing."""
+    wall.around((y0, y1, 0.9, 1.9), (y0 - 0.03, y1 + 0.03, 0.87, 1.93), _STEEL)
+    white = (0.96, 0.97, 0.98)
+    below = 0.9
+    for line in sorted(rng.uniform(1.05, 1.8, int(rng.integers(2, 5))).tolist()):
+        if line < below + 0.06:
+            continue
+        start = float(rng.uniform(y0 + 0.1, y1 - 0.5))
+        written = (start, start + float(rng.uniform(0.15, 0.4)), line, line + 0.025)
+        wall.around(written, (y0, y1, below, line + 0.025), white)
+        wall.plate(*written, OFF_M, _PAPERS[1 + int(rng.integers(2))])
+        below = line + 0.025
+    wall.plate(y0, y1, below, 1.9, OFF_M, white)
 
 
 def _rail(wall: _Wall, y0: float, y1: float, rng: np.random.Generator) -> None:
     """A wooden rail against bumps of chairs, and a light switch."""
     switch = y0 + float(rng.uniform(0.0, 0.3))
-    wall.plate(y0, y1, 0.72, 0.84, 1.5 * OFF_M, (0.55, 0.4, 0.26))
+    wall.plate(y0, y1, 0.72, 0.84, OFF_M, (0.55, 0.4, 0.26))
     wall.plate(switch, switch + 0.08, 1.06, 1.14, OFF_M, _WHITE)
 
 

@@ -13,8 +13,8 @@ TYPICAL_DISTANCE_M = 1.5
 MAX_BLUR_PX = 16
 
 
-def blur(image: np.ndarray, camera: CameraSpec, twist: tuple[float, float, float], shutter_s: float) -> None:
-    """Smear an image, uint8 (H, W, 3), in place along its rows.
+def blur(image: np.ndarray, camera: CameraSpec, twist: tuple[float, float, float], shutter_s: float) -> np.ndarray:
+    """An image, uint8 (H, W, 3), smeared along its rows.
 
     Turning moves all of the image by the same number of pixels near its middle; sideways motion moves what is
     `TYPICAL_DISTANCE_M` away. Forward motion spreads the image by less than a pixel at such speeds and is left out.
@@ -25,11 +25,11 @@ def blur(image: np.ndarray, camera: CameraSpec, twist: tuple[float, float, float
     shift = abs(wz + vy / TYPICAL_DISTANCE_M) * shutter_s * per_rad
     taps = min(round(shift) + 1, MAX_BLUR_PX)
     if taps < 2:
-        return
+        return image
     before = taps // 2
     padded = np.pad(image, ((0, 0), (before, taps - 1 - before), (0, 0)), mode="edge").astype(np.uint16)
     total = padded[:, :width].copy()
     for tap in range(1, taps):
         total += padded[:, tap : tap + width]
     # At most 16 times 255 times 256 / 16 fits into 16 bits.
-    image[:] = (total * np.uint16(256 // taps)) >> 8
+    return ((total * np.uint16(256 // taps)) >> 8).astype(np.uint8)

@@ -150,9 +150,8 @@ class _Slot:
         if self._mesh_scene is None:
             out[:] = drawn
             return
-        out[:] = drawn if self._lens.table is None else self._lens.apply(drawn, self._image_px)
-        if self._sensor.used:
-            self._sensor.expose(out, self._shot)
+        seen = drawn if self._lens.table is None else self._lens.apply(drawn, self._image_px)
+        self._sensor.expose(seen, out, self._shot)
 
     def segmentation(self) -> np.ndarray:
         assert self._mesh_scene is not None, "load a scene first"

@@ -19,7 +19,7 @@ from vla_sim.sim.textures import SHADOW, texture_pixels
 LABEL_STEP = 8
 LABELS_PER_CHANNEL = 32
 # What lies on a wall is drawn as if it were a little nearer, else the wall shows through it far away.
-FITTING_DEPTH_OFFSET = 32
+FITTING_DEPTH_OFFSET = 16
 
 
 def label_codes(drawn: np.ndarray) -> np.ndarray:

@@ -21,33 +21,36 @@ _STARTS = 65_521
 
 
 class Sensor:
-    """Of one camera under one look. `used` is False where images stay as they are drawn."""
+    """Of one camera under one look; without any effect it copies what was drawn."""
 
     def __init__(self, look: Look, camera: CameraSpec) -> None:
         self._look, self._camera = look, camera
-        self.used = look.vignette > 0 or look.haze > 0 or look.noise > 0 or look.shutter_s > 0
         width, height = camera.image_px
         self._gain = _vignette(camera.image_px, look.vignette, look.haze) if look.vignette or look.haze else None
         self._veil = np.uint16(255 * look.haze)
         self._noise = _noise(3 * width * height, round(2 * look.noise) / 2) if look.noise > 0 else None
         self._wide = np.empty((height, width, 3), np.uint16)
 
-    def expose(self, image: np.ndarray, shot: Shot) -> None:
-        """Change an image, uint8 (H, W, 3), in place.
+    def expose(self, drawn: np.ndarray, image: np.ndarray, shot: Shot) -> None:
+        """Make an image of what was drawn.
 
         Args:
-            image: as drawn.
+            drawn: uint8 (H, W, 3), any view.
+            image: uint8 (H, W, 3), C-contiguous; is overwritten.
             shot: by whose step noise differs, and by whose twist blur.
         """
         if self._look.shutter_s > 0:
-            blur(image, self._camera, shot.twist, self._look.shutter_s)
-        if self._gain is not None:
+            drawn = blur(drawn, self._camera, shot.twist, self._look.shutter_s)
+        if self._gain is None:
+            np.copyto(image, drawn)
+        else:
             # In 16 bits: several times as fast as in floats, or as one call that converts by itself.
             wide = self._wide
-            np.copyto(wide, image)
+            np.copyto(wide, drawn)
             np.multiply(wide, self._gain, out=wide)
             np.right_shift(wide, 8, out=wide)
-            np.add(wide, self._veil, out=wide)
+            if self._veil:
+                np.add(wide, self._veil, out=wide)
             np.copyto(image, wide, casting="unsafe")
         if self._noise is not None:
             room, plus, minus = self._noise
