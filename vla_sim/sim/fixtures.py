@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 
 import numpy as np
 
@@ -22,6 +23,9 @@ Rect = tuple[float, float, float, float]
 _WHITE = (0.9, 0.9, 0.88)
 _STEEL = (0.6, 0.61, 0.63)
 _SKIRTINGS = ((0.88, 0.88, 0.86), (0.5, 0.5, 0.5), (0.42, 0.29, 0.18), (0.25, 0.26, 0.28))
+# Door frames, and those of doorways.
+JAMB_M = 0.07
+_JAMBS = ((0.85, 0.85, 0.83), (0.5, 0.36, 0.22), (0.62, 0.62, 0.6), (0.3, 0.32, 0.35))
 _DOORS = ((0.78, 0.77, 0.74), (0.55, 0.38, 0.23), (0.68, 0.5, 0.32), (0.35, 0.42, 0.5), (0.5, 0.52, 0.53))
 _VIEWS = (
     ((0.62, 0.7, 0.62), (0.97, 0.98, 1.0)),
@@ -31,22 +35,35 @@ _VIEWS = (
 _PAPERS = ((0.93, 0.92, 0.88), (0.82, 0.35, 0.25), (0.25, 0.42, 0.6), (0.9, 0.78, 0.4), (0.4, 0.55, 0.42))
 
 
-def fixtures(length_m: float, rng: np.random.Generator, *, full: bool, windows: bool) -> Mesh:
-    """Skirting along a wall and, on a full one, a row of doors, windows and things that hang there.
+class WallSide(Enum):
+    """What hangs on a side of a wall: of an outer one with or without windows, of an inner one, or skirting alone."""
+
+    SUNNY = "sunny"
+    SHADY = "shady"
+    INNER = "inner"
+    BARE = "bare"
+
+
+def fixtures(length_m: float, kind: WallSide, rng: np.random.Generator, style: int) -> Mesh:
+    """Skirting along a wall, and a row of what hangs there.
 
     Args:
         length_m: of the wall.
+        kind: what may hang there.
         rng: decides what hangs where.
-        full: whether more than skirting and sockets is wanted.
-        windows: whether daylight comes from this side.
+        style: any whole number, which is the same for all walls of a room: the colours of skirting and door frames.
     """
-    skirting = _SKIRTINGS[int(rng.integers(len(_SKIRTINGS)))]
+    skirting = _SKIRTINGS[style % len(_SKIRTINGS)]
     half = length_m / 2
     wall = _Wall()
     wall.plate(-half, half, 0.0, 0.09, OFF_M, skirting)
-    choices = _SUNNY if windows else _SHADY
+    if kind is WallSide.INNER and length_m > 2 * JAMB_M:
+        # Inner walls end at doorways.
+        for low, high in ((-half, -half + JAMB_M), (half - JAMB_M, half)):
+            wall.plate(low, high, 0.09, DOOR_M[1], OFF_M, _JAMBS[style % len(_JAMBS)])
+    choices = _HANGING[kind]
     at = -half + float(rng.uniform(0.35, 0.9))
-    while full:
+    while choices:
         make, least = choices[int(rng.integers(len(choices)))]
         wide = least * float(rng.uniform(1.0, 1.35))
         if at + wide > half - 0.3:
@@ -201,12 +218,16 @@ def _rail(wall: _Wall, y0: float, y1: float, rng: np.random.Generator) -> None:
 
 _Make = Callable[[_Wall, float, float, np.random.Generator], None]
 # What may hang on a wall and its least width in metres; what is listed twice comes twice as often.
-_SUNNY: tuple[tuple[_Make, float], ...] = ((_window, 1.1), (_window, 1.5), (_window, 1.3), (_picture, 0.4))
-_SHADY: tuple[tuple[_Make, float], ...] = (
-    (_door, DOOR_M[0]),
-    (_door, DOOR_M[0]),
-    (_picture, 0.5),
-    (_picture, 0.35),
-    (_whiteboard, 1.3),
-    (_rail, 1.0),
-)
+_HANGING: dict[WallSide, tuple[tuple[_Make, float], ...]] = {
+    WallSide.SUNNY: ((_window, 1.1), (_window, 1.5), (_window, 1.3), (_picture, 0.4)),
+    WallSide.SHADY: (
+        (_door, DOOR_M[0]),
+        (_door, DOOR_M[0]),
+        (_picture, 0.5),
+        (_picture, 0.35),
+        (_whiteboard, 1.3),
+        (_rail, 1.0),
+    ),
+    WallSide.INNER: ((_picture, 0.4), (_rail, 0.8), (_rail, 1.2)),
+    WallSide.BARE: (),
+}

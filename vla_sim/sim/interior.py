@@ -16,7 +16,7 @@ import numpy as np
 from vla_sim.core import surfaces
 from vla_sim.core.types import Body, Kind, Look, Scene, Vec3
 from vla_sim.sim import materials
-from vla_sim.sim.fixtures import fixtures
+from vla_sim.sim.fixtures import WallSide, fixtures
 from vla_sim.sim.layers import VERTEX, Layer, to_bytes
 from vla_sim.sim.light import LEAST_ALBEDO, Light
 from vla_sim.sim.mesh_parts import METRES, Mesh, join, moved, quad
@@ -221,9 +221,8 @@ def fittings(scene: Scene, light: Light, first_label: int) -> Layer | None:
             continue
         for number, face in enumerate(_faces(body, scene.bounds_m)):
             rng = np.random.default_rng([scene.look.texture_seed, zlib.crc32(body.name.encode()), number])
-            sunny = math.cos(face.yaw_rad - scene.look.sun_azimuth_rad) < -0.2
-            full = face.outer and body.size_m[2] >= ROOM_WALL_M
-            mesh = fixtures(face.length_m, rng, full=full, windows=sunny)
+            kind = _kind(face, scene.look) if body.size_m[2] >= ROOM_WALL_M else WallSide.BARE
+            mesh = fixtures(face.length_m, kind, rng, scene.look.texture_seed)
             cos, sin = math.cos(face.yaw_rad), math.sin(face.yaw_rad)
             turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
             meshes.append(moved(mesh, turn, (float(face.middle[0]), float(face.middle[1]), 0.0)))
@@ -238,6 +237,13 @@ def fittings(scene: Scene, light: Light, first_label: int) -> Layer | None:
     layer.vertices["color"][:, :3] = to_bytes(albedo * (shade * (1 - glow) + glow * look.exposure))
     layer.labels[:] = np.concatenate(labels)
     return layer
+
+
+def _kind(face: _Face, look: Look) -> WallSide:
+    """What hangs on the side of a high wall: windows let in the light of the look's sun."""
+    if not face.outer:
+        return WallSide.INNER
+    return WallSide.SUNNY if math.cos(face.yaw_rad - look.sun_azimuth_rad) < -0.2 else WallSide.SHADY
 
 
 def _faces(body: Body, bounds_m: Bounds) -> list[_Face]:
