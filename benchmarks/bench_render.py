@@ -1,6 +1,7 @@
-"""Milliseconds per image, per scene loaded and per pose, for every renderer that works here.
+"""Milliseconds of processor time per image, per scene loaded and per pose, for every renderer that works here.
 
-Each figure is the fastest of many short runs, so that other work on the machine does not enter it.
+Each figure is the fastest of many runs, so that other work on the machine does not enter it. The styles of scenes are
+measured in turns within one run, so that their ratio holds however fast the machine is.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.types import Pose2
@@ -16,8 +18,15 @@ from vla_sim.scenarios import load_scenario
 from vla_sim.sim.camera import Renderer
 from vla_sim.sim.renderers import RENDERERS, make_renderer
 
+HERE = Path(__file__).parent
 SCENARIO = "two_obstacles_left"  # floor, four walls, two boxes and a goal
-SEEDS = list(range(8))  # their cost differs by surfaces and by how much floor lies in shadow
+# The same in other styles.
+STYLES = {
+    "bare": SCENARIO,
+    "indoor": f"{HERE}/two_obstacles_indoor.toml#two_obstacles_indoor_left",
+    "furnished": f"{HERE.parent}/recipes/furnished.toml#furnished_left",
+}
+SEEDS = list(range(12))  # their cost differs by surfaces and by how much floor lies in shadow
 
 
 def fastest_ms(run: Callable[[], object], *, repeats: int, runs: int = 60) -> float:
@@ -25,47 +34,67 @@ def fastest_ms(run: Callable[[], object], *, repeats: int, runs: int = 60) -> fl
     best = float("inf")
     run()
     for _ in range(runs):
-        begin = time.perf_counter()
+        begin = time.process_time()
         for _ in range(repeats):
             run()
-        best = min(best, (time.perf_counter() - begin) / repeats)
+        best = min(best, (time.process_time() - begin) / repeats)
     return best * 1e3
 
 
-def loaded(name: str, seeds: list[int]) -> Renderer:
+def loaded(name: str, scenario: str, seeds: list[int]) -> Renderer:
     """A renderer with one scene in each slot."""
     camera = load_embodiment("serbot").camera
     renderer = make_renderer(camera.image_px, len(seeds), name=name)
-    scenario = load_scenario(SCENARIO)
     for slot, seed in enumerate(seeds):
-        renderer.load(slot, scenario.sample(seed), camera)
+        renderer.load(slot, load_scenario(scenario).sample(seed), camera)
     return renderer
 
 
-def picture_ms(name: str, seeds: list[int], runs: int) -> float:
-    """Milliseconds to draw these scenes together and copy their images out."""
-    renderer = loaded(name, seeds)
-    figure = fastest_ms(renderer.render, repeats=1, runs=runs)
-    renderer.close()
-    return figure
+def image_ms(renderer: Renderer, runs: int) -> float:
+    """Milliseconds to draw an image of every slot together and copy them out, each: after a move, as in an episode."""
+
+    def step() -> None:
+        for slot in range(renderer.slots):
+            renderer.place(slot, Pose2(0.0, 0.0))
+        renderer.render()
+
+    return fastest_ms(step, repeats=1, runs=runs) / renderer.slots
+
+
+def bench_styles(name: str, runs: int) -> None:
+    """One view a scene, in every style, and the ratio to scenes in the open."""
+    means = {}
+    for style, scenario in STYLES.items():
+        alone = []
+        for seed in SEEDS:
+            renderer = loaded(name, scenario, [seed])
+            alone.append(image_ms(renderer, runs))
+            renderer.close()
+        means[style] = sum(alone) / len(alone)
+        ratio = means[style] / means["bare"]
+        print(f"{name:10} {style:10} {min(alone):.3f} to {max(alone):.3f}, mean {means[style]:.3f} ms, x {ratio:.2f}")
 
 
 def bench(name: str) -> None:
-    runs = 3 if name == "tiny" else 300
-    alone = [picture_ms(name, [seed], runs) for seed in SEEDS]
-    print(f"{name:10} one view    {min(alone):.3f} to {max(alone):.3f}, mean {sum(alone) / len(alone):.3f} ms")
-    print(f"{name:10} eight views {picture_ms(name, SEEDS, runs) / len(SEEDS):.3f} ms each", flush=True)
-    camera = load_embodiment("serbot").camera
-    scenes = [load_scenario(SCENARIO).sample(seed) for seed in range(10)]
-    renderer = loaded(name, [0])
-    load_ms = fastest_ms(lambda: [renderer.load(0, scene, camera) for scene in scenes], repeats=1, runs=20) / len(
-        scenes
-    )
-    place_ms = fastest_ms(lambda: renderer.place(0, Pose2(0.3, 0.1, 0.1)), repeats=50)
-    depth_ms = fastest_ms(lambda: renderer.depth(0), repeats=1, runs=5)
-    labels_ms = fastest_ms(lambda: renderer.segmentation(0), repeats=1, runs=5)
-    print(f"{name:10} load {load_ms:.3f}  place {place_ms:.4f}  depth {depth_ms:.1f}  segmentation {labels_ms:.2f} ms")
+    runs = 3 if name == "tiny" else 150
+    bench_styles(name, runs)
+    renderer = loaded(name, SCENARIO, SEEDS[:8])
+    print(f"{name:10} eight views {image_ms(renderer, runs):.3f} ms each", flush=True)
     renderer.close()
+    camera = load_embodiment("serbot").camera
+    for style, scenario in STYLES.items():
+        scenes = [load_scenario(scenario).sample(seed) for seed in range(10)]
+        renderer = loaded(name, scenario, [0])
+        load_ms = fastest_ms(lambda r=renderer, s=scenes: [r.load(0, scene, camera) for scene in s], repeats=1, runs=10)
+        place_ms = fastest_ms(lambda r=renderer: r.place(0, Pose2(0.3, 0.1, 0.1)), repeats=50)
+        depth_ms = fastest_ms(lambda r=renderer: r.depth(0), repeats=1, runs=5)
+        labels_ms = fastest_ms(lambda r=renderer: r.segmentation(0), repeats=1, runs=5)
+        print(
+            f"{name:10} {style:10} load {load_ms / len(scenes):.3f}  place {place_ms:.4f}  depth {depth_ms:.1f}  "
+            f"segmentation {labels_ms:.2f} ms",
+            flush=True,
+        )
+        renderer.close()
 
 
 def main(names: list[str]) -> None:

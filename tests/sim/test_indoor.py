@@ -172,3 +172,12 @@ def test_a_bare_look_draws_nothing_of_a_room():
     bare = MeshScene(typical_scene())
     assert (bare.lamps, bare.robot_shadow, bare.fittings) == (None, None, None)
     assert len(bare.backdrop) == 1
+
+
+def test_the_furnished_rooms_of_the_contact_sheet_can_be_sampled_and_drawn(renderer):
+    from recipes.contact_sheet import COLUMNS, FURNISHED, ROWS, sheet
+
+    image = sheet([f"{FURNISHED}#furnished_left"], 0, "serbot")
+    assert image.shape == (ROWS * 224, COLUMNS * 224, 3)
+    blocks = image.reshape(ROWS, 224, COLUMNS, 224, 3).mean(axis=(1, 3, 4))
+    assert (abs(np.diff(blocks.ravel())) > 0).all()

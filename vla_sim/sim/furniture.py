@@ -34,7 +34,9 @@ def table() -> Mesh:
     size = (0.7, 1.3, 0.74)
     x, y, z = size[0] / 2, size[1] / 2, size[2]
     top = block((-x, -y, z - 0.035), (x, y, z))
-    rail = block((-x + 0.05, -y + 0.06, z - 0.1), (-x + 0.08, y - 0.06, z - 0.035), color=_STEEL, tint=0)
+    rail = block(
+        (-x + 0.05, -y + 0.06, z - 0.1), (-x + 0.08, y - 0.06, z - 0.035), underside=False, color=_STEEL, tint=0
+    )
     return to_unit(join([top, rail, *_legs(x - 0.02, y - 0.03, z - 0.035, 0.045, _STEEL)]), size)
 
 
@@ -56,7 +58,7 @@ def chair() -> Mesh:
     seat = block((-x + 0.03, -y, 0.42), (x, y, 0.47))
     back = block((-x + 0.01, -y + 0.02, 0.56), (-x + 0.04, y - 0.02, z))
     posts = [
-        block((-x, s * y - 0.015, 0.42), (-x + 0.03, s * y + 0.015, z - 0.08), color=_DARK, tint=0)
+        block((-x, s * y - 0.015, 0.42), (-x + 0.03, s * y + 0.015, z - 0.08), underside=False, color=_DARK, tint=0)
         for s in (-0.93, 0.93)
     ]
     return to_unit(join([seat, back, *posts, *_legs(x - 0.02, y - 0.01, 0.43, 0.03, _DARK)]), size)
@@ -113,15 +115,18 @@ def sofa() -> Mesh:
     """A couch with two seats, arms and a back, in the body's colour, on dark feet."""
     size = (0.85, 1.7, 0.8)
     x, y, z = size[0] / 2, size[1] / 2, size[2]
-    base = block((-x + 0.05, -y + 0.05, 0.1), (x - 0.03, y - 0.05, 0.28), color=(0.78,) * 3)
-    back = block((-x, -y + 0.04, 0.1), (-x + 0.24, y - 0.04, z), color=(0.92,) * 3)
-    arms = [block((-x + 0.04, s * (y - 0.1) - 0.1, 0.1), (x - 0.02, s * (y - 0.1) + 0.1, 0.6)) for s in (-1, 1)]
+    base = block((-x + 0.05, -y + 0.05, 0.1), (x - 0.03, y - 0.05, 0.28), color=(0.78,) * 3, underside=False)
+    back = block((-x, -y + 0.04, 0.1), (-x + 0.24, y - 0.04, z), color=(0.92,) * 3, underside=False)
+    arms = [
+        block((-x + 0.04, s * (y - 0.1) - 0.1, 0.1), (x - 0.02, s * (y - 0.1) + 0.1, 0.6), underside=False)
+        for s in (-1, 1)
+    ]
     seats = [
-        block((-x + 0.22, low, 0.27), (x, high, 0.44), color=(1.08,) * 3)
+        block((-x + 0.22, low, 0.27), (x, high, 0.44), color=(1.08,) * 3, underside=False)
         for low, high in ((-y + 0.21, -0.008), (0.008, y - 0.21))
     ]
     cushions = [
-        block((-x + 0.22, low, 0.44), (-x + 0.36, high, 0.74), color=(1.04,) * 3)
+        block((-x + 0.22, low, 0.44), (-x + 0.36, high, 0.74), color=(1.04,) * 3, underside=False)
         for low, high in ((-y + 0.22, -0.01), (0.01, y - 0.22))
     ]
     feet = _legs(x - 0.05, y - 0.05, 0.1, 0.05, _DARK)

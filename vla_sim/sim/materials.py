@@ -156,7 +156,7 @@ def _cardboard(rng: np.random.Generator) -> Image:
         edge = np.minimum.reduce([rows, 1 - rows, columns, 1 - columns])
         # Creased edges: a pale fold, then a darker band.
         board = np.where(edge < 0.012, 1.0, np.where(edge < 0.035, 0.78, board))
-        face = board[..., None] * np.array([1.0, 0.97, 0.93])
+        face = board[..., None] * np.array([0.97, 1.0, 1.06])
         if draw is not None:
             draw(face, rows, columns)
         top, left = round((0.5 - v) * SIZE_PX), round(u * SIZE_PX)

@@ -123,17 +123,23 @@ def cart() -> Mesh:
     size = (0.9, 0.55, 0.95)
     x, y, z = size[0] / 2, size[1] / 2, size[2]
     deck = block((-x + 0.06, -y, 0.17), (x, y, 0.22))
-    bumper = block((-x + 0.05, -y, 0.15), (x, y, 0.17), color=_RUBBER, tint=0)
+    bumper = block((-x + 0.05, -y, 0.15), (x, y, 0.17), color=_RUBBER, tint=0, underside=False)
     wheels = [
-        block((wx - 0.06, wy - 0.02, 0), (wx + 0.06, wy + 0.02, 0.13), color=_RUBBER, tint=0)
+        block((wx - 0.06, wy - 0.02, 0), (wx + 0.06, wy + 0.02, 0.13), color=_RUBBER, tint=0, underside=False)
         for wx in (-x + 0.2, x - 0.14)
         for wy in (-y + 0.06, y - 0.06)
     ]
-    posts = [block((-x, s - 0.016, 0.17), (-x + 0.032, s + 0.016, z), color=_STEEL, tint=0) for s in (-0.22, 0.22)]
+    posts = [
+        block((-x, s - 0.016, 0.17), (-x + 0.032, s + 0.016, z), color=_STEEL, tint=0, underside=False)
+        for s in (-0.22, 0.22)
+    ]
     levels = (0.55, z - 0.032)
-    bars = [block((-x, -0.22, low), (-x + 0.032, 0.22, low + 0.032), color=_STEEL, tint=0) for low in levels]
+    bars = [
+        block((-x, -0.22, low), (-x + 0.032, 0.22, low + 0.032), color=_STEEL, tint=0, underside=False)
+        for low in levels
+    ]
     cartons = [
-        block((-0.3, -0.22, 0.22), (0.12, 0.2, 0.52), color=(0.66, 0.5, 0.33), tint=0),
+        block((-0.3, -0.22, 0.22), (0.12, 0.2, 0.52), color=(0.66, 0.5, 0.33), tint=0, underside=False),
         block((-0.28, -0.2, 0.521), (-0.02, 0.16, 0.72), color=(0.6, 0.45, 0.3), tint=0),
     ]
     return to_unit(join([deck, bumper, *wheels, *posts, *bars, *cartons]), size)
