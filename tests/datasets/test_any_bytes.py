@@ -30,11 +30,14 @@ pytest.importorskip("av")
 import pyarrow
 import pyarrow.parquet as parquet
 
+from vla_sim.core.content import content_folder
 from vla_sim.core.errors import UserError
 from vla_sim.datasets.audit.examine import examine
 from vla_sim.datasets.audit.sources import open_folder
 from vla_sim.datasets.dataset import open_dataset
 from vla_sim.datasets.lerobot import LeRobotWriter
+from vla_sim.rollout.result import write_results
+from vla_sim.testing import make_result
 
 TABLE, INDEX, TASKS = (
     "data/chunk-000/file-000.parquet",
@@ -403,3 +406,24 @@ def test_any_damage_to_an_hdf5_recording(originals, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "target",
+    ["scenario", "embodiment", "results", "lerobot_info", "lerobot_facts", "frames_metadata", "dump", "hdf5"],
+)
+def test_readers_stand_coverage_guided_fuzzing(target, originals, tmp_path):
+    """What libFuzzer finds in twenty seconds, in a process of its own."""
+    pytest.importorskip("atheris", reason="needs the extra fuzz")
+    root = shutil.copytree(originals, tmp_path / "files")
+    shutil.copy2(content_folder("scenarios") / "core" / "obstacle.toml", root / "scenario.toml")
+    shutil.copy2(content_folder("envs") / "lekiwi.toml", root / "embodiment.toml")
+    write_results(root / "episodes.jsonl", [make_result(seed=seed) for seed in range(2)])
+    script = pathlib.Path(__file__).with_name("reader_fuzzing.py")
+    limits = ["-max_total_time=20", "-seed=1", "-timeout=20", "-rss_limit_mb=4000", f"-artifact_prefix={tmp_path}/"]
+    done = subprocess.run(
+        [sys.executable, script, target, root, *limits], capture_output=True, text=True, timeout=250, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
