@@ -119,23 +119,9 @@ class _Obstruction:
 
     def blocked(self, here: np.ndarray, there: np.ndarray) -> np.ndarray:
         """Which straight moves here -> there, both (n, 2), cut a polygon or cross a gate on the wrong side."""
-        blocked = self.crosses_gate(here, there)
+        blocked = _crossing(self._gates, self._start, here, there)
         if len(self.corners):
             blocked |= self._cut(here, there)
-        return blocked
-
-    def crosses_gate(self, here: np.ndarray, there: np.ndarray) -> np.ndarray:
-        """Which straight moves here -> there, both (n, 2), cross a gate on the wrong side."""
-        blocked = np.zeros(len(here), dtype=bool)
-        if not self._gates:
-            return blocked
-        here, there = _seen_from(self._start, here), _seen_from(self._start, there)
-        for x, y, sign in self._gates:
-            ahead = (here[:, 0] < x) & (there[:, 0] >= x)
-            if ahead.any():
-                run = np.where(ahead, there[:, 0] - here[:, 0], 1.0)
-                crossing = here[:, 1] + (there[:, 1] - here[:, 1]) * (x - here[:, 0]) / run
-                blocked |= ahead & ((crossing - y) * sign < 0)
         return blocked
 
     def _cut(self, here: np.ndarray, there: np.ndarray) -> np.ndarray:
@@ -270,6 +256,28 @@ def _gates(scene: Scene) -> list[tuple[float, float, int]]:
     if side is None:
         return []
     return [(*scene.start.seen_from(b.x_m, b.y_m), side.sign) for b in scene.with_role(Role.OBSTACLE)]
+
+
+def _crossing(
+    gates: Sequence[tuple[float, float, int]], start: Pose2, here: np.ndarray, there: np.ndarray
+) -> np.ndarray:
+    """Which straight moves here -> there, both (n, 2), cross a gate on the wrong side."""
+    blocked = np.zeros(len(here), dtype=bool)
+    if not gates:
+        return blocked
+    here, there = _seen_from(start, here), _seen_from(start, there)
+    for x, y, sign in gates:
+        ahead = (here[:, 0] < x) & (there[:, 0] >= x)
+        if ahead.any():
+            run = np.where(ahead, there[:, 0] - here[:, 0], 1.0)
+            crossing = here[:, 1] + (there[:, 1] - here[:, 1]) * (x - here[:, 0]) / run
+            blocked |= ahead & ((crossing - y) * sign < 0)
+    return blocked
+
+
+def crosses_gates(scene: Scene, here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Which straight moves here -> there, both (n, 2), pass an obstacle on the side that was not asked for; (n,)."""
+    return _crossing(_gates(scene), scene.start, here, there)
 
 
 class Planner:

@@ -19,6 +19,7 @@ class Situation:
         touched: whether anything was touched during it.
         stopped: whether the command asked for standstill.
         time_s: simulated time at its end.
+        waits: whether something that moves is near, so that standing still may be waiting for it.
     """
 
     before: Pose2
@@ -26,6 +27,7 @@ class Situation:
     touched: bool
     stopped: bool
     time_s: float
+    waits: bool = False
 
 
 def goal_gap(scene: Scene, pose: Pose2, robot_radius_m: float) -> float:
@@ -51,13 +53,14 @@ class Judge:
     def told(self, scene: Scene, pose: Pose2) -> None:
         """From here on the robot is judged by the task of this scene."""
         self._scene, self._told_at = scene, pose
-        self._standing = 0
+        self._standing = self._idle = 0
         self._objects = (*scene.with_role(Role.GOAL), *scene.with_role(Role.DISTRACTOR))
 
     def outcome(self, now: Situation) -> Outcome | None:
         """The outcome, or None while the episode goes on; precedence is the order of `Outcome`."""
         scene, task, here = self._scene, self._scene.task, now.after
         self._standing = self._standing + 1 if now.stopped else 0
+        self._idle = 0 if not now.stopped else self._idle if now.waits else self._idle + 1
         if now.touched and task.collision_ends:
             return Outcome.COLLISION
         x_min, x_max, y_min, y_max = scene.bounds_m
@@ -82,9 +85,9 @@ class Judge:
         return Outcome.SUCCESS if right else Outcome.WRONG_GOAL
 
     def _standstill(self, here: Pose2) -> Outcome | None:
-        """Whether the robot has stopped for good."""
+        """Whether the robot has stopped for good: not counting the time in which it may have waited for a mover."""
         task = self._scene.task
-        if self._standing * self._control_s < task.give_up_s - 1e-9:
+        if self._idle * self._control_s < task.give_up_s - 1e-9:
             return None
         if task.refuse and self._stayed(here):
             return Outcome.REFUSED

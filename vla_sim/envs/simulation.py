@@ -22,6 +22,9 @@ from vla_sim.sim.world import World
 # Streams of a scene's seed: 0 to 2 belong to the scenario (layout, look, wording).
 MOTION_STREAM = 3
 
+# Beside a mover as near as this the robot may stand still without giving up.
+WAITS_WITHIN_M = 2.5
+
 STATE_NAMES = ("x_m", "y_m", "yaw_rad", "vx_mps", "vy_mps", "wz_radps")
 
 
@@ -120,12 +123,18 @@ class Simulation:
         self.collision_events += len(motion.contacts)
         if motion.contacts and self.collision_partner is None:
             self.collision_partner = motion.contacts[0].other
-        now = Situation(before, self.pose, bool(motion.contacts), self.stopped, self.time_s)
+        touched = bool(motion.contacts)
+        now = Situation(before, self.pose, touched, self.stopped, self.time_s, waits=self._waits())
         self.outcome = self._judge.outcome(now)
         while self._changes and self.outcome is None and self.time_s >= self._changes[0].at_s - 1e-9:
             change = self._changes.pop(0)
             step_m = self.embodiment.max_mps * self.embodiment.control_s
             self.say(change.instruction, replace(change.task, stay_m=step_m) if change.at_once else change.task)
+
+    def _waits(self) -> bool:
+        """Whether somebody near is still on the way, so that standing still may be waiting."""
+        movers = self._robot.movers
+        return movers is not None and movers.underway_within(self.pose, WAITS_WITHIN_M)
 
     def say(self, instruction: Instruction, task: Task | None = None) -> None:
         """Tell the robot something else; from here on it is judged by the task, by default the one that it had."""
@@ -161,7 +170,7 @@ class Simulation:
         return goal_gap(self.scene, self.pose, self.embodiment.body.radius_m)
 
     def moved(self) -> Mapping[str, Any]:
-        """Poses (centre, quaternion) of bodies that were pushed."""
+        """Poses (centre, quaternion) of bodies that were pushed or move by themselves."""
         return self._robot.moved()
 
     def state(self) -> np.ndarray:
@@ -178,7 +187,7 @@ class Simulation:
         return np.array([cos * dx + sin * dy, cos * dy - sin * dx, turned, *twist], dtype=np.float32)
 
     def info(self) -> dict[str, Any]:
-        """Privileged state: pose (3,) float64, gap to the goal in m, outcome, contacts, the scene itself."""
+        """Privileged state: pose (3,) float64, gap to the goal in m, outcome, contacts, the scene itself and its movers."""
         assert self.scene is not None
         pose = self.pose
         return {
@@ -191,6 +200,7 @@ class Simulation:
             "collision_events": self.collision_events,
             "sim_time_s": self.time_s,
             "scene": self.scene,
+            "movers": self._robot.movers,
         }
 
     def close(self) -> None:

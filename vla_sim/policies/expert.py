@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from vla_sim.core.geometry import resample
+from vla_sim.core.movers import Movers
 from vla_sim.core.planner import Planner
 from vla_sim.core.specs import ACTION_NAMES, DriveKind, Embodiment
 from vla_sim.core.types import Pose2, Scene, SuccessRule, wrap_angle
+from vla_sim.core.timed_planner import SOFT_M, TimedPlanner
 from vla_sim.policies.base import Policy, PolicySpec
 from vla_sim.policies.pursuit import pursue
 
@@ -22,6 +25,10 @@ MARGIN_M = (0.08, 0.20)
 # Tried in turn when the robot stands closer than its usual clearance (a learner may have brought it there).
 TIGHTER = (1.0, 0.5, 0.15)
 TURN_GAIN = 2.5
+# Room to things that move, how far ahead in time they are looked at, and the least length of a step of that plan.
+MOVER_MARGIN_M = 0.12
+HORIZON_S = 8.0
+PLAN_STEP_M = 0.15
 
 
 class _Driver:
@@ -32,9 +39,10 @@ class _Driver:
         self._embodiment = embodiment
         self._margin_m = margin_m
         self._planners: dict[float, Planner] = {}
+        self._timed: TimedPlanner | None = None
 
-    def twist(self, pose: Pose2) -> tuple[float, float, float]:
-        """Body twist that follows the shortest path from here."""
+    def twist(self, pose: Pose2, movers: Movers | None = None) -> tuple[float, float, float]:
+        """Body twist that follows the shortest path from here, or gives way to something that moves."""
         if self.scene.task.refuse:
             return (0.0, 0.0, 0.0)
         planner = self._planner(1.0)
@@ -44,12 +52,52 @@ class _Driver:
             return (0.0, 0.0, 0.0)
         if self._embodiment.drive.kind is DriveKind.ACKERMANN:
             return self._pursue(pose)
-        heading = self._heading(pose)
+        if movers is not None:
+            point = self._way_given(pose, movers)
+            if point == (pose.x_m, pose.y_m):
+                return (0.0, 0.0, 0.0)
+            if point is not None:
+                return self._towards(math.atan2(point[1] - pose.y_m, point[0] - pose.x_m), pose, backwards=True)
+        return self._towards(self._heading(pose), pose)
+
+    def _towards(self, heading: float, pose: Pose2, *, backwards: bool = False) -> tuple[float, float, float]:
+        """Body twist along a world heading; a robot that cannot go sideways turns first, or may go backwards."""
         if self._embodiment.drive.kind is DriveKind.DIFFERENTIAL:
-            return self._steer(wrap_angle(heading - pose.yaw_rad))
+            error = wrap_angle(heading - pose.yaw_rad)
+            if backwards and abs(error) > math.pi / 2:
+                ahead, aside, turn = self._steer(wrap_angle(error + math.pi))
+                return (-ahead, aside, turn)
+            return self._steer(error)
         speed = self._embodiment.cruise_mps
         heading -= pose.yaw_rad
         return (speed * math.cos(heading), speed * math.sin(heading), 0.0)
+
+    def _way_given(self, pose: Pose2, movers: Movers) -> tuple[float, float] | None:
+        """Where to be next because of what moves; None while the shortest path stays clear of it."""
+        timed = self._timed_planner()
+        path = next((p for p in (self._planner(s).path(pose.x_m, pose.y_m) for s in TIGHTER) if len(p) >= 2), None)
+        if path is not None:
+            points = resample(path, self._embodiment.cruise_mps * 0.1)
+            length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+            times = length / self._embodiment.cruise_mps
+            soon = times <= HORIZON_S
+            if timed.gaps(points[soon], times[soon], movers).min() >= SOFT_M:
+                return None
+        return timed.next_point(pose.x_m, pose.y_m, movers, HORIZON_S)
+
+    def _timed_planner(self) -> TimedPlanner:
+        if self._timed is None:
+            robot = self._embodiment
+            step = robot.cruise_mps * robot.control_s
+            self._timed = TimedPlanner(
+                self.scene,
+                robot.body.radius_m,
+                margin_m=self._margin_m * TIGHTER[1],
+                mover_margin_m=MOVER_MARGIN_M,
+                speed_mps=robot.cruise_mps,
+                step_s=robot.control_s * max(1, math.ceil(PLAN_STEP_M / step - 1e-9)),
+            )
+        return self._timed
 
     def _steer(self, error_rad: float) -> tuple[float, float, float]:
         turn = max(-self._embodiment.max_radps, min(self._embodiment.max_radps, TURN_GAIN * error_rad))
@@ -142,5 +190,5 @@ class ExpertPolicy(Policy):
         driver = self._drivers[env_index]
         if driver is None or driver.scene is not info["scene"]:
             driver = self._drivers[env_index] = _Driver(info["scene"], embodiment, self._margins[env_index])
-        twist = dict(zip(ACTION_NAMES, driver.twist(Pose2(*map(float, info["pose"]))), strict=True))
+        twist = dict(zip(ACTION_NAMES, driver.twist(Pose2(*map(float, info["pose"])), info.get("movers")), strict=True))
         return np.array([twist[name] for name in embodiment.action_names], dtype=np.float32)

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from vla_sim.core.geometry import resample, surface_distance, surface_distances
+from vla_sim.core.movers import Movers, placed
 from vla_sim.core.planner import Planner
-from vla_sim.core.types import Body, Instruction, Look, Pose2, Role, Scene, Side, Task
+from vla_sim.core.timed_planner import TimedPlanner
+from vla_sim.core.types import Body, Instruction, Kind, Look, Motion, Pose2, Role, Scene, Side, Task
 from vla_sim.scenarios.layout import Layout, candidates
 from vla_sim.scenarios.rooms import inside
 from vla_sim.scenarios.scene_distribution import CANDIDATE, SceneDistribution
@@ -21,6 +23,11 @@ GAP_M = 0.02
 BEARING_GAP_RAD = math.radians(8)
 # Gaps along a way are checked at points this far apart.
 SPACING_M = 0.06
+# Movers start at least this far from the robot; their paths are checked at points this far apart.
+START_GAP_M = 0.3
+TRACK_SPACING_M = 0.1
+# A way among movers must do for the slowest robot, with this room to them, in this share of the time.
+SLOW_MPS, PLAN_STEP_S, MOVER_MARGIN_M, TIME_SHARE = 0.38, 0.4, 0.15, 0.75
 
 
 def why_infeasible(plan: SceneDistribution, layout: Layout, robot_radius_m: float) -> str | None:
@@ -38,7 +45,13 @@ def why_infeasible(plan: SceneDistribution, layout: Layout, robot_radius_m: floa
         early = "candidates cannot be told apart by their place"
     else:
         early = None
-    return _why_crowded(layout, objects, robot_radius_m) or early or _why_closed(plan, layout, robot_radius_m)
+    return (
+        _why_crowded(layout, objects, robot_radius_m)
+        or early
+        or _why_run_over(layout, robot_radius_m)
+        or _why_closed(plan, layout, robot_radius_m)
+        or _why_never_free(plan, layout, robot_radius_m)
+    )
 
 
 def _at(pose: Pose2) -> tuple[float, float]:
@@ -72,6 +85,59 @@ def _has_inner_walls(layout: Layout) -> bool:
 
 def _clear_of(walls: Sequence[Body], layout: Layout, point: tuple[float, float], radius_m: float) -> bool:
     return inside(layout.outline, *point) and all(surface_distance(w, *point) - radius_m >= GAP_M for w in walls)
+
+
+def _why_run_over(layout: Layout, robot_radius_m: float) -> str | None:
+    """Whether something that moves stands on the start at first or goes through what stands."""
+    bodies = {body.name: body for body in layout.bodies}
+    solid = [body for body in layout.bodies if body.role is not Role.MOVER]
+    for motion in layout.motions:
+        mover = bodies[motion.name]
+        if surface_distance(mover, *_at(layout.start)) - robot_radius_m < START_GAP_M:
+            return f"{mover.name} stands on the start"
+        standing = [body for body in solid if mover.kind is not Kind.DOOR or body.role is not Role.WALL]
+        for pose in _poses_on(motion):
+            there = placed(mover, pose)
+            hit = next((body for body in standing if _gap(there, body) < GAP_M), None)
+            if hit is not None:
+                return f"{mover.name} goes through {hit.name}"
+            if mover.kind is not Kind.DOOR and not inside(layout.outline, pose.x_m, pose.y_m):
+                return f"{mover.name} leaves the room"
+    return None
+
+
+def _poses_on(motion: Motion) -> list[Pose2]:
+    """Poses of a path, close to each other; one that is repeated is given once."""
+    points = list(dict.fromkeys(motion.poses))
+    found = points[:1]
+    for here, there in itertools.pairwise(points):
+        count = max(1, math.ceil(math.dist(_at(here), _at(there)) / TRACK_SPACING_M))
+        x, y, yaw = (
+            np.linspace(getattr(here, key), getattr(there, key), count + 1)[1:] for key in ("x_m", "y_m", "yaw_rad")
+        )
+        found += map(Pose2, x.tolist(), y.tolist(), yaw.tolist())
+    return found
+
+
+def _why_never_free(plan: SceneDistribution, layout: Layout, robot_radius_m: float) -> str | None:
+    """Whether what moves keeps the robot from its goal, were it to go its way whatever the robot does."""
+    if not layout.motions:
+        return None
+    for side in (Side.LEFT, Side.RIGHT) if plan.task.side else (None,):
+        scene = _scene(plan, layout, side)
+        movers = Movers(scene, robot_radius_m)
+        movers.start()
+        planner = TimedPlanner(
+            scene,
+            robot_radius_m,
+            margin_m=min(plan.task.clearance_m, 0.1),
+            mover_margin_m=MOVER_MARGIN_M,
+            speed_mps=SLOW_MPS,
+            step_s=PLAN_STEP_S,
+        )
+        if not planner.solvable(movers, plan.task.time_limit_s * TIME_SHARE):
+            return "no way to the goal while something moves" + (f" on the {side.value}" if side else "")
+    return None
 
 
 def _why_closed(plan: SceneDistribution, layout: Layout, robot_radius_m: float) -> str | None:

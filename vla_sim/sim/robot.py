@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from vla_sim.core.geometry import surface_distance
+from vla_sim.core.movers import Movers
 from vla_sim.core.specs import Embodiment
-from vla_sim.core.types import Pose2, Scene, Vec3, wrap_angle
+from vla_sim.core.types import Body, Pose2, Role, Scene, Vec3, wrap_angle
 from vla_sim.sim.actuation import STANDSTILL, Actuation
 from vla_sim.sim.kinematics import Twist
 from vla_sim.sim.world import Contact, Quat, World
@@ -39,7 +41,8 @@ class Robot:
 
     As long as nothing has been touched and nothing is near, the base coasts: its pose is integrated here, with the sums
     that the physics would do for a body with nothing around it (conservative advancement). The world is built when the
-    base first comes near something, and from the first contact on every step is physics.
+    base first comes near something, and from the first contact on every step is physics. Things that move by themselves
+    come nearer on their own, so they count while the base stands still, too.
     """
 
     def __init__(self, embodiment: Embodiment, world: World) -> None:
@@ -50,6 +53,9 @@ class Robot:
         self._pose = Pose2(0.0, 0.0)
         self._velocity: Twist = STANDSTILL
         self._touching: set[str] = set()
+        self._solid: tuple[Body, ...] = ()
+        self._movers: Movers | None = None
+        self._elapsed = 0  # physics steps of the control step that are done
         self._room_m = 0.0
         self._disturbed = False
         self._built = False
@@ -60,6 +66,13 @@ class Robot:
         self._scene, self._pose, self._velocity = scene, scene.start, STANDSTILL
         self._touching, self._disturbed, self._built = set(), False, False
         self._room_m = 0.0
+        self._solid = tuple(body for body in scene.bodies if body.role is not Role.MOVER)
+        self._movers = Movers(scene, self.embodiment.body.radius_m) if scene.motions else None
+
+    @property
+    def movers(self) -> Movers | None:
+        """What moves by itself; None in a scene where nothing does."""
+        return self._movers
 
     @property
     def pose(self) -> Pose2:
@@ -81,28 +94,37 @@ class Robot:
     def drive(self, action: Twist, *, stop_on_contact: bool) -> Motion:
         """Execute one action for one control step, or until something new is touched."""
         self._actuation.command(action)
+        if self._movers:
+            self._movers.decide(self._pose)
         new: list[Contact] = []
-        steps, most = 0, self.embodiment.substeps
-        while steps < most and not (new and stop_on_contact):
-            free = self._free_steps(most - steps)
-            if free >= min(FEWEST_FREE if self._built else 1, most - steps):
+        self._elapsed, most = 0, self.embodiment.substeps
+        while self._elapsed < most and not (new and stop_on_contact):
+            left = most - self._elapsed
+            free = self._free_steps(left)
+            if free >= min(FEWEST_FREE if self._built else 1, left):
                 self._coast(free)
-                steps += free
+                self._elapsed += free
             else:
-                made, found = self._push_on(min(FEWEST_FREE, most - steps), stop_on_contact)
-                steps += made
-                new += found
-        return Motion(steps, tuple(new))
+                new += self._push_on(min(FEWEST_FREE, left), stop_on_contact)
+        if self._movers:
+            self._movers.advance(self._elapsed * self.world.step_s)
+        return Motion(self._elapsed, tuple(new))
 
     def moved(self) -> dict[str, tuple[Vec3, Quat]]:
-        """Poses (centre, quaternion) of bodies that no longer stand where the scene put them."""
-        return self.world.moved() if self._disturbed else {}
+        """Poses (centre, quaternion) of bodies that do not stand where the scene put them."""
+        moved = self.world.moved() if self._disturbed else {}
+        for body in self._movers.placed_after(0.0) if self._movers else ():
+            half = body.yaw_rad / 2
+            moved[body.name] = ((body.x_m, body.y_m, body.size_m[2] / 2), (0.0, 0.0, math.sin(half), math.cos(half)))
+        return moved
 
     def _free_steps(self, most: int) -> int:
         """Of the next steps, how many at least end before anything is near, whatever way the base goes."""
         if self._disturbed:
             return 0
         step_m = self._actuation.top_mps * self.world.step_s
+        if self._movers:
+            most = min(most, self._steps_before_movers(step_m))
         if step_m == 0:
             return most
         if self._room_m < most * step_m:
@@ -111,11 +133,21 @@ class Robot:
         self._room_m -= free * step_m
         return free
 
+    def _steps_before_movers(self, step_m: float) -> int:
+        """The steps that at least end before a mover is near, when both make for each other."""
+        assert self._movers is not None
+        closing_m = step_m + self._movers.top_mps * self.world.step_s
+        room_m = self._room_to(self._movers.placed_after(self._elapsed * self.world.step_s))
+        most = self.embodiment.substeps
+        return max(0, int(min(most, room_m / closing_m))) if closing_m > 0 else most
+
     def _measured_room(self) -> float:
-        """How far the base can go in any direction before something is near, in metres."""
-        assert self._scene is not None
+        """How far the base can go in any direction before something that stands is near, in metres."""
+        return self._room_to(self._solid)
+
+    def _room_to(self, bodies: Iterable[Body]) -> float:
         x, y = self._pose.x_m, self._pose.y_m
-        gap_m = min((surface_distance(body, x, y) for body in self._scene.bodies), default=math.inf)
+        gap_m = min((surface_distance(body, x, y) for body in bodies), default=math.inf)
         return gap_m - self.embodiment.body.radius_m - NEAR_M
 
     def _coast(self, steps: int) -> None:
@@ -133,24 +165,31 @@ class Robot:
         self._pose = Pose2(x, y, wrap_angle(yaw))
         self._velocity = (wx, wy, wz)
 
-    def _push_on(self, steps: int, stop_on_contact: bool) -> tuple[int, list[Contact]]:
-        """Physics steps, and what they newly touched."""
+    def _push_on(self, steps: int, stop_on_contact: bool) -> list[Contact]:
+        """Make physics steps; gives what they newly touched."""
         if not self._built:
             self._build()
         if not self._disturbed:
             self.world.stand(ROBOT, self._pose)
         new: list[Contact] = []
-        made = 0
-        while made < steps and not (new and stop_on_contact):
+        last = self._elapsed + steps
+        while self._elapsed < last and not (new and stop_on_contact):
             self._push(self._actuation.next())
+            self._elapsed += 1
+            self._move_movers()
             self.world.step()
-            made += 1
             new += self._new_contacts()
         (x, y, _), _ = self.world.pose(ROBOT)
         self._pose = Pose2(x, y, self.world.yaw(ROBOT))
         (vx, vy, _), (_, _, wz) = self.world.velocity(ROBOT)
         self._velocity, self._room_m = (vx, vy, wz), 0.0
-        return made, new
+        return new
+
+    def _move_movers(self) -> None:
+        """Put movers where they are at the end of the physics step."""
+        if self._movers:
+            for name, pose in self._movers.poses_after(self._elapsed * self.world.step_s).items():
+                self.world.stand(name, pose)
 
     def _build(self) -> None:
         """The scene's bodies and the base in the world."""
