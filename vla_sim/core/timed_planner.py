@@ -28,7 +28,7 @@ _DISTRACTOR_ROOM_M = 0.05
 SOFT_M = 0.45
 # Extra cost of a step, in steps: of moving at all, of being at the border of a mover's margin, and of each step that the
 # goal is still away, without which a plan that waits first and goes later would be as good, and wait for ever.
-_MOVING, _CROWDED, _AWAY = 0.05, 0.8, 0.02
+_MOVING, _CROWDED, _AWAY = 0.02, 0.8, 0.1
 _EPS = 1e-9
 
 
