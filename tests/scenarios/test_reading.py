@@ -267,7 +267,7 @@ def test_a_suite_prefix_may_be_given():
 
 
 def test_suites_hold_what_they_should():
-    assert {"core", "hard", "rooms", "seed", "smoke"} <= set(suite_names())
+    assert {"core", "hard", "people", "rooms", "seed", "smoke"} <= set(suite_names())
     core = {scenario.name for scenario in load_suite("core")}
     sides = {f"{kind}_{side}" for kind in ("obstacle", "two_obstacles") for side in ("left", "right")}
     assert core == sides | {"reach_goal", "choose_goal"}

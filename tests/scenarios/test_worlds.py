@@ -19,8 +19,8 @@ RADIUS_M = 0.15
 SEEDS = range(30)
 NAMES = scenario_names()
 LEFT_NAMES = [name for name in NAMES if "left" in name.split("_")]
-# Four walls around a start at the usual place, and the goal in view from there.
-OPEN = [name for name in NAMES if load_scenario(name).suite not in ("rooms", "people")]
+# Four walls around a start at the usual place, and a goal in view from there.
+OPEN = [name for name in NAMES if load_scenario(name).suite in ("core", "hard", "seed")]
 CORE = [scenario.name for scenario in load_suite("core")]
 
 
@@ -44,6 +44,8 @@ def test_every_world_is_feasible_on_the_asked_side(name):
         planner = Planner(world, RADIUS_M, 0.05)
         start = (world.start.x_m, world.start.y_m)
         assert planner.clearance(*start) > 0.02
+        if world.task.refuse:
+            continue
         assert 0 < planner.distance(*start) < 8
         assert planner.distance(*start) / 0.5 < 0.7 * world.task.time_limit_s
 

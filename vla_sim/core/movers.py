@@ -18,7 +18,7 @@ from vla_sim.core.types import Body, Motion, Pose2, Reaction, Role, Scene
 LOOKS_RAD = math.radians(70)
 # How fast and how far one steps aside.
 ASIDE_MPS = 0.4
-MAX_ASIDE_M = 0.5
+MAX_ASIDE_M = 0.7
 # Room that it leaves to whatever stands there.
 ASIDE_GAP_M = 0.05
 
@@ -141,9 +141,7 @@ class Movers:
 
     def predicted(self, times_s: np.ndarray) -> list[tuple[Body, np.ndarray]]:
         """Bodies with their poses (n, 3) at times (n,) from now, if they go on as they do now: walking or waiting."""
-        return [
-            (walk.body, walk.poses_at(walk.clock_s + times_s * walk.runs, walk.aside_m)) for walk in self._walks
-        ]
+        return [(walk.body, walk.poses_at(walk.clock_s + times_s * walk.runs, walk.aside_m)) for walk in self._walks]
 
     def _ahead(self, walk: _Walk, here: Pose2, robot: Pose2) -> bool:
         bearing = math.atan2(robot.y_m - here.y_m, robot.x_m - here.x_m)

@@ -1,7 +1,7 @@
-"""Ways through a scene in which things move: on a grid over x, y and time, the robot goes, waits or gets out of the way.
+"""Ways through a scene in which things move: on a grid over x, y and time the robot goes, waits or gets out of the way.
 
-`vla_sim.core.planner` knows where the robot can go; this knows when. Used by the expert while a mover is in its way, and
-by the check that a drawn scene can be solved.
+`vla_sim.core.planner` knows where the robot can go; this knows when. Used by the expert while a mover is in its way,
+and by the check that a drawn scene can be solved.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _GOAL_GAP_M = 0.06
 _DISTRACTOR_ROOM_M = 0.05
 # Room to movers that is worth going around for.
 SOFT_M = 0.45
-# Extra cost of a step, in steps: of moving at all, of being at the border of a mover's margin, and of each step that the
-# goal is still away, without which a plan that waits first and goes later would be as good, and wait for ever.
+# Extra cost of a step, in steps: of moving at all, of being at the border of a mover's margin, and of each step that
+# the goal is still away, without which a plan that waits first and goes later would be as good, and wait for ever.
 _MOVING, _CROWDED, _AWAY = 0.02, 0.8, 0.1
 _EPS = 1e-9
 
@@ -121,8 +121,9 @@ class TimedPlanner:
             best = steps
             for move in MOVES[1:]:
                 onward = _window(padded, move, self._shape) + math.hypot(*move) / 2
-                if self._blocked[move] is not None:
-                    onward = np.where(self._blocked[move], np.inf, onward)
+                barred = self._blocked[move]
+                if barred is not None:
+                    onward = np.where(barred, np.inf, onward)
                 best = np.minimum(best, onward)
             best = np.where(self._free, best, np.inf)
             if not (best < steps - _EPS).any():
@@ -149,9 +150,10 @@ class TimedPlanner:
             for number, move in enumerate(MOVES[1:], start=1):
                 before = (-move[0], -move[1])
                 come = _window(padded, before, self._shape) + (1.0 + _MOVING)
-                if self._blocked[move] is not None:
-                    barred = np.pad(self._blocked[move], _HALO, constant_values=True)  # type: ignore[arg-type]
-                    come = np.where(_window(barred, before, self._shape), np.inf, come)
+                barred = self._blocked[move]
+                if barred is not None:
+                    here_barred = _window(np.pad(barred, _HALO, constant_values=True), before, self._shape)
+                    come = np.where(here_barred, np.inf, come)
                 better = come < best
                 best, choice = np.where(better, come, best), np.where(better, np.int8(number), choice)
             costs = np.where(self._free, best, np.inf) + crowd[layer] + self._away

@@ -187,7 +187,7 @@ class Simulation:
         return np.array([cos * dx + sin * dy, cos * dy - sin * dx, turned, *twist], dtype=np.float32)
 
     def info(self) -> dict[str, Any]:
-        """Privileged state: pose (3,) float64, gap to the goal in m, outcome, contacts, the scene itself and its movers."""
+        """Privileged state: pose (3,) float64, gap to the goal in m, outcome, contacts, the scene and its movers."""
         assert self.scene is not None
         pose = self.pose
         return {

@@ -13,8 +13,8 @@ from vla_sim.core.geometry import resample
 from vla_sim.core.movers import Movers
 from vla_sim.core.planner import Planner
 from vla_sim.core.specs import ACTION_NAMES, DriveKind, Embodiment
-from vla_sim.core.types import Pose2, Scene, SuccessRule, wrap_angle
 from vla_sim.core.timed_planner import SOFT_M, TimedPlanner
+from vla_sim.core.types import Pose2, Scene, SuccessRule, wrap_angle
 from vla_sim.policies.base import Policy, PolicySpec
 from vla_sim.policies.pursuit import pursue
 
@@ -52,13 +52,12 @@ class _Driver:
             return (0.0, 0.0, 0.0)
         if self._embodiment.drive.kind is DriveKind.ACKERMANN:
             return self._pursue(pose)
-        if movers is not None:
-            point = self._way_given(pose, movers)
-            if point == (pose.x_m, pose.y_m):
-                return (0.0, 0.0, 0.0)
-            if point is not None:
-                return self._towards(math.atan2(point[1] - pose.y_m, point[0] - pose.x_m), pose, backwards=True)
-        return self._towards(self._heading(pose), pose)
+        point = self._way_given(pose, movers) if movers is not None else None
+        if point is None:
+            return self._towards(self._heading(pose), pose)
+        if point == (pose.x_m, pose.y_m):
+            return (0.0, 0.0, 0.0)
+        return self._towards(math.atan2(point[1] - pose.y_m, point[0] - pose.x_m), pose, backwards=True)
 
     def _towards(self, heading: float, pose: Pose2, *, backwards: bool = False) -> tuple[float, float, float]:
         """Body twist along a world heading; a robot that cannot go sideways turns first, or may go backwards."""
