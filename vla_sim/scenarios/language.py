@@ -199,13 +199,15 @@ def opposite(scene: Scene) -> Scene | None:
     It carries the name of its twin ("obstacle_left" becomes "obstacle_right"), and equals what that would sample; the
     scene of a scenario without a twin keeps its name.
     """
-    if scene.task.side is None:
+    side = scene.task.side
+    if side is None:
         return None
     instruction = scene.instruction
     return replace(
         scene,
         scenario=scene.twin or scene.scenario,
         twin=scene.scenario if scene.twin else "",
-        task=replace(scene.task, side=scene.task.side.opposite),
+        task=replace(scene.task, side=side.opposite),
+        changes=tuple(replace(c, task=replace(c.task, side=c.task.side and side.opposite)) for c in scene.changes),
         instruction=replace(instruction, text=mirrored(instruction.text, instruction.language)),
     )
