@@ -40,7 +40,7 @@ def drive(scenario, seed, embodiment="serbot", change=lambda scene: scene):
 @pytest.mark.parametrize("scenario", scenario_names())
 def test_expert_solves_every_scenario(scenario):
     outcomes = [drive(scenario, seed)[0] for seed in range(4)]
-    assert outcomes == [Outcome.SUCCESS] * 4
+    assert all(outcome.succeeded for outcome in outcomes), outcomes
 
 
 @pytest.mark.parametrize("embodiment", embodiment_names())
