@@ -140,7 +140,7 @@ def test_all_load_where_there_is_no_network():
 
 
 def test_loading_does_not_load_the_compiler_of_torch():
-    """800 modules, 1.3 s of each start: first weights of networks without numbers were drawn through it."""
+    """800 modules, about 1 s of each start: first weights of networks without numbers were drawn through it."""
     code = (
         "import sys\n"
         "from vla_sim.policies.registry import load_policy\n"

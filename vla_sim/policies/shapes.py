@@ -23,7 +23,7 @@ def shapes_only() -> Iterator[None]:
 class _NoNumbers(TorchFunctionMode):
     """Computes nothing where only numbers would change.
 
-    Torch would load its compiler for it: 800 modules, more than a second, half of what a policy takes to start.
+    Torch would load its compiler for it: 800 modules, about a second, a third of what a policy takes to start.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""Ranges of distance, offset, size and speed in which a drive succeeds, found by sampling worlds.
+"""Ranges of distance, offset, size and speed in which a rollout succeeds, found by sampling worlds.
 
 First over wide ranges, then around the worlds that succeed or nearly do; of the last ones the sides of a box are peeled
 off until nearly all worlds within succeed (patient rule induction, J. H. Friedman and N. I. Fisher, 1999). The same
@@ -96,7 +96,7 @@ def fit(
     success: SuccessRule | None = None,
     wide: Ranges = WIDE,
 ) -> Fit:
-    """Try a drive in `count` worlds around those of its scenario.
+    """Try a rollout in `count` worlds around those of its scenario.
 
     Args:
         drive: what was driven.
@@ -139,7 +139,7 @@ def fit(
 
 @dataclass(frozen=True, eq=False)
 class _Tried:
-    """A round of worlds: their geometry by name and how the drive ended."""
+    """A round of worlds: their geometry by name and how the rollout ended."""
 
     values: Mapping[str, np.ndarray]
     judged: Judged

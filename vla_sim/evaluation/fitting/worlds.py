@@ -1,6 +1,6 @@
 """Thousands of worlds at once: a fixed sequence of actions driven through all of them by kinematics alone, in numpy.
 
-Nothing is pushed here: a drive that touches something has failed. Walls are left out, as rooms are made to fit.
+Nothing is pushed here: a rollout that touches something has failed. Walls are left out, as rooms are made to fit.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _stacked(rows: Sequence[tuple[float, float, float, float, float, bool]]) -> 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """How a drive ended in each of W worlds.
+    """How a rollout ended in each of W worlds.
 
     Attributes:
         success: bool (W,): by the rule it came within reach of the goal; until then nothing was touched and no wrong
