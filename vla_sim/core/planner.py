@@ -7,11 +7,12 @@ over their corners (a visibility graph) into the success region. Also home of th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from vla_sim.core.geometry import surface_distance
+from vla_sim.core.legs import next_target
 from vla_sim.core.types import Body, Pose2, Role, Scene, Side
 
 # Corners are rounded with 12-gons drawn around the circle: paths get at most 3.5 % of the radius longer.
@@ -22,6 +23,8 @@ _OVERLAP_M = 0.03
 _DISTRACTOR_ROOM_M = 0.05
 # Paths go on to this share of the reach, so that a follower does not stall at the border of the region.
 _DEPTH = 0.5
+# Targets on the way are planned to be approached to this share of the reach, so that a follower does not miss them.
+_TOUCH = 0.85
 _EPS = 1e-7
 # Roles of bodies that stand in the way, walls apart.
 SOLID = (Role.OBSTACLE, Role.DISTRACTOR, Role.FURNITURE)
@@ -140,10 +143,19 @@ class _Obstruction:
 class _Graph:
     """Cost to go from every corner into the success region."""
 
-    def __init__(self, scene: Scene, *, robot_radius_m: float, margin_m: float, distractor_margin_m: float) -> None:
-        self._goal = scene.goal
-        self._within_m = robot_radius_m + scene.task.reach_m
-        self._depth_m = robot_radius_m + scene.task.reach_m * _DEPTH
+    def __init__(
+        self,
+        scene: Scene,
+        *,
+        robot_radius_m: float,
+        margin_m: float,
+        distractor_margin_m: float,
+        onward: Callable[[float, float], float] | None = None,
+    ) -> None:
+        """`onward` is the length that is left from a point of the region; without it the path ends there."""
+        self._goal, self._onward = scene.goal, onward
+        self._within_m = robot_radius_m + scene.task.reach_m * (_TOUCH if onward else 1.0)
+        self._depth_m = self._within_m if onward else robot_radius_m + scene.task.reach_m * _DEPTH
         by_m = dict.fromkeys(Role, robot_radius_m + margin_m)
         by_m[Role.DISTRACTOR] = robot_radius_m + distractor_margin_m
         self._limits, inner_walls = _limits(scene, robot_radius_m + margin_m)
@@ -171,6 +183,8 @@ class _Graph:
         """Length of the straight move into the region, infinite where it is blocked; (n,)."""
         entries, lengths = self._entries(points, self._within_m)
         blocked = self._world.blocked(points, entries) | ~self._inside(entries)
+        if self._onward is not None:
+            lengths = lengths + np.array([self._onward(x, y) for x, y in entries.tolist()])
         return np.where(blocked & (lengths > 0), np.inf, lengths)
 
     def _solve(self) -> None:
@@ -289,12 +303,20 @@ class Planner:
         self._radius_m = robot_radius_m
         self._margin_m = margin_m
         self._solid = [body for body in scene.bodies if body.role not in (Role.GOAL, Role.MOVER)]
+        onward = None if scene.task.refuse else next_target(scene)
+        self._onward = None if onward is None else Planner(onward, robot_radius_m, margin_m)
         wide = max(margin_m, scene.task.reach_m + _DISTRACTOR_ROOM_M)
         self._berths = [wide, margin_m] if scene.with_role(Role.DISTRACTOR) else [margin_m]
         self._graphs = [] if scene.task.refuse else [self._graph(self._berths[0])]
 
     def _graph(self, berth_m: float) -> _Graph:
-        return _Graph(self._scene, robot_radius_m=self._radius_m, margin_m=self._margin_m, distractor_margin_m=berth_m)
+        return _Graph(
+            self._scene,
+            robot_radius_m=self._radius_m,
+            margin_m=self._margin_m,
+            distractor_margin_m=berth_m,
+            onward=self._onward.distance if self._onward else None,
+        )
 
     def _levels(self) -> list[_Graph]:
         """All graphs, the widest berth first; the narrow one is built when it is first needed."""
@@ -302,7 +324,10 @@ class Planner:
         return self._graphs
 
     def distance(self, x_m: float, y_m: float) -> float:
-        """Length in metres of the shortest path from a point until the goal is reached; inf where there is none."""
+        """Length in metres of the shortest path from a point until the goal is reached; inf where there is none.
+
+        Of a task of several legs until the last one is done, through all that are left.
+        """
         if self._scene.task.refuse:
             return 0.0
         length = self._graphs[0].distance(x_m, y_m)
@@ -313,8 +338,17 @@ class Planner:
     def path(self, x_m: float, y_m: float) -> np.ndarray:
         """Corners (n, 2) of that path from the point on; n = 0 where there is none.
 
-        It ends not at the border of the success region but halfway to the goal's surface, if that is free.
+        It ends not at the border of the success region but halfway to the goal's surface, if that is free. Of a task of
+        several legs it leads through all that are left.
         """
+        corners = self.leg_path(x_m, y_m)
+        if self._onward is None or not len(corners):
+            return corners
+        onward = self._onward.path(*corners[-1])
+        return np.concatenate([corners, onward[1:]]) if len(onward) else onward
+
+    def leg_path(self, x_m: float, y_m: float) -> np.ndarray:
+        """The part of that path that ends at the present goal; all of it where there are no more legs."""
         if self._scene.task.refuse:
             return np.array([(x_m, y_m)])
         corners = self._graphs[0].path(x_m, y_m)

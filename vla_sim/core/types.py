@@ -248,6 +248,19 @@ class Look:
 
 
 @dataclass(frozen=True)
+class Leg:
+    """One of several things to do in order.
+
+    Attributes:
+        name: of the body that is to be reached, or passed.
+        past: whether it is to be passed, on the side of the task.
+    """
+
+    name: str
+    past: bool = False
+
+
+@dataclass(frozen=True)
 class Task:
     """What counts as done.
 
@@ -261,6 +274,8 @@ class Task:
         give_up_s: seconds of commanded standstill after which the robot has stopped for good.
         refuse: whether standing still is the right answer.
         stay_m: where it is, how far from the place where it was told the robot may have come.
+        legs: what is to be done in order, the last of it something to be reached; empty where the goal is all.
+        leg: the one that the robot is on, counted from 0.
     """
 
     side: Side | None = None
@@ -272,8 +287,12 @@ class Task:
     give_up_s: float = 4.0
     refuse: bool = False
     stay_m: float = 0.3
+    legs: tuple[Leg, ...] = ()
+    leg: int = 0
 
     def __post_init__(self) -> None:
+        if self.legs and (self.legs[-1].past or not 0 <= self.leg < len(self.legs)):
+            raise ValueError(f"the last leg must be something to be reached, and leg one of them, got {self}")
         if self.stop_steps < 1:
             raise ValueError(f"stop_steps must be at least 1, got {self.stop_steps}")
         for field in ("reach_m", "time_limit_s", "give_up_s", "stay_m"):

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from vla_sim.core.geometry import surface_distance
+from vla_sim.core.legs import at_leg
 from vla_sim.core.planner import crossed_wrong_side
 from vla_sim.core.types import Body, Outcome, Pose2, Role, Scene, SuccessRule
 
@@ -42,23 +43,27 @@ class Judge:
 
     Attributes:
         reached: name of the object that the robot first came within reach of, the goal or another; "" for none yet.
+            Of a task of several legs, those that were reached in their turn do not count.
+        scene: what the robot is judged by, at its present leg.
+        legs_done: how many legs are behind it.
     """
 
     def __init__(self, scene: Scene, robot_radius_m: float, control_s: float) -> None:
         """The episode starts; the robot has been told what the scene asks."""
         self._radius_m, self._control_s = robot_radius_m, control_s
         self.reached = ""
+        self.legs_done = 0
         self.told(scene, scene.start)
 
     def told(self, scene: Scene, pose: Pose2) -> None:
         """From here on the robot is judged by the task of this scene."""
-        self._scene, self._told_at = scene, pose
+        self.scene, self._told_at = scene, pose
         self._standing = self._idle = 0
-        self._objects = (*scene.with_role(Role.GOAL), *scene.with_role(Role.DISTRACTOR))
+        self.legs_done = scene.task.leg
 
     def outcome(self, now: Situation) -> Outcome | None:
         """The outcome, or None while the episode goes on; precedence is the order of `Outcome`."""
-        scene, task, here = self._scene, self._scene.task, now.after
+        scene, task, here = self.scene, self.scene.task, now.after
         self._standing = self._standing + 1 if now.stopped else 0
         self._idle = 0 if not now.stopped else self._idle if now.waits else self._idle + 1
         if now.touched and task.collision_ends:
@@ -68,25 +73,45 @@ class Judge:
             return Outcome.OUT_OF_BOUNDS
         if task.side and crossed_wrong_side(scene, (now.before.x_m, now.before.y_m), (here.x_m, here.y_m)):
             return Outcome.WRONG_SIDE
+        self._finish_legs(here)
         return self._arrival(here) or self._standstill(here) or self._late(now.time_s)
+
+    def _finish_legs(self, here: Pose2) -> None:
+        """Go on to the next leg while the present one is done; the last one is judged as a goal is."""
+        while self.legs_done + 1 < len(self.scene.task.legs) and self._leg_done(here):
+            self.legs_done += 1
+            self.scene = at_leg(self.scene, self.legs_done)
+
+    def _leg_done(self, here: Pose2) -> bool:
+        leg = self.scene.task.legs[self.legs_done]
+        body = next(body for body in self.scene.bodies if body.name == leg.name)
+        if leg.past:
+            start = self.scene.start
+            return start.seen_from(here.x_m, here.y_m)[0] >= start.seen_from(body.x_m, body.y_m)[0]
+        return self._gap_m(body, here) <= self.scene.task.reach_m
 
     def _arrival(self, here: Pose2) -> Outcome | None:
         """Whether the nearest object counts as reached."""
-        task = self._scene.task
-        gaps = [(self._gap_m(body, here), body) for body in self._objects]
+        task = self.scene.task
+        objects = (*self.scene.with_role(Role.GOAL), *self.scene.with_role(Role.DISTRACTOR))
+        gaps = [(self._gap_m(body, here), body) for body in objects]
         gap_m, nearest = min(gaps, key=lambda pair: pair[0], default=(math.inf, None))
         if nearest is None or gap_m > task.reach_m:
+            return None
+        if nearest.role is Role.GOAL and self.legs_done + 1 < len(task.legs):
             return None
         self.reached = self.reached or nearest.name
         stopped = self._standing >= task.stop_steps or task.success is SuccessRule.REACHED
         if not stopped or (task.refuse and self._stayed(here)):
             return None
-        right = nearest.role is Role.GOAL and not task.refuse
-        return Outcome.SUCCESS if right else Outcome.WRONG_GOAL
+        if nearest.role is not Role.GOAL or task.refuse:
+            return Outcome.WRONG_GOAL
+        self.legs_done = len(task.legs)
+        return Outcome.SUCCESS
 
     def _standstill(self, here: Pose2) -> Outcome | None:
         """Whether the robot has stopped for good: not counting the time in which it may have waited for a mover."""
-        task = self._scene.task
+        task = self.scene.task
         if self._idle * self._control_s < task.give_up_s - 1e-9:
             return None
         if task.refuse and self._stayed(here):
@@ -94,11 +119,11 @@ class Judge:
         return None if task.success is SuccessRule.REACHED else Outcome.STOPPED_SHORT
 
     def _late(self, time_s: float) -> Outcome | None:
-        return Outcome.TIMEOUT if time_s >= self._scene.task.time_limit_s - 1e-9 else None
+        return Outcome.TIMEOUT if time_s >= self.scene.task.time_limit_s - 1e-9 else None
 
     def _gap_m(self, body: Body, here: Pose2) -> float:
         return surface_distance(body, here.x_m, here.y_m) - self._radius_m
 
     def _stayed(self, here: Pose2) -> bool:
         told = self._told_at
-        return math.hypot(here.x_m - told.x_m, here.y_m - told.y_m) <= self._scene.task.stay_m
+        return math.hypot(here.x_m - told.x_m, here.y_m - told.y_m) <= self.scene.task.stay_m

@@ -150,10 +150,13 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         if self.simulation.scene is None or self.simulation.outcome is not None:
             over = "the episode is over" if self.simulation.scene else "there is no episode yet"
             raise NotStartedError(f"{over}: reset() comes before the next step()")
+        leg = self.simulation.leg
         self.simulation.advance(checked_action(action, self.embodiment))
         info = self.simulation.info()
         outcome = self.simulation.outcome
-        reward = reward_of(self._gap_m - info["goal_gap_m"], outcome)
+        # Another goal is no progress and no setback.
+        nearer_m = self._gap_m - info["goal_gap_m"] if self.simulation.leg == leg else 0.0
+        reward = reward_of(nearer_m, outcome)
         self._gap_m = info["goal_gap_m"]
         ended = outcome is not None
         truncated = outcome is Outcome.TIMEOUT

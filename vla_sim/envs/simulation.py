@@ -126,6 +126,7 @@ class Simulation:
         touched = bool(motion.contacts)
         now = Situation(before, self.pose, touched, self.stopped, self.time_s, waits=self._waits())
         self.outcome = self._judge.outcome(now)
+        self.scene = self._judge.scene
         while self._changes and self.outcome is None and self.time_s >= self._changes[0].at_s - 1e-9:
             change = self._changes.pop(0)
             step_m = self.embodiment.max_mps * self.embodiment.control_s
@@ -147,6 +148,16 @@ class Simulation:
     def stopped(self) -> bool:
         """Whether the last command asked for standing still."""
         return not any(self._robot.command)
+
+    @property
+    def leg(self) -> int:
+        """The leg that the robot is on, from 0; 0 where there are none."""
+        return self.scene.task.leg if self.scene else 0
+
+    @property
+    def legs_done(self) -> int:
+        """How many of several legs are behind the robot."""
+        return self._judge.legs_done
 
     @property
     def reached(self) -> str:

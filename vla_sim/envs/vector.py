@@ -132,9 +132,11 @@ class NavigateVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         driven = np.flatnonzero(running).tolist()
         for i in driven:
             simulation = self.simulations[i]
+            leg = simulation.leg
             simulation.advance(checked[i])
             gap_m = simulation.goal_gap_m
-            rewards[i] = reward_of(self._gaps_m[i] - gap_m, simulation.outcome)
+            nearer_m = self._gaps_m[i] - gap_m if simulation.leg == leg else 0.0
+            rewards[i] = reward_of(nearer_m, simulation.outcome)
             self._gaps_m[i] = gap_m
             truncated[i] = simulation.outcome is Outcome.TIMEOUT
             terminated[i] = simulation.outcome is not None and not truncated[i]

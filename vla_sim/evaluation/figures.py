@@ -21,7 +21,16 @@ from vla_sim.evaluation.statistics import clopper_pearson, wilson
 from vla_sim.rollout.result import EpisodeResult
 
 Cell = Sequence[EpisodeResult]
-OWN_FACTS = ("expert_path", "closest_distance_m", "reached_object", "reached_goal", "sentences", "obeyed_s")
+OWN_FACTS = (
+    "expert_path",
+    "closest_distance_m",
+    "reached_object",
+    "reached_goal",
+    "sentences",
+    "obeyed_s",
+    "legs",
+    "legs_done",
+)
 Row = Mapping[str, Any]
 
 # A robot that moved less than this has not set out.
@@ -434,6 +443,15 @@ FIGURES: tuple[Figure, ...] = (
         "share",
         head="false refusal",
         show=lambda r: percent(r["false_refusal_rate"]),
+        rare=True,
+    ),
+    Figure(
+        "legs_done",
+        lambda c: mean(r.extra["legs_done"] / r.extra["legs"] if r.extra.get("legs") else None for r in c),
+        "share of the legs that were done in their order, of tasks of several legs",
+        "share",
+        head="legs done",
+        show=lambda r: percent(r["legs_done"]),
         rare=True,
     ),
     Figure(

@@ -105,7 +105,7 @@ class _Driver:
     def _pursue(self, pose: Pose2) -> tuple[float, float, float]:
         """As a car: see `pursuit`."""
         for share in TIGHTER:
-            path = self._planner(share).path(pose.x_m, pose.y_m)
+            path = self._planner(share).leg_path(pose.x_m, pose.y_m)
             if len(path) >= 2:
                 break
         else:
@@ -122,7 +122,7 @@ class _Driver:
     def _heading(self, pose: Pose2) -> float:
         """World heading of the next stretch of path; where there is none, away from what is nearest."""
         for share in TIGHTER:
-            path = self._planner(share).path(pose.x_m, pose.y_m)
+            path = self._planner(share).leg_path(pose.x_m, pose.y_m)
             if len(path) >= 2:
                 return self._along(path)
         return self._away(pose)

@@ -16,7 +16,7 @@ from vla_sim.core.types import Scene
 from vla_sim.envs.sampling import SceneSource
 from vla_sim.envs.vector import NavigateVectorEnv
 from vla_sim.policies.base import Policy
-from vla_sim.rollout.facts import facts_of, reached_of, sentences_of
+from vla_sim.rollout.facts import facts_of, legs_of, reached_of, sentences_of
 from vla_sim.rollout.observers import Actions, Diagnostics, ImageHash, Observers, Path, Sentences
 from vla_sim.rollout.plan import Job, Plan
 from vla_sim.rollout.result import EpisodeResult
@@ -139,7 +139,8 @@ def measures_of(ended: Ended[Job, Facts], robot_radius_m: float) -> dict[str, An
     facts, scene = ended.observer, ended.scene
     # What the robot was told last decides what it should have done.
     judged = ended.moment.simulation.scene or scene
-    planner = Planner(judged, robot_radius_m)
+    planner = Planner(judged if judged.task.refuse else scene, robot_radius_m)
+    left = Planner(judged, robot_radius_m) if scene.task.legs else planner
     path = np.array(facts.path.poses)
     gaps = clearances(scene, resample(path[:, :2], CLEARANCE_SPACING_M), robot_radius_m)
     return {
@@ -147,12 +148,13 @@ def measures_of(ended: Ended[Job, Facts], robot_radius_m: float) -> dict[str, An
         "actions": tuple(tuple(action.tolist()) for action in facts.actions.executed),
         "path_length_m": float(np.linalg.norm(np.diff(path[:, :2], axis=0), axis=1).sum()),
         "expert_path_length_m": planner.distance(path[0, 0], path[0, 1]),
-        "final_distance_m": planner.distance(path[-1, 0], path[-1, 1]),
+        "final_distance_m": left.distance(path[-1, 0], path[-1, 1]),
         "min_clearance_m": float(gaps.min()),
         "clearance_p5_m": float(np.percentile(gaps, 5)),
         "realised_side": realised_side(scene, path[:, :2]),
         "state_hash": hashlib.sha256(path.tobytes()).hexdigest(),
         **facts_of(planner, path[:, :2], scene.task.reach_m),
-        **reached_of(scene, ended.moment.simulation.reached),
+        **legs_of(ended.moment.simulation),
+        **reached_of(judged, ended.moment.simulation.reached),
         **sentences_of(facts.sentences, ended.moment.simulation.embodiment.control_s),
     }

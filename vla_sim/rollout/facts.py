@@ -11,6 +11,7 @@ import numpy as np
 
 from vla_sim.core.planner import Planner
 from vla_sim.core.types import Role, Scene
+from vla_sim.envs.simulation import Simulation
 from vla_sim.rollout.observers import Sentences
 
 DIGITS = 4  # tenths of a millimetre
@@ -69,6 +70,14 @@ def sentences_of(sentences: Sentences, control_s: float) -> dict[str, Any]:
         moved = max((step + 1 for step, stopped in enumerate(after) if not stopped), default=0)
         facts["obeyed_s"] = round(moved * control_s, DIGITS) if moved < len(after) else None
     return facts
+
+
+def legs_of(simulation: Simulation) -> dict[str, Any]:
+    """Of a task of several legs: `legs`, how many there are, and `legs_done`; nothing else has them."""
+    scene = simulation.scene
+    if scene is None or not scene.task.legs:
+        return {}
+    return {"legs": len(scene.task.legs), "legs_done": simulation.legs_done}
 
 
 def closest_distance(planner: Planner, path: np.ndarray, reach_m: float) -> float | None:

@@ -27,6 +27,7 @@ def check_distribution(distribution: SceneDistribution, place: Place) -> None:
     """
     _check_names(distribution, place)
     _check_refusal(distribution, place)
+    _check_legs(distribution, place)
     _check_objects(distribution, place)
     _check_anchors(distribution, place)
     _check_differences(distribution, place)
@@ -90,6 +91,27 @@ def _check_refusal(distribution: SceneDistribution, place: Place) -> None:
         raise here.wrong("is 'absent', which needs more kinds or colours than there are candidates")
     if refusal is Refusal.AMBIGUOUS and "kind" in distribution.differ:
         raise here.wrong("is 'ambiguous', but differ asks for another kind of each candidate: say differ = []")
+
+
+def _check_legs(distribution: SceneDistribution, place: Place) -> None:
+    """Legs name objects of the right roles and end with one to go to."""
+    roles, here = {item.name: item.role for item in distribution.objects}, place.at("legs")
+    for leg in distribution.legs:
+        role = CANDIDATE if leg.to else "obstacle"
+        allowed = [name for name, its in roles.items() if its == role]
+        if leg.name not in allowed:
+            raise here.wrong(f"names {shown(leg.name)}, which is no {role}; {suggest(leg.name, allowed)}")
+    if not distribution.legs:
+        return
+    names = [leg.name for leg in distribution.legs]
+    if len(set(names)) < len(names):
+        raise here.wrong(f"must name each object once, got {', '.join(names)}")
+    if distribution.legs[-1].past:
+        raise here.wrong("must end with something to go to, not with something to pass")
+    if any(leg.past for leg in distribution.legs) and distribution.task.side is None:
+        raise here.wrong("says past, so task.side must say on which side")
+    if distribution.task.refuse or distribution.later:
+        raise here.wrong("cannot be told together with task.refuse or later")
 
 
 def _check_anchors(distribution: SceneDistribution, place: Place) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -42,7 +43,7 @@ def facts_of(
     side = plan.task.side
     if refusal is Refusal.CONTRADICTION and side is None:
         side = (Side.LEFT, Side.RIGHT)[int(rng.integers(2))]
-    return Facts(
+    facts = Facts(
         goal=kind,
         color=color,
         side=side,
@@ -52,6 +53,16 @@ def facts_of(
         sentences=plan.language.sentences,
         section=refusal.section if refusal else "",
     )
+    by_name = {body.name: body for body in bodies}
+    legs = [_leg(facts, by_name[leg.name], named, colors, past=leg.past is not None) for leg in plan.legs]
+    return replace(facts, legs=tuple(legs))
+
+
+def _leg(facts: Facts, body: Body, named: Sequence[Body], colors: Mapping[str, str], *, past: bool) -> Facts:
+    """What may be said of one leg."""
+    if past:
+        return replace(facts, obstacle=body.kind, count=1, references=())
+    return replace(facts, goal=body.kind, color=colors[body.name], references=_references(body, named, colors))
 
 
 def _meant(
@@ -148,7 +159,7 @@ def possible_facts(plan: SceneDistribution) -> list[Facts]:
     sides = [plan.task.side] if plan.task.side or refusal is not Refusal.CONTRADICTION else list(Side)
     stops = any(later.say == "stop" for later in plan.later)
     sections = [refusal.section if refusal else "", *([Refusal.STOP.section] if stops else [])]
-    return [
+    facts = [
         Facts(
             goal=kind,
             color=color,
@@ -163,6 +174,16 @@ def possible_facts(plan: SceneDistribution) -> list[Facts]:
         for kind, color in sorted(named)
         for side in sides
     ]
+    return [_with_legs(plan, facts, first) for first in range(len(facts))] if plan.legs else facts
+
+
+def _with_legs(plan: SceneDistribution, facts: Sequence[Facts], first: int) -> Facts:
+    """Facts of a scene of several legs whose first object is the given one: the others follow in the list."""
+    legs = []
+    for number, leg in enumerate(plan.legs):
+        its = facts[(first + number) % len(facts)]
+        legs.append(replace(its, count=1, references=()) if leg.past else its)
+    return replace(facts[first], legs=tuple(legs))
 
 
 def _possible_references(color: str, refusal: Refusal | None) -> tuple[str, ...]:

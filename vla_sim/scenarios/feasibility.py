@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from vla_sim.core.geometry import resample, surface_distance, surface_distances
+from vla_sim.core.legs import at_leg
 from vla_sim.core.movers import Movers, placed
 from vla_sim.core.planner import Planner
 from vla_sim.core.timed_planner import TimedPlanner
-from vla_sim.core.types import Body, Instruction, Kind, Look, Motion, Pose2, Role, Scene, Side, Task
+from vla_sim.core.types import Body, Instruction, Kind, Leg, Look, Motion, Pose2, Role, Scene, Side, Task
 from vla_sim.scenarios.layout import Layout, candidates
 from vla_sim.scenarios.rooms import inside
 from vla_sim.scenarios.scene_distribution import CANDIDATE, SceneDistribution
@@ -144,6 +146,8 @@ def _why_closed(plan: SceneDistribution, layout: Layout, robot_radius_m: float) 
     simple = not _has_inner_walls(layout)
     if not simple and _through_a_wall(plan, layout):
         return "the goal can be reached through a wall"
+    if plan.legs:
+        return _why_a_leg_fails(plan, layout, robot_radius_m)
     for side in (Side.LEFT, Side.RIGHT) if plan.task.side else (None,):
         if simple and _obvious_way(plan, layout, robot_radius_m, side):
             continue
@@ -155,6 +159,39 @@ def _why_closed(plan: SceneDistribution, layout: Layout, robot_radius_m: float) 
         if _gap_along(way, Role.DISTRACTOR, layout.bodies) - robot_radius_m <= plan.task.reach_m:
             return f"no way to the goal{asked} that does not come within reach of another object"
     return None
+
+
+def _why_a_leg_fails(plan: SceneDistribution, layout: Layout, robot_radius_m: float) -> str | None:
+    """Whether every leg can be driven, from where the one before it ended, without coming near another object."""
+    for side in (Side.LEFT, Side.RIGHT) if plan.task.side else (None,):
+        scene, at = _scene(plan, layout, side), _at(layout.start)
+        legs = tuple(Leg(leg.name, past=leg.past is not None) for leg in plan.legs)
+        scene = replace(scene, task=replace(scene.task, legs=legs))
+        for index, leg in enumerate(legs):
+            here = at_leg(scene, index)
+            if leg.past:
+                if not _behind(here, leg.name, robot_radius_m):
+                    return f"what to go to does not stand behind {leg.name}"
+                continue
+            alone = replace(here, task=replace(here.task, legs=(), leg=0))
+            # A path ends halfway to the surface of what it leads to, and the next one begins there.
+            room_m = min(plan.task.clearance_m, plan.task.reach_m / 3)
+            way = Planner(alone, robot_radius_m, room_m).path(*at)
+            if not len(way):
+                return f"no way to {leg.name}"
+            gap_m = _gap_along(way, Role.DISTRACTOR, here.bodies) - robot_radius_m
+            if gap_m <= plan.task.reach_m or len(way) < 2:
+                return f"no way to {leg.name} that does not come within reach of another object"
+            at = (float(way[-1][0]), float(way[-1][1]))
+    return None
+
+
+def _behind(scene: Scene, name: str, robot_radius_m: float) -> bool:
+    """Whether the goal can be reached only after a body was passed: all its reach lies beyond the body's centre."""
+    body = next(body for body in scene.bodies if body.name == name)
+    goal, start = scene.goal, scene.start
+    apart = start.seen_from(goal.x_m, goal.y_m)[0] - start.seen_from(body.x_m, body.y_m)[0]
+    return apart > math.hypot(*goal.size_m[:2]) / 2 + scene.task.reach_m + robot_radius_m
 
 
 def _through_a_wall(plan: SceneDistribution, layout: Layout) -> bool:

@@ -19,6 +19,7 @@ from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.types import Instruction, Kind, Scene, Side
 from vla_sim.scenarios.languages import (
     CONDITIONS,
+    ROUTE,
     SPLITS,
     Language,
     Noun,
@@ -27,6 +28,9 @@ from vla_sim.scenarios.languages import (
     load_language,
     usual_shares,
 )
+
+# Sentences of several legs that are listed for one scene and language.
+ROUTE_SENTENCES = 60
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Facts:
         references: ways to tell the goal from other objects without doubt; empty when it is the only one.
         sentences: optional sets of sentences that fit this family.
         section: of the language's file, where the facts alone do not say what kind of sentence is needed.
+        legs: what is said of each leg, where there are several; an obstacle that is passed has no references.
     """
 
     goal: Kind
@@ -50,6 +55,7 @@ class Facts:
     references: tuple[str, ...] = ()
     sentences: tuple[str, ...] = ()
     section: str = ""
+    legs: tuple[Facts, ...] = ()
 
     @property
     def intent(self) -> str:
@@ -125,11 +131,19 @@ def _goal_forms(facts: Facts, language: Language, reference: str | None) -> list
     return [language.phrase(Noun.of(pattern), kinds[0], color or "") for pattern in patterns]
 
 
-def _sentence(template: str, obstacle: Phrase | str, goal: Phrase, facts: Facts, language: Language) -> str:
+def _sentence(
+    template: str,
+    obstacle: Phrase | str,
+    goal: Phrase | str,
+    facts: Facts,
+    language: Language,
+    *,
+    capital: bool = True,
+) -> str:
     sides = (language.side(side.value) for side in (facts.side, facts.side.opposite)) if facts.side else ("", "")
     side, other = sides
     text = template.format(obstacle=obstacle, goal=goal, side=side, other=other, **language.number(facts.count))
-    return text[:1].upper() + text[1:]
+    return text[:1].upper() + text[1:] if capital else text
 
 
 def drawn_language(seed: int, shares: Mapping[str, float], family: str) -> str:
@@ -160,6 +174,8 @@ def instruct(facts: Facts, rng: np.random.Generator, split: str, chosen: str) ->
 
     The draws do not depend on the side, so twins get the same sentence with the other side.
     """
+    if facts.legs:
+        return _instruct_route(facts, rng, split, chosen)
     # The first number once decided the language; the sentences of a seed in a language stay what they were.
     rng.random()
     language = load_language(chosen)
@@ -175,9 +191,41 @@ def instruct(facts: Facts, rng: np.random.Generator, split: str, chosen: str) ->
     return Instruction(text=text, language=chosen, split=template.id.split(".")[2], phrasing=name)
 
 
+def _instruct_route(facts: Facts, rng: np.random.Generator, split: str, chosen: str) -> Instruction:
+    """A sentence of several legs: a part for each, one after the other."""
+    language = load_language(chosen)
+    side = split if split != "all" else SPLITS[int(rng.integers(2))]
+    parts, chosen_parts = language.table[ROUTE][side], []
+    texts = []
+    for number, leg in enumerate(facts.legs):
+        part = "last" if number + 1 == len(facts.legs) else "to" if leg.references else "past"
+        index = int(rng.integers(len(parts[part])))
+        reference = leg.references[int(rng.integers(len(leg.references)))] if leg.references else None
+        forms = _goal_forms(leg, language, reference) if reference else _obstacle_forms(leg, language)
+        form = forms[int(rng.integers(len(forms)))]
+        texts.append(_sentence(parts[part][index], form, form, leg, language, capital=number == 0))
+        chosen_parts.append(f"{part}{index}")
+    name = f"{ROUTE}.{chosen}.{side}.{'-'.join(chosen_parts)}"
+    return Instruction(text=" ".join(texts), language=chosen, split=side, phrasing=name)
+
+
+def _route_sentences(facts: Facts, split: str, language: str) -> Iterator[str]:
+    """Many of the sentences of several legs: all would be thousands."""
+    drawn = (
+        _instruct_route(facts, np.random.default_rng(number), split, language) for number in range(ROUTE_SENTENCES)
+    )
+    yield from dict.fromkeys(instruction.text for instruction in drawn)
+
+
 def sentences(facts: Facts, split: str, language: str | None) -> Iterator[str]:
-    """Every sentence that `instruct` could draw for these facts; without a language, in all that have a share."""
+    """Every sentence that `instruct` could draw for these facts; without a language, in all that have a share.
+
+    Of several legs, `ROUTE_SENTENCES` at most.
+    """
     for code in usual_shares() if language is None else (language,):
+        if facts.legs:
+            yield from _route_sentences(facts, split, code)
+            continue
         one = load_language(code)
         fitting = [t for t in templates(facts.intent, code, split) if t.fits(facts)]
         for reference in facts.references or (None,):

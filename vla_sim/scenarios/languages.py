@@ -23,6 +23,9 @@ from vla_sim.core.toml_files import read_toml
 from vla_sim.core.types import NAMED_KINDS
 
 FOLDER = "languages"
+# Section of the parts that sentences of several legs are made of.
+ROUTE = "route"
+LEG_PARTS = ("past", "to", "last")
 FORMAT = 1
 SPLITS = ("train", "eval")
 INTENTS = ("pass_side", "avoid", "reach", "choose")
@@ -241,7 +244,20 @@ def read_language(path: Path) -> Language:
     for intent in (*INTENTS, *REFUSALS):
         for split in SPLITS:
             _check_sentences(language, path, intent, split)
+    for split in SPLITS:
+        _check_route(language, path, split)
     return language
+
+
+def _check_route(language: Language, path: Path, split: str) -> None:
+    parts = language.table.get(ROUTE, {}).get(split)
+    if not isinstance(parts, Mapping) or sorted(parts) != sorted(LEG_PARTS):
+        raise UserError(f"{path}: {ROUTE}.{split} must hold {', '.join(LEG_PARTS)}, got {shown(parts)}")
+    for part, entries in parts.items():
+        for entry in entries if isinstance(entries, list) and entries else [None]:
+            problem = _problem(language, entry, "pass_side" if part == "past" else "reach")
+            if problem:
+                raise UserError(f"{path}: {ROUTE}.{split}.{part}: {problem} in {entry!r}")
 
 
 def _check_grammar(path: Path, table: Mapping[str, Any]) -> None:

@@ -41,7 +41,7 @@ from vla_sim.scenarios.scene_distribution import (
 T = TypeVar("T")
 
 FORMAT = 1
-BODY = ("objects", "movers", "walls", "start", "room", "task", "look", "language", "differ", "later", "sizes")
+BODY = ("objects", "movers", "walls", "start", "room", "task", "look", "language", "differ", "later", "legs", "sizes")
 # Combinations of a matrix among which one scenario draws.
 MAX_COMBINATIONS = 1000
 
@@ -76,6 +76,7 @@ class ScenarioFile:
         start, room, task, look, language: see below.
         differ: what must differ between the candidates: "kind", "color" or both.
         later: what else is said within an episode, `[[later]]`: see below.
+        legs: what is to be done one after the other, `[[legs]]`: see below.
         sizes: usual sizes of kinds: "enlarged" cups, bottles and pots, or "real" ones.
     """
 
@@ -96,6 +97,7 @@ class ScenarioFile:
     language: LanguageMix = field(default_factory=LanguageMix)
     differ: Annotated[Any, Anything('a list of "kind" and "color"')] = ()
     later: Annotated[Any, Anything("a list of tables")] = ()
+    legs: Annotated[Any, Anything("a list of tables")] = ()
     sizes: Annotated[str, Name((ENLARGED, REAL))] = ENLARGED
 
 

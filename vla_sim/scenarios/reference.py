@@ -22,6 +22,7 @@ from vla_sim.scenarios.scene_distribution import (
     MOVER_SIZES,
     REAL_SIZES,
     LaterSentence,
+    LegRule,
     MoverDistribution,
     ObjectDistribution,
     SceneDistribution,
@@ -92,7 +93,8 @@ def page() -> str:
     for key in keys_of(ScenarioFile):
         if isinstance(key.value, Table):
             parts += [f"## `[{key.name}]`\n", f"{_summary(key.value.cls)}\n", _keys(keys_of(key.value.cls))]
-    parts += ["## `[[later]]`\n", f"{_summary(LaterSentence)}\n", _keys(keys_of(LaterSentence))]
+    for name, cls in {"later": LaterSentence, "legs": LegRule}.items():
+        parts += [f"## `[[{name}]]`\n", f"{_summary(cls)}\n", _keys(keys_of(cls))]
     surfaces = [("floor", FLOOR_TEXTURES), ("walls", WALL_TEXTURES), ("objects", TEXTURES)]
     listed = "\n".join(f"- {name}: {', '.join(textures)}" for name, textures in surfaces)
     parts += [DISTRIBUTIONS, f"## Names\n\n- colours: {', '.join(PALETTE)}\n{listed.replace(': ', ', textures: ')}\n"]
@@ -105,7 +107,7 @@ def schema() -> dict[str, Any]:
         name: {"type": "object", "additionalProperties": {"$ref": f"#/$defs/{name}"}} for name in ("objects", *NAMED)
     }
     top = {key.name: key.schema() for key in keys_of(ScenarioFile)}
-    lists = {key.name: key.schema() for key in keys_of(SceneDistribution) if key.name in ("differ", "later")}
+    lists = {key.name: key.schema() for key in keys_of(SceneDistribution) if key.name in ("differ", "later", "legs")}
     top |= {name: {**top[name], **table} for name, table in tables.items()} | lists
     body = {name: {"$ref": f"#/properties/{name}"} for name in BODY}
     choice = {"type": "object", "properties": body, "additionalProperties": False}

@@ -136,6 +136,8 @@ def _size(item: ObjectDistribution, kind: Kind, sizes: str, rng: np.random.Gener
 def _pick(plan: SceneDistribution, rng: np.random.Generator) -> str | None:
     candidates = [item.name for item in plan.objects if item.role == CANDIDATE]
     chosen = candidates[int(rng.integers(len(candidates)))] if candidates else None
+    if plan.legs:
+        return next(leg.to for leg in plan.legs if leg.to)
     return None if plan.task.refuse in (Refusal.ABSENT, Refusal.AMBIGUOUS) else chosen
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from vla_sim.core.seeds import checked_seed
-from vla_sim.core.types import Body, Change, Instruction, Look, Role, Scene, Side, SuccessRule, Task
+from vla_sim.core.types import Body, Change, Instruction, Leg, Look, Role, Scene, Side, SuccessRule, Task
 from vla_sim.scenarios.appearance import draw_appearance
 from vla_sim.scenarios.facts import facts_of, possible_facts
 from vla_sim.scenarios.language import Facts, drawn_language, instruct, sentences
-from vla_sim.scenarios.languages import check_language, sentences_hash
+from vla_sim.scenarios.languages import ROUTE, check_language, sentences_hash
 from vla_sim.scenarios.layout import Layout
 from vla_sim.scenarios.reading import InfeasibleScenarioError
 from vla_sim.scenarios.sampling import Stream, draw_layout, stream
@@ -67,7 +67,8 @@ class Scenario:
         """Sections of the languages' files that only some scenarios use."""
         reasons = {plan.task.refuse.section for plan in self.distributions if plan.task.refuse}
         said = {one.say for plan in self.distributions for one in plan.later} - {"again"}
-        return (reasons | said) - {""}
+        routes = {ROUTE for plan in self.distributions if plan.legs}
+        return (reasons | said | routes) - {""}
 
     @property
     def side(self) -> Side | None:
@@ -120,10 +121,10 @@ class Scenario:
     def alternatives(self, seed: int, *, robot_radius_m: float = 0.15) -> list[tuple[Scene, list[str]]]:
         """The world of a seed with each of its objects as the goal in turn, and all training sentences for that.
 
-        None where the right answer is to stand still.
+        None where the right answer is to stand still, or there are several legs.
         """
         scene = self.sample(seed, robot_radius_m=robot_radius_m)
-        if scene.task.refuse:
+        if scene.task.refuse or scene.task.legs:
             return []
         plan, _, _, _, colors = self._drawn(scene.seed, robot_radius_m)
         found = []
@@ -191,4 +192,5 @@ def _task(plan: SceneDistribution) -> Task:
         give_up_s=task.give_up_s,
         refuse=task.refuse is not None,
         stay_m=task.stay_m,
+        legs=tuple(Leg(leg.name, past=leg.past is not None) for leg in plan.legs),
     )

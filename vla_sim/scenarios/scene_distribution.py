@@ -60,6 +60,28 @@ class LaterSentence:
 
 
 @dataclass(frozen=True)
+class LegRule:
+    """One of several things to do, in this order; the last one is something to go to.
+
+    Attributes:
+        to: name of a candidate to come within reach of.
+        past: name of an obstacle to pass, on the side of `task.side`; the next object to go to stands behind it.
+    """
+
+    to: str | None = None
+    past: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.to is None) == (self.past is None):
+            raise ValueError("each of legs says either to or past")
+
+    @property
+    def name(self) -> str:
+        """Of the object."""
+        return self.to or self.past or ""
+
+
+@dataclass(frozen=True)
 class KindDefaults:
     """What a file need not say about a kind: full extents along, across and up in metres, mass, surface.
 
@@ -396,6 +418,7 @@ class SceneDistribution:
         start, room, task, look, language: see there.
         differ: what must differ between candidates.
         later: what else is said, in order of time.
+        legs: what is to be done in order.
         sizes: usual sizes of kinds: "enlarged" cups, bottles and pots, or "real" ones.
     """
 
@@ -410,3 +433,4 @@ class SceneDistribution:
     differ: Annotated[tuple[str, ...], ListOf(Name(("kind", "color")))] = ()
     later: Annotated[tuple[LaterSentence, ...], ListOf(Table(LaterSentence))] = ()
     sizes: Annotated[str, Name((ENLARGED, REAL))] = ENLARGED
+    legs: Annotated[tuple[LegRule, ...], ListOf(Table(LegRule))] = ()

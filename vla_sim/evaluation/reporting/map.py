@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_sim.core.font import font_for
+from vla_sim.core.legs import targets
 from vla_sim.core.types import Body, Role, Scene, Side, wrap_angle
 from vla_sim.rollout.result import EpisodeResult
 
@@ -43,6 +44,7 @@ class Map:
         robot_radius_m: float,
         size_px: tuple[int, int],
     ) -> None:
+        self._targets = targets(scene)
         self._scene, self._record, self._poses, self._radius_m = scene, record, poses, robot_radius_m
         self._size = (size_px[0] * SMOOTH, size_px[1] * SMOOTH)
         self._fit()
@@ -105,12 +107,11 @@ class Map:
                 _dashed(draw, [self._px(*p) for p in ends], (*color, 150), 3 * SMOOTH, 8 * SMOOTH)
 
     def _draw_reach(self, draw: ImageDraw) -> None:
-        """The ring that the robot's rim must touch, where something is to be reached."""
-        if self._scene.task.refuse:
-            return
-        ring = [self._px(*p) for p in footprint(self._scene.goal, grow_m=self._scene.task.reach_m, smooth=True)]
-        draw.polygon(ring, fill=(*GREEN, 28))
-        _dashed(draw, [*ring, ring[0]], (*GREEN, 255), 2 * SMOOTH, 7 * SMOOTH)
+        """The ring that the robot's rim must touch around each object that is to be reached."""
+        for body in self._targets:
+            ring = [self._px(*p) for p in footprint(body, grow_m=self._scene.task.reach_m, smooth=True)]
+            draw.polygon(ring, fill=(*GREEN, 28))
+            _dashed(draw, [*ring, ring[0]], (*GREEN, 255), 2 * SMOOTH, 7 * SMOOTH)
 
     def _draw_body(self, draw: ImageDraw, body: Body) -> None:
         shape = [self._px(*p) for p in footprint(body, smooth=body.round)]
@@ -119,15 +120,19 @@ class Map:
             return
         fill = tuple(round(255 * c) for c in body.color)
         draw.polygon(shape, fill=fill)
-        edge = GREEN if body.role is Role.GOAL else INK if body.role is Role.OBSTACLE else QUIET
+        number = next((n for n, target in enumerate(self._targets, 1) if target.name == body.name), 0)
+        edge = GREEN if number else INK if body.role is Role.OBSTACLE else QUIET
         if body.name == self._record.collision_partner:
             edge = RED
         draw.line([*shape, shape[0]], fill=edge, width=(3 if edge in (GREEN, RED) else 2) * SMOOTH, joint="curve")
-        font, name = font_for(body.name if body.role is not Role.GOAL else f"goal: {body.kind.value}", 12 * SMOOTH)
+        font, name = font_for(f"{self._title(number)}: {body.kind.value}" if number else body.name, 12 * SMOOTH)
         # The robot usually comes from below: the goal's name stands above it.
-        above = body.role is Role.GOAL
+        above = number > 0
         y = min(p[1] for p in shape) - 3 * SMOOTH if above else max(p[1] for p in shape) + 3 * SMOOTH
         draw.text((self._px(body.x_m, body.y_m)[0], y), name, fill=INK, font=font, anchor="md" if above else "ma")
+
+    def _title(self, number: int) -> str:
+        return "goal" if len(self._targets) == 1 else f"goal {number}"
 
     def _draw_bounds(self, draw: ImageDraw) -> None:
         x_min, x_max, y_min, y_max = self._scene.bounds_m

@@ -221,6 +221,8 @@ class _Page:
             parts.append(f"reached {r.extra['reached_object']}")
         if r.collision_partner:
             parts.append(f"touched {r.collision_partner}")
+        if r.extra.get("legs"):
+            parts.append(f"{r.extra['legs_done']} of {r.extra['legs']} legs")
         if r.asked_side is not None:
             passed = f"passed {r.realised_side.value}" if r.realised_side else "did not pass"
             parts.append(f"asked {r.asked_side.value}, {passed}")
