@@ -17,6 +17,8 @@ from vla_sim.core.specs import Embodiment
 # Key of the provenance under which augmentations are listed in order: "mirror; light(gain=1.08)".
 TRACE = "augmentation"
 MOST_STRENGTH = 3.0
+# Augmentations after which the image shows another view or another look than further sensors do.
+MOVED_VIEW = ("rerender", "tilt", "crop")
 _BETWEEN = "; "
 
 
@@ -61,9 +63,25 @@ def with_trace(episode: Episode, trace: tuple[str, ...], **changed: Any) -> Epis
 
 
 def changed(episode: Episode, what: str, parameters: Mapping[str, Plain], **fields: Any) -> Episode:
-    """The episode with other fields, and with one more augmentation in its trace."""
+    """The episode with other fields, and with one more augmentation in its trace.
+
+    Raises:
+        UserError: it has further sensors, which the augmentation would have to change with the images.
+    """
+    if what in MOVED_VIEW:
+        refuse_sensors(episode, what)
     listed = ", ".join(f"{key}={_short(value)}" for key, value in parameters.items())
     return with_trace(episode, (*trace_of(episode), f"{what}({listed})"), **fields)
+
+
+def refuse_sensors(episode: Episode, what: str) -> None:
+    """Refuse an augmentation that would leave further sensors showing another world than the images.
+
+    Raises:
+        UserError: the episode has such sensors.
+    """
+    if episode.sensors:
+        raise UserError(f"{episode.name}: {what} changes images only, not its sensors {', '.join(episode.sensors)}")
 
 
 def _short(value: Plain) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_sim.augmentation.base import trace_of, with_trace
+from vla_sim.augmentation.base import refuse_sensors, trace_of, with_trace
 from vla_sim.augmentation.words import mirror_name, mirror_text
 from vla_sim.core.episode import Episode, Plain
 from vla_sim.core.errors import UserError
@@ -61,7 +61,12 @@ class Mirror:
     """
 
     def __call__(self, episode: Episode, rng: np.random.Generator | None = None) -> Episode:
-        """The mirror image; nothing is drawn."""
+        """The mirror image; nothing is drawn.
+
+        Raises:
+            UserError: nobody knows how a component, a word or a sensor is mirrored.
+        """
+        refuse_sensors(episode, MIRROR)
         signs = mirror_signs(episode.action_names)
         trace = trace_of(episode)
         return with_trace(

@@ -266,6 +266,9 @@ class Perturb:
             actions=np.stack(actions.executed).astype(np.float32),
             labels=np.stack(actions.proposed[EXPERT]).astype(np.float32),
             states=None if episode.states is None else states[:frames],
+            sensors={
+                name: np.stack(values)[:frames] for name, values in seen.sensors.items() if name in episode.sensors
+            },
             events=None,
             outcome=driven.outcome,
             provenance=facts,

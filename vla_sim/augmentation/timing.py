@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vla_sim.augmentation.base import changed, robot_of
+from vla_sim.augmentation.base import changed, refuse_sensors, robot_of
 from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
 from vla_sim.core.motion import Pose, after, full_twists, joining_twist, path_of
@@ -59,6 +59,8 @@ class Speed:
         """
         if self.factor == 1:
             return episode
+        if self.keep_step:
+            refuse_sensors(episode, "pace")
         robot = robot_of(episode, self.embodiment)
         episode = as_driven(episode, robot)
         low, high = possible_factors(episode, robot)

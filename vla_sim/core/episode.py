@@ -90,6 +90,8 @@ class Episode:
         outcome: how it ended; None when nobody judged.
         provenance: plain facts: scenario, seed, side, distance, phrasing, source file, versions.
         phrasings: sentences that say the same as the instruction; () when only the instruction is known.
+        sensors: what further sensors showed, by name, each (as many as images, ...): uint8 images of another camera, or
+            float32 depths and ranges in metres.
         goals: float32 (T, 2) or None: where the goal is in each image, (right, down) as shares of its sides, NaN where
             it is outside.
     """
@@ -108,15 +110,18 @@ class Episode:
     provenance: Mapping[str, Plain] = field(default_factory=dict)
     phrasings: tuple[str, ...] = ()
     goals: np.ndarray | None = None
+    sensors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
+        object.__setattr__(self, "sensors", MappingProxyType(dict(self.sensors)))
         self._check_texts()
         self._check_images()
         self._check_actions("actions", self.actions)
         if self.labels is not None:
             self._check_actions("labels", self.labels)
         self._check_states()
+        self._check_sensors()
         if self.events is not None and len(self.events) != len(self):
             self._refuse(f"{len(self)} actions but {len(self.events)} events")
         if not (math.isfinite(self.step_s) and self.step_s > 0):
@@ -137,7 +142,10 @@ class Episode:
         Raises:
             UserError: they cannot be read.
         """
-        return self if isinstance(self.images, np.ndarray) else replace(self, images=np.asarray(self.images))
+        if all(isinstance(values, np.ndarray) for values in (self.images, *self.sensors.values())):
+            return self
+        sensors = {name: np.asarray(values) for name, values in self.sensors.items()}
+        return replace(self, images=np.asarray(self.images), sensors=sensors)
 
     def _check_texts(self) -> None:
         if not self.name or any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in self.name):
@@ -174,6 +182,15 @@ class Episode:
             self._refuse(f"states must be float32 {expected}, got {self.states.dtype} {self.states.shape}")
         if not np.isfinite(self.states).all():
             self._refuse(f"states must be finite; step {int(np.argwhere(~np.isfinite(self.states))[0, 0])} is not")
+
+    def _check_sensors(self) -> None:
+        for name, values in self.sensors.items():
+            if values.dtype not in (np.uint8, np.float32) or len(values.shape) < 2:
+                self._refuse(f"sensor {name} must be uint8 or float32 (T, ...), got {values.dtype} {values.shape}")
+            if len(values) != len(self.images):
+                self._refuse(f"{len(self.images)} images need as many values of sensor {name}, got {len(values)}")
+            if values.dtype == np.float32 and not np.isfinite(values).all():
+                self._refuse(f"sensor {name} must be finite")
 
     def _refuse(self, why: str) -> None:
         raise ValueError(f"episode {ascii(self.name)[1:-1] if not self.name.isprintable() else self.name}: {why}")

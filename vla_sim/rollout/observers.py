@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from vla_sim.core.sensors import TAKEN
 from vla_sim.core.types import Instruction
 from vla_sim.envs.simulation import Simulation
 from vla_sim.rollout.steering import Decision
@@ -29,17 +30,20 @@ class Moment:
             without images.
         state: float32 (S,), see `STATE_NAMES`.
         simulation: the env itself: pose, scene, outcome, time.
+        sensors: what further sensors show, by name; of the whole batch as well.
     """
 
     image: np.ndarray
     state: np.ndarray
     simulation: Simulation
+    sensors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, observation: Mapping[str, Any], index: int, simulation: Simulation) -> Moment:
         """One env of a batch."""
         image = observation["image"][index] if "image" in observation else NO_IMAGE
-        return cls(image, observation["state"][index], simulation)
+        sensors = {name: values[index] for name, values in observation.items() if name not in TAKEN}
+        return cls(image, observation["state"][index], simulation, sensors)
 
 
 @dataclass(frozen=True)
@@ -130,19 +134,22 @@ class ImageHash(Observer):
 
 
 class Images(Observer):
-    """`images` uint8 (H, W, 3) and `states` float32 (S,), one more than steps."""
+    """`images` uint8 (H, W, 3), `states` float32 (S,) and `sensors` by name, one more than steps."""
 
     def __init__(self) -> None:
         self.images: list[np.ndarray] = []
         self.states: list[np.ndarray] = []
+        self.sensors: dict[str, list[np.ndarray]] = {}
 
     def on_episode_start(self, moment: Moment) -> None:
-        """Keep image and state."""
+        """Keep what is seen."""
         self.images.append(moment.image.copy())
         self.states.append(moment.state.copy())
+        for name, values in moment.sensors.items():
+            self.sensors.setdefault(name, []).append(values.copy())
 
     def on_step(self, taken: Taken, moment: Moment) -> None:
-        """Keep image and state."""
+        """Keep what is seen."""
         self.on_episode_start(moment)
 
 

@@ -168,6 +168,7 @@ class Recorder:
             labels=None if np.array_equal(executed, labels) else labels,
             states=np.stack(seen.states),
             state_names=STATE_NAMES,
+            sensors={name: np.stack(values) for name, values in seen.sensors.items()},
             outcome=ended.outcome,
             provenance=self._provenance(ended.job, ended.scene, distance),
         )

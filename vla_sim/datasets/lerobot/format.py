@@ -39,6 +39,8 @@ FACTS_PATH = "meta/vla_sim.jsonl"
 PLAN_PATH = "meta/vla_sim_plan.json"
 
 CAMERA = "observation.image"
+# What the features of further sensors begin with.
+OBSERVATION = "observation."
 STATE, ACTION, EXPERT = "observation.state", "action", "expert_action"
 # How some tools name the actions.
 ACTIONS = "actions"

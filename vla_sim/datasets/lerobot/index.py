@@ -54,7 +54,7 @@ def read_tasks(root: Path) -> dict[int, str]:
     return tasks
 
 
-def read_index(root: Path, camera: str) -> list[Entry]:
+def read_index(root: Path, cameras: Sequence[str]) -> list[Entry]:
     """The episodes in order: plain numbers, checked for their types and ranges.
 
     Keys: `episode_index`, `length` (frames), `data/chunk_index`, `data/file_index`; and, where the camera has films,
@@ -68,7 +68,8 @@ def read_index(root: Path, camera: str) -> list[Entry]:
         paths = sorted(folder.glob("*/*.parquet"))
     if not paths:
         raise UserError(f"{root} has no episodes: meta/episodes holds no parquet file")
-    film = [f"videos/{camera}/{name}" for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")]
+    places = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
+    film = [f"videos/{camera}/{name}" for camera in cameras for name in places]
     entries: list[Entry] = []
     for path in paths:
         with parsing(path):
@@ -84,13 +85,13 @@ def read_index(root: Path, camera: str) -> list[Entry]:
 def _entry(row: Mapping[str, Any], film: Sequence[str], path: Path) -> Entry:
     where = f"{path}: episode {shown(row['episode_index'])}"
     entry: Entry = {name: count_of(row[name], f"{where}: {name}", most=10**9) for name in _COUNTS}
-    chunk, file, start, end = film
-    for name in (chunk, file):
+    for name in film:
         if row.get(name) is not None:
-            entry[name] = count_of(row[name], f"{where}: {name}", most=10**9)
-    for name in (start, end):
-        if row.get(name) is not None:
-            entry[name] = number_of(row[name], f"{where}: {name}", least=0, most=1e9)
+            said = f"{where}: {name}"
+            index = name.endswith("_index")
+            entry[name] = (
+                count_of(row[name], said, most=10**9) if index else number_of(row[name], said, least=0, most=1e9)
+            )
     return entry
 
 
@@ -118,6 +119,7 @@ def _checked_facts(values: dict[str, Any], where: str) -> dict[str, Any]:
         "step_s": lambda v, what: number_of(v, what, least=1e-4, most=3600),
         "provenance": plain_facts,
         "events": lambda v, what: [text_of(word, what) for word in list_of(v, what)],
+        "sensors": lambda v, what: [text_of(word, what) for word in list_of(v, what)],
         "outcome": lambda v, what: _outcome(v, what),
     }
     known = {key: values[key] for key in checks if values.get(key) is not None}

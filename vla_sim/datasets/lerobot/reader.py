@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,17 @@ from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.specs import ACTION_NAMES
 from vla_sim.core.types import Outcome
 from vla_sim.datasets.base import AS_IT_IS, ReadOptions, squeezed
-from vla_sim.datasets.lerobot.format import ACTION, ACTIONS, EXPERT, FACTS_PATH, STATE, SUCCESS, read_info
+from vla_sim.datasets.lerobot.format import (
+    ACTION,
+    ACTIONS,
+    CAMERA,
+    EXPERT,
+    FACTS_PATH,
+    OBSERVATION,
+    STATE,
+    SUCCESS,
+    read_info,
+)
 from vla_sim.datasets.lerobot.index import (
     OFF,
     check_rows,
@@ -72,17 +82,18 @@ class LeRobotReader:
         self.fps = float(self.info["fps"])
         self.features: dict[str, dict[str, Any]] = self.info["features"]
         self.options = options
+        self._facts = read_facts(self.root)
+        self.sensors = self._own_sensors()
         self.camera = self._chosen_camera(options.camera)
         self.action = options.action or self._chosen_action()
         self.state, self.expert = (options.features().get(n, d) for n, d in (("state", STATE), ("expert", EXPERT)))
         self.tasks = read_tasks(self.root)
-        self._index = read_index(self.root, self.camera)
-        self._facts = read_facts(self.root)
+        self._index = read_index(self.root, list(dict.fromkeys([self.camera, *self._sensor_cameras()])))
         self._film_faults = film_faults(self._index, self.camera, self.fps)
         self.faults = set_faults(self.root, self.info, self._index, self._table_of)
         if self.faults and not partial:
             raise UserError(self.faults[0])
-        self._rows = lru_cache(maxsize=2)(self._read_rows)
+        self._rows = functools.lru_cache(maxsize=2)(self._read_rows)
 
     def __len__(self) -> int:
         """The number of episodes."""
@@ -156,7 +167,11 @@ class LeRobotReader:
     @property
     def image_size(self) -> tuple[int, int]:
         """(height, width) of the images as declared, whichever end their channels stand at."""
-        shape, names = self.features[self.camera]["shape"], self.features[self.camera].get("names")
+        return self.size_of(self.camera)
+
+    def size_of(self, camera: str) -> tuple[int, int]:
+        """The same of any camera."""
+        shape, names = self.features[camera]["shape"], self.features[camera].get("names")
         named = {}
         if isinstance(names, list) and all(isinstance(name, str) for name in names):
             named = dict(zip(names, shape, strict=False))
@@ -164,9 +179,9 @@ class LeRobotReader:
             return named["height"], named["width"]
         return (shape[1], shape[2]) if shape[0] == 3 and shape[2] != 3 else (shape[0], shape[1])
 
-    def path(self, pattern: str, chunk: int, file: int) -> Path:
-        """A file of the set."""
-        name = pattern.format(chunk_index=chunk, file_index=file, video_key=self.camera)
+    def path(self, pattern: str, chunk: int, file: int, camera: str = "") -> Path:
+        """A file of the set, of the chosen camera where none is named."""
+        name = pattern.format(chunk_index=chunk, file_index=file, video_key=camera or self.camera)
         if ".." in Path(name).parts or Path(name).is_absolute():
             raise UserError(f"{self.root}: the file name {name!r} leads out of the data set")
         return self.root / name
@@ -178,7 +193,19 @@ class LeRobotReader:
         """`action`; or `actions`, as some tools name it."""
         return ACTIONS if ACTION not in self.features and ACTIONS in self.features else ACTION
 
+    def _own_sensors(self) -> tuple[str, ...]:
+        """Names of the sensors that our own writer kept besides; none in sets of others."""
+        listed = (facts.get("sensors", ()) for facts in self._facts.values())
+        names = dict.fromkeys(name for names in listed for name in names)
+        return tuple(name for name in names if OBSERVATION + name in self.features)
+
+    def _sensor_cameras(self) -> list[str]:
+        features = [OBSERVATION + name for name in self.sensors]
+        return [name for name in features if self.features[name]["dtype"] in ("video", "image")]
+
     def _chosen_camera(self, camera: str | None) -> str:
+        if camera is None and self.sensors and CAMERA in self.features:
+            return CAMERA
         cameras = [name for name, feature in self.features.items() if feature["dtype"] in ("video", "image")]
         if camera is None and (len(cameras) == 1 or (cameras and self.options.as_stored)):
             return cameras[0]
@@ -193,6 +220,8 @@ class LeRobotReader:
 
     def _read_rows(self, path: Path) -> Any:
         needed = [name for name in (self.action, self.expert, self.state, SUCCESS) if name in self.features]
+        cameras = self._sensor_cameras()
+        needed += [OBSERVATION + name for name in self.sensors if OBSERVATION + name not in cameras]
         return read_table(
             path, self.root, ["episode_index", "task_index", *needed], optional=["frame_index", "timestamp"]
         )
@@ -279,20 +308,34 @@ class LeRobotRecording:
                 events=tuple(self.facts["events"]) if self.facts.get("events") else None,
                 outcome=self.outcome,
                 provenance=self.provenance,
+                sensors={name: self._sensor(OBSERVATION + name) for name in reader.sensors},
             )
         except ValueError as error:
             raise UserError(f"{reader.root}: {error}") from error
 
     def _read(self, which: slice) -> np.ndarray:
         """Some of the images, one a control step."""
-        wanted = range(len(self))[which]
+        return squeezed(self._shown(self._reader.camera, which), self._reader.options.image_px)
+
+    def _shown(self, camera: str, which: slice) -> np.ndarray:
+        """Some of the images of a camera, one a control step, as they are stored."""
+        wanted, shape = range(len(self))[which], (*self._reader.size_of(camera), 3)
         if not wanted:
-            return np.zeros((0, *self._reader.image_size, 3), np.uint8)
-        images = self._images(wanted.start * self.held, (wanted[-1] - wanted.start) * self.held + 1)
-        shape = (*self._reader.image_size, 3)
+            return np.zeros((0, *shape), np.uint8)
+        images = self._images(camera, wanted.start * self.held, (wanted[-1] - wanted.start) * self.held + 1)
         if images.shape[1:] != shape:
             raise UserError(f"{self._where}: its images are {images.shape[1:]}, the set declares {shape}")
-        return squeezed(images[:: wanted.step * self.held], self._reader.options.image_px)
+        return images[:: wanted.step * self.held]
+
+    def _sensor(self, feature: str) -> np.ndarray:
+        """What a further sensor showed, one entry a control step; images are decoded when they are asked for."""
+        declared = self._reader.features[feature]
+        shape = tuple(declared["shape"])
+        check_size(f"{self._where}: {feature}", len(self) * math.prod(shape) * 4)
+        if declared["dtype"] in ("video", "image"):
+            size = (len(self), *self._reader.size_of(feature), 3)
+            return lazy_images(size, functools.partial(self._shown, feature))
+        return self.column(feature).reshape(len(self), *shape).astype(np.float32)
 
     @property
     def outcome(self) -> Outcome | None:
@@ -314,23 +357,23 @@ class LeRobotRecording:
         source: dict[str, Plain] = {"source": f"{self._reader.root.name}#{number}"}
         return {**source, "split": split} if split else source
 
-    def _images(self, first: int, count: int) -> np.ndarray:
-        reader, camera = self._reader, self._reader.camera
+    def _images(self, camera: str, first: int, count: int) -> np.ndarray:
+        reader = self._reader
         if reader.features[camera]["dtype"] == "image":
-            return self._embedded(first, count)
+            return self._embedded(camera, first, count)
         chunk, file, start_s = (
             self._entry.get(f"videos/{camera}/{name}") for name in ("chunk_index", "file_index", "from_timestamp")
         )
         if chunk is None or file is None or start_s is None or not reader.info.get("video_path"):
             raise UserError(f"{reader.root}: the index names no film of {camera} for episode {self.name}")
-        path = reader.path(reader.info["video_path"], chunk, file)
+        path = reader.path(reader.info["video_path"], chunk, file, camera)
         return np.stack(list(read_frames(path, start_s + first / reader.fps, count, reader.fps, reader.root)))
 
-    def _embedded(self, first: int, count: int) -> np.ndarray:
+    def _embedded(self, camera: str, first: int, count: int) -> np.ndarray:
         reader = self._reader
         path = reader.path(reader.info["data_path"], self._entry["data/chunk_index"], self._entry["data/file_index"])
         images: list[np.ndarray] = []
-        for cell in read_cells(path, reader.root, reader.camera, self._first_row + first, count):
+        for cell in read_cells(path, reader.root, camera, self._first_row + first, count):
             where = f"{path}: image {first + len(images)} of episode {self.name}"
             content = cell.get("bytes") if isinstance(cell, dict) else None
             if not isinstance(content, bytes):

@@ -23,7 +23,7 @@ from vla_sim.core.errors import UserError
 from vla_sim.core.files import FolderLock, clear_errors, discard_folder, sync_folder
 from vla_sim.core.run_folder import check_same, read_object
 from vla_sim.core.types import Outcome
-from vla_sim.datasets.lerobot.columns import Features, difference, features_of, table_of
+from vla_sim.datasets.lerobot.columns import Features, cameras_of, difference, features_of, table_of
 from vla_sim.datasets.lerobot.finished import clear_finished
 from vla_sim.datasets.lerobot.format import (
     ACTION,
@@ -36,6 +36,7 @@ from vla_sim.datasets.lerobot.format import (
     EXPERT,
     FACTS_PATH,
     INFO_PATH,
+    OBSERVATION,
     PLAN_PATH,
     STATE,
     STATS_PATH,
@@ -49,7 +50,7 @@ from vla_sim.datasets.lerobot.format import (
     repeats,
     split_spans,
 )
-from vla_sim.datasets.lerobot.stats import as_lists, image_stats, pooled_stats, vector_stats
+from vla_sim.datasets.lerobot.stats import Stats, as_lists, image_stats, pooled_stats, vector_stats
 from vla_sim.datasets.lerobot.tables import need_arrow
 from vla_sim.datasets.lerobot.video import join_films, write_film
 
@@ -188,13 +189,15 @@ class LeRobotWriter:
         import pyarrow.parquet as parquet
 
         columns = self._columns(episode, features, held)
-        images = episode.images[: len(episode)]
-        stats = {name: as_lists(vector_stats(values)) for name, values in columns.items()}
-        stats[CAMERA] = as_lists(image_stats(images, held))
+        images = {name: _shown(episode, name)[: len(episode)] for name in cameras_of(features)}
+        stats = {name: as_lists(_stats(values)) for name, values in columns.items()}
+        stats |= {name: as_lists(image_stats(shots, held)) for name, shots in images.items()}
         table = table_of(columns, images, held, features)
         parquet.write_table(table, folder / ROWS_FILE, compression="snappy", use_dictionary=True)
         if self._settings["video"]:
-            write_film(folder / FILM_FILE, (image for image in images for _ in range(held)), self._settings["fps"])
+            for name, shots in images.items():
+                frames = (image for image in shots for _ in range(held))
+                write_film(folder / _film_file(name), frames, self._settings["fps"])
         facts = {
             "name": episode.name,
             "task": episode.instruction,
@@ -204,6 +207,7 @@ class LeRobotWriter:
             "outcome": episode.outcome.value if episode.outcome else None,
             "labelled": episode.labels is not None,
             "events": list(episode.events) if episode.events else None,
+            **({"sensors": list(episode.sensors)} if episode.sensors else {}),
             "provenance": dict(episode.provenance),
             "stats": stats,
         }
@@ -231,7 +235,9 @@ class LeRobotWriter:
         }
         if episode.states is not None:
             values[STATE] = episode.states[step]
-        return {name: values[name] for name in features if name != CAMERA}
+        values |= {OBSERVATION + name: np.asarray(shown)[step] for name, shown in episode.sensors.items()}
+        cameras = cameras_of(features)
+        return {name: values[name] for name in features if name not in cameras}
 
     # --- the whole ----------------------------------------------------------------------------------------------------
 
@@ -250,8 +256,8 @@ class LeRobotWriter:
                 {"episode_index": i, "tasks": [f["task"]], "length": f["frames"]} for i, f in enumerate(self._facts)
             ]
             self._join_tables(whole, rows)
-            if self._settings["video"]:
-                self._join_films(whole, rows)
+            for camera in cameras_of(self._features) if self._settings["video"] else ():
+                self._join_films(whole, rows, camera)
             self._write_meta(whole, rows)
             _sync(whole)
             (self._part / "finished").touch()
@@ -291,13 +297,13 @@ class LeRobotWriter:
                     rows[i] |= {"dataset_from_index": start, "dataset_to_index": start + rows[i]["length"]}
                     start += rows[i]["length"]
 
-    def _join_films(self, whole: Path, rows: list[dict[str, Any]]) -> None:
-        fps, key = self._settings["fps"], f"videos/{CAMERA}"
-        sizes = [self._part_of(i, FILM_FILE).stat().st_size for i in range(len(rows))]
+    def _join_films(self, whole: Path, rows: list[dict[str, Any]], camera: str) -> None:
+        fps, key, name = self._settings["fps"], f"videos/{camera}", _film_file(camera)
+        sizes = [self._part_of(i, name).stat().st_size for i in range(len(rows))]
         for (chunk, file), episodes in grouped(sizes, self._limits[1]):
-            path = whole / VIDEO_PATH.format(video_key=CAMERA, chunk_index=chunk, file_index=file)
+            path = whole / VIDEO_PATH.format(video_key=camera, chunk_index=chunk, file_index=file)
             path.parent.mkdir(parents=True, exist_ok=True)
-            counts = join_films(path, [self._part_of(i, FILM_FILE) for i in episodes], fps)
+            counts = join_films(path, [self._part_of(i, name) for i in episodes], fps)
             ends = np.cumsum([0, *counts]).tolist()
             for i, (start, end) in zip(episodes, pairwise(ends), strict=True):
                 if end - start != rows[i]["length"]:
@@ -325,8 +331,8 @@ class LeRobotWriter:
         path = whole / EPISODES_PATH.format(chunk_index=0, file_index=0)
         path.parent.mkdir(parents=True)
         parquet.write_table(pyarrow.Table.from_pylist(rows), path, compression="snappy", use_dictionary=True)
-        kept = ("name", "held", "step_s", "outcome", "labelled", "events", "provenance")
-        lines = [{"episode_index": i} | {k: f[k] for k in kept} for i, f in enumerate(self._facts)]
+        kept = ("name", "held", "step_s", "outcome", "labelled", "events", "provenance", "sensors")
+        lines = [{"episode_index": i} | {k: f[k] for k in kept if k in f} for i, f in enumerate(self._facts)]
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         (whole / FACTS_PATH).write_text(text, encoding="utf-8")
         if self._plan:
@@ -380,6 +386,23 @@ class LeRobotWriter:
         self._states, self._outcomes = STATE in self._features, SUCCESS in self._features
         for folder in folders:
             self._remember(json.loads((folder / EPISODE_FILE).read_text(encoding="utf-8")))
+
+
+def _film_file(camera: str) -> str:
+    """Name of the film of a camera among the files of an episode."""
+    return FILM_FILE if camera == CAMERA else f"{camera}.mp4"
+
+
+def _shown(episode: Episode, camera: str) -> np.ndarray:
+    """The images of a camera."""
+    return np.asarray(episode.images if camera == CAMERA else episode.sensors[camera.removeprefix(OBSERVATION)])
+
+
+def _stats(values: np.ndarray) -> Stats:
+    """Statistics of a column; of matrices over all their numbers, which are of one kind."""
+    if values.ndim < 3:
+        return vector_stats(values)
+    return {**vector_stats(values.reshape(-1)), "count": np.array([len(values)])}
 
 
 def _sync(folder: Path) -> None:

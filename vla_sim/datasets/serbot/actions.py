@@ -146,6 +146,7 @@ def with_still_start(episode: Episode) -> Episode:
         actions=longer(episode.actions),
         labels=None if episode.labels is None else longer(episode.labels),
         states=first_state,
+        sensors={name: np.concatenate([values[:1], values]) for name, values in episode.sensors.items()},
         events=(START, *(episode.events or default_events(episode.actions))),
     )
 
@@ -172,5 +173,6 @@ def padded(episode: Episode, frames: int = FRAMES) -> Episode:
         actions=longer(episode.actions),
         labels=None if episode.labels is None else longer(episode.labels),
         states=None if episode.states is None else held(episode.states),
+        sensors={name: held(np.asarray(values)) for name, values in episode.sensors.items()},
         events=(*events, *(STOP,) * more),
     )

@@ -5,7 +5,8 @@ nested    the same with the images at /observations/images
 groups    proposed: /observations/{image,instruction}, /actions/{linear_x,linear_y,angular_z}, /metadata
 
 Files written here carry more, which other readers do not look for: attributes `vla_sim_*` (what columns, channels and
-scale mean, provenance) and the datasets `final_image`, `expert_actions` and `states`.
+scale mean, provenance), the datasets `final_image`, `expert_actions` and `states`, and in the group `sensors` what
+further sensors showed: float32 metres, or uint8 images (always RGB), the one after the last action with them.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ CHUNK_SIZE = 8
 OBSTACLE_LAYOUT = "hori"
 # Hours at which a time of day begins; the real limits are not known.
 TIME_PERIODS = ((0, "dawn"), (6, "morning"), (12, "evening"), (18, "night"))
+# Group of what further sensors showed.
+SENSORS = "sensors"
 MEMBERS = {"linear_x": "vx", "linear_y": "vy", "angular_z": "wz"}
 
 
@@ -143,6 +146,9 @@ def _write_common(file: Any, episode: Episode, style: SerbotStyle) -> None:
     if episode.states is not None:
         data = file.create_dataset("states", data=episode.states, **_packed(style))
         data.attrs["names"] = json.dumps(episode.state_names)
+    for name, values in episode.sensors.items():
+        chunk = (1, *values.shape[1:])
+        file.create_dataset(f"{SENSORS}/{name}", data=np.asarray(values), chunks=chunk, **_packed(style))
 
 
 def _attributes(episode: Episode, style: SerbotStyle) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import numpy as np
 
 from vla_sim.core.errors import UserError
 from vla_sim.datasets.serbot.actions import COLLECTOR_COLUMNS
-from vla_sim.datasets.serbot.hdf5 import GROUPS, MAIN, MEMBERS, NESTED
+from vla_sim.datasets.serbot.hdf5 import GROUPS, MAIN, MEMBERS, NESTED, SENSORS
 from vla_sim.datasets.serbot.hdf5_access import attributes, dataset, listed, member, need_h5py, numbers, opened, texts
 from vla_sim.datasets.serbot.raw import RawFacts, RawSteps, check_actions, one_sentence, own_facts
-from vla_sim.datasets.untrusted import check_pixels, list_of, parse_json, text_of
+from vla_sim.datasets.untrusted import check_pixels, check_size, list_of, parse_json, text_of
 
 _OURS = "vla_sim_"
 _JSON_KEYS = ("action_columns", "action_names", "label_scale", "provenance")
@@ -60,6 +60,7 @@ def read_steps(path: Path, root: Path | None = None) -> RawSteps:
             _events(file, path, len(actions)) if said.get("vla_sim_has_events", True) else None,
             _expert(file, path, actions.shape, columns),
             *_states(file, path),
+            _sensors(file, path, frames),
         )
 
 
@@ -162,6 +163,26 @@ def _states(file: Any, path: Path) -> tuple[np.ndarray | None, tuple[str, ...]]:
     if names is None:
         return states, tuple(f"state_{i}" for i in range(states.shape[1]))
     return states, tuple(text_of(name, where) for name in list_of(parse_json(names, where), where))
+
+
+def _sensors(file: Any, path: Path, frames: int) -> dict[str, np.ndarray]:
+    """What further sensors showed, one entry for each image."""
+    group = member(file, SENSORS, path)
+    if not isinstance(group, need_h5py().Group):
+        return {}
+    count = frames + (dataset(file, "final_image", path) is not None)
+    found = {}
+    for name in sorted(group.keys()):
+        where = f"{SENSORS}/{name}"
+        values = dataset(group, name, path)
+        if values is None or values.ndim < 2 or values.dtype not in (np.uint8, np.float32):
+            seen = "a group" if values is None else f"{values.dtype} {values.shape}"
+            raise UserError(f"{path}: {where} must be uint8 or float32 (T, ...), got {seen}")
+        if len(values) != count:
+            raise UserError(f"{path}: {where} must have an entry for each of {count} images, got {len(values)}")
+        check_size(f"{path}: {where}", values.size * values.dtype.itemsize)
+        found[name] = values[()]
+    return found
 
 
 def _metadata(file: Any, path: Path) -> dict[str, Any]:

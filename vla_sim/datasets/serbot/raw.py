@@ -30,7 +30,7 @@ class RawSteps:
         columns: names of the C columns where the file says them, else ().
         events: (T,) or None.
         expert: float32 (T, C) or None.
-        states, state_names: see `Episode`.
+        states, state_names, sensors: see `Episode`.
     """
 
     actions: np.ndarray
@@ -39,6 +39,7 @@ class RawSteps:
     expert: np.ndarray | None = None
     states: np.ndarray | None = None
     state_names: tuple[str, ...] = ()
+    sensors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -308,6 +308,7 @@ class SerbotRecording:
                 labels=None if steps.expert is None else self._twists(steps.expert),
                 states=steps.states,
                 state_names=steps.state_names,
+                sensors=steps.sensors,
                 events=steps.events,
                 outcome=self.outcome,
                 provenance=provenance,
