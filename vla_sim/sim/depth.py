@@ -1,4 +1,4 @@
-"""Depth of labelled pixels by cutting their rays with the triangles of what they show. Pure numpy."""
+"""Depth and labels of pixels from which triangle each of them shows. Pure numpy, used by `vla_sim.sim.panda`."""
 
 from __future__ import annotations
 
@@ -8,97 +8,111 @@ import numpy as np
 
 from vla_sim.sim.layers import Layer
 from vla_sim.sim.lens import Lens
-from vla_sim.sim.mesh_scene import CEILING_LABEL, FLOOR_LABEL
 
 
-def planar_depth(
-    labels: np.ndarray,
-    solids: Sequence[Layer],
-    position: np.ndarray,
-    turn: np.ndarray,
-    lens: Lens,
-    near_m: float,
-    far_m: float,
-    ceiling_m: float = 0.0,
-) -> np.ndarray:
-    """Distance along the optical axis in metres.
+class Triangles:
+    """All triangles of some layers, in order; a pixel shows number 0, nothing, or 1 + the index of a triangle.
 
-    Args:
-        labels: int (H, W), what each drawn pixel shows.
-        solids: triangles of the bodies with their labels, world frame.
-        position: optical centre in the world, (3,) in metres.
-        turn: rotation (3, 3) as from `camera_pose`.
-        lens: rays of the drawn pixels.
-        near_m: nothing is nearer.
-        far_m: nothing is farther; the value where nothing is.
-        ceiling_m: height of the ceiling.
-
-    Returns:
-        float32 (H, W).
+    Attributes:
+        corners: float64 (n, 3, 3), in metres in the world frame.
+        labels: int32 (n + 1,), by number: the segmentation label, 0 for nothing.
     """
-    rays = lens.rays @ turn.T
-    depth = np.full(labels.shape, np.inf)
-    for label, height_m, sign in ((FLOOR_LABEL, 0.0, -1), (CEILING_LABEL, ceiling_m, 1)):
-        level = (labels == label) & (sign * rays[..., 2] > 0)
-        depth[level] = (height_m - position[2]) / rays[level][:, 2]
-    for layer in solids:
-        corners = (layer.vertices["position"].astype(np.float64) - position) @ turn
-        for triangle in layer.triangles:
-            _cut(depth, labels, int(layer.labels[triangle[0]]), corners[triangle], lens, near_m)
-    _fill_edges(depth, labels)
-    depth[labels == 0] = far_m
-    return np.minimum(depth, far_m).astype(np.float32)
 
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.corners = np.concatenate([layer.vertices["position"][layer.triangles] for layer in layers]).astype(float)
+        found = [layer.labels[layer.triangles[:, 0]] for layer in layers]
+        self.labels = np.concatenate([[0], *found]).astype(np.int32)
 
-def _cut(depth: np.ndarray, labels: np.ndarray, label: int, corners: np.ndarray, lens: Lens, near_m: float) -> None:
-    """Lower `depth` where the rays of pixels with this label meet one triangle (3, 3) in camera coordinates."""
-    normal = np.cross(corners[1] - corners[0], corners[2] - corners[0])
-    # Seen from behind, or on edge.
-    if normal @ corners[0] >= 0 or (corners[:, 0] < near_m).all():
-        return
-    rows, columns = _window(corners, lens, near_m)
-    inside = labels[rows, columns] == label
-    if not inside.any():
-        return
-    rays = lens.rays[rows, columns][inside]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        distance = (normal @ corners[0]) / (rays @ normal)
-    points = rays * distance[:, None]
-    hit = (distance > near_m) & np.isfinite(distance)
-    for start, end in ((0, 1), (1, 2), (2, 0)):
-        side = np.cross(normal, corners[end] - corners[start])
-        with np.errstate(invalid="ignore"):
-            hit &= (points - corners[start]) @ side >= -1e-9
-    window = depth[rows, columns]
-    window[inside] = np.where(hit, np.minimum(window[inside], distance), window[inside])
+    def depth(
+        self,
+        numbers: np.ndarray,
+        position: np.ndarray,
+        turn: np.ndarray,
+        lens: Lens,
+        near_m: float,
+        far_m: float,
+    ) -> np.ndarray:
+        """Distance along the optical axis in metres: where each pixel's ray meets the plane of its triangle.
 
+        Args:
+            numbers: int (H, W), which triangle each drawn pixel shows.
+            position: optical centre in the world, (3,) in metres.
+            turn: rotation (3, 3) as from `camera_pose`.
+            lens: rays of the drawn pixels.
+            near_m: nothing is nearer.
+            far_m: nothing is farther; the value where nothing is.
 
-def _window(corners: np.ndarray, lens: Lens, near_m: float) -> tuple[slice, slice]:
-    """Rows and columns that a triangle can cover; everything when it reaches behind the camera."""
-    width, height = lens.draw_px
-    if (corners[:, 0] < near_m).any():
-        return slice(0, height), slice(0, width)
-    right = (-corners[:, 1] / corners[:, 0] / lens.half_tan[0] + 1) / 2 * width
-    down = (-corners[:, 2] / corners[:, 0] / lens.half_tan[1] + 1) / 2 * height
-    return _range(down, height), _range(right, width)
+        Returns:
+            float32 (H, W).
+        """
+        local = (self.corners - position) @ turn
+        normals = np.cross(local[:, 1] - local[:, 0], local[:, 2] - local[:, 0])
+        offsets = (normals * local[:, 0]).sum(axis=1)
+        rows, columns = np.nonzero(numbers)
+        rays = lens.rays[rows, columns]
+        planes = _Planes(local, normals, offsets)
+        index = numbers[rows, columns] - 1
+        distance = planes.meet(index, rays)
+        self._search(numbers, (rows, columns), rays, distance, planes)
+        beside = np.flatnonzero(np.isinf(distance))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            distance[beside] = offsets[index[beside]] / (rays[beside] * normals[index[beside]]).sum(axis=1)
+        # The centre of a pixel at an outline may just miss the triangle, and meet its plane far away.
+        ends = local[:, :, 0]
+        low, high = np.maximum(ends.min(axis=1), near_m)[index[beside]], ends.max(axis=1)[index[beside]]
+        distance[beside] = np.clip(distance[beside], low, high)
+        depth = np.full(numbers.shape, far_m)
+        depth[rows, columns] = np.where(np.isnan(distance), far_m, np.minimum(distance, far_m))
+        return depth.astype(np.float32)
 
+    def _search(
+        self,
+        numbers: np.ndarray,
+        pixels: tuple[np.ndarray, np.ndarray],
+        rays: np.ndarray,
+        distance: np.ndarray,
+        planes: _Planes,
+    ) -> None:
+        """Find what the rays (m, 3) of pixels meet that miss the triangle they show: their distance is infinite.
 
-def _range(values: np.ndarray, size: int) -> slice:
-    low, high = np.clip([values.min() - 1, values.max() + 2], 0, size).astype(int)
-    return slice(int(low), int(high))
-
-
-def _fill_edges(depth: np.ndarray, labels: np.ndarray) -> None:
-    """Pixels along an outline whose centre just misses their body take the depth of a neighbour of the same body."""
-    for _ in range(4):
-        rows, columns = np.nonzero(np.isinf(depth) & (labels > FLOOR_LABEL))
-        if not len(rows):
-            return
-        best = np.full(len(rows), np.inf)
+        Rasterisers give a pixel on an edge to either side. Most rays meet a triangle that is shown beside it, others
+        one of the same body that is too narrow to be seen.
+        """
+        missed = np.flatnonzero(np.isinf(distance))
+        rows, columns = pixels[0][missed], pixels[1][missed]
+        labels = self.labels[numbers[rows, columns]]
         for down in (-1, 0, 1):
             for right in (-1, 0, 1):
-                r = np.clip(rows + down, 0, labels.shape[0] - 1)
-                c = np.clip(columns + right, 0, labels.shape[1] - 1)
-                same = labels[r, c] == labels[rows, columns]
-                best = np.minimum(best, np.where(same, depth[r, c], np.inf))
-        depth[rows, columns] = best
+                r = np.clip(rows + down, 0, numbers.shape[0] - 1)
+                c = np.clip(columns + right, 0, numbers.shape[1] - 1)
+                beside = numbers[r, c]
+                same = (beside > 0) & (self.labels[beside] == labels)
+                met = planes.meet(beside[same] - 1, rays[missed[same]])
+                distance[missed[same]] = np.minimum(distance[missed[same]], met)
+        still = np.isinf(distance[missed])
+        for label in np.unique(labels[still]):
+            left = missed[still & (labels == label)]
+            of_body = np.flatnonzero(self.labels[1:] == label)
+            distance[left] = planes.meet(of_body, rays[left][:, None]).min(axis=1)
+
+
+class _Planes:
+    """Triangles (n, 3, 3) in camera coordinates with the normals (n, 3) and offsets (n,) of their planes."""
+
+    def __init__(self, local: np.ndarray, normals: np.ndarray, offsets: np.ndarray) -> None:
+        self._normals, self._offsets = normals, offsets
+        # Normals of the planes through the eye and each edge.
+        self._edges = np.cross(local, np.roll(local, -1, axis=1))
+
+    def meet(self, index: np.ndarray, rays: np.ndarray) -> np.ndarray:
+        """Where rays (..., 3) meet triangles: distances along the optical axis, infinite beside them.
+
+        Args:
+            index: which triangles, (m,).
+            rays: one a triangle (m, 3), or several for all of them (k, 1, 3).
+        """
+        sides = np.matmul(self._edges[index], rays[..., None])[..., 0]
+        within = (sides >= 0).all(axis=-1) | (sides <= 0).all(axis=-1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            distance = self._offsets[index] / (rays * self._normals[index]).sum(axis=-1)
+        return np.where(within & (distance > 0), distance, np.inf)

@@ -26,8 +26,6 @@ from vla_sim.sim.textures import REPEAT_M, VARIANTS, body_texture, check_texture
 Quat = tuple[float, float, float, float]
 
 BACKGROUND_LABEL = 0
-# Known to depth only; in segmentations a ceiling is background.
-CEILING_LABEL = 1023
 FLOOR_LABEL = 1
 FIRST_BODY_LABEL = 2
 FLOOR_MARGIN_M = 3.0
@@ -81,7 +79,7 @@ class MeshScene:
         self.backdrop = [self._floor(scene)]
         self.lamps: Layer | None = None
         if scene.look.ceiling_m > 0:
-            self.backdrop.append(interior.ceiling(scene, self.light, CEILING_LABEL))
+            self.backdrop.append(interior.ceiling(scene, self.light, BACKGROUND_LABEL))
             self.lamps = interior.lamps(scene, BACKGROUND_LABEL)
         casting = [body for body in scene.bodies if body.kind is not Kind.WALL]
         self.shadows: Shadows = (
@@ -99,11 +97,6 @@ class MeshScene:
         self.solids = [self._layer(name, variant, members, shadows) for name, members in groups.items()]
         self.robot_shadow = self._robot_shadow() if self._indoor else None
         self.fittings = interior.fittings(scene, self.light, FIRST_BODY_LABEL) if self._indoor else None
-
-    @property
-    def seen_solids(self) -> list[Layer]:
-        """Everything that is drawn with depth."""
-        return [*self.solids, *([] if self.fittings is None else [self.fittings])]
 
     def move(self, moved: Mapping[str, tuple[Vec3, Quat]]) -> list[Layer]:
         """Put bodies at (centre, quaternion xyzw) and all others back where they stood; the layers that changed."""

@@ -17,16 +17,17 @@ from vla_sim.core.specs import CameraSpec
 from vla_sim.core.types import Pose2, Scene
 from vla_sim.sim import gpu_probe
 from vla_sim.sim.camera import Moved, Shot, camera_pose
-from vla_sim.sim.depth import planar_depth
+from vla_sim.sim.depth import Triangles
 from vla_sim.sim.lens import lens_of
-from vla_sim.sim.mesh_scene import BACKGROUND_LABEL, CEILING_LABEL, MeshScene
+from vla_sim.sim.mesh_scene import MeshScene
 from vla_sim.sim.overview import CHASE, HALF_TAN, view_pose, walls_between
 from vla_sim.sim.panda_nodes import (
     colored_node,
-    label_codes,
-    labelled_node,
+    numbered_layers,
+    numbered_node,
     overview_node,
     shadow_node,
+    triangle_numbers,
     write_vertices,
 )
 from vla_sim.sim.panda_target import BACKGROUND, Target, core_module, draw, new_target
@@ -38,8 +39,8 @@ OVERVIEW_BACKGROUND = (0.86, 0.89, 0.92)
 class PandaRenderer:
     """See `vla_sim.sim.camera.Renderer`.
 
-    Depth is computed from the segmentation: each pixel's ray is cut with the triangles of what it shows, so it is as
-    exact as the outlines (float32 rounding inside, up to one pixel's step along edges), whatever the depth buffer.
+    Depth is computed from which triangle a pixel shows: its ray is cut with that triangle's plane, so it is as exact as
+    the outlines (float32 rounding inside, up to one pixel's step along edges), whatever the depth buffer.
     """
 
     def __init__(self, image_px: tuple[int, int], slots: int = 1, *, pipe: str = "software") -> None:
@@ -108,7 +109,7 @@ class _Slot:
         self._pipe, self._image_px = pipe, image_px
         self._root = core.NodePath("slot")
         self._colored: Any = None
-        self._labelled: Any = None
+        self._numbered: tuple[Any, Triangles] | None = None
         self._mesh_scene: MeshScene | None = None
         self.target = new_target(pipe, image_px)
         self._robot_node = self._root.attachNewNode("robot")
@@ -142,7 +143,7 @@ class _Slot:
             self._shadow.setPos(robot.x_m, robot.y_m, 0.0)
         for layer in self._mesh_scene.move(moved):
             write_vertices(self._node.modifyGeom(self._geoms[id(layer)]).modifyVertexData(), layer.vertices)
-            self._drop_labels()
+            self._drop_numbers()
 
     def read(self, out: np.ndarray) -> None:
         """Copy the drawn image into uint8 (H, W, 3)."""
@@ -155,23 +156,14 @@ class _Slot:
 
     def segmentation(self) -> np.ndarray:
         assert self._mesh_scene is not None, "load a scene first"
-        labels = self._drawn_labels()
-        return self._lens.apply(np.where(labels == CEILING_LABEL, BACKGROUND_LABEL, labels), self._image_px)
+        numbers, triangles = self._drawn_triangles()
+        return self._lens.apply(triangles.labels[numbers], self._image_px)
 
     def depth(self) -> np.ndarray:
         assert self._mesh_scene is not None, "load a scene first"
-        labels = self._drawn_labels()
+        numbers, triangles = self._drawn_triangles()
         position, turn = camera_pose(self._camera, self._scene.look, self._robot)
-        depth = planar_depth(
-            labels,
-            self._mesh_scene.seen_solids,
-            position,
-            turn,
-            self._lens,
-            self._camera.near_m,
-            self._camera.far_m,
-            self._scene.look.ceiling_m,
-        )
+        depth = triangles.depth(numbers, position, turn, self._lens, self._camera.near_m, self._camera.far_m)
         return self._lens.apply(depth, self._image_px)
 
     def overview(self, target: Target, view_name: str) -> np.ndarray:
@@ -202,28 +194,31 @@ class _Slot:
         self._root.removeNode()
         self.target.close()
 
-    def _drawn_labels(self) -> np.ndarray:
+    def _drawn_triangles(self) -> tuple[np.ndarray, Triangles]:
+        """Which triangle each drawn pixel shows, int32 (H, W), and the triangles."""
         assert self._mesh_scene is not None
-        if self._labelled is None:
-            self._labelled = self._root.attachNewNode(labelled_node(self._mesh_scene))
+        if self._numbered is None:
+            triangles = Triangles([layer for layer, _ in numbered_layers(self._mesh_scene)])
+            self._numbered = self._root.attachNewNode(numbered_node(self._mesh_scene)), triangles
+        node, triangles = self._numbered
         self._colored.stash()
+        node.unstash()
         self.target.background((0.0, 0.0, 0.0))
         try:
             draw([self.target])
-            labels = label_codes(self.target.pixels())
+            return triangle_numbers(self.target.pixels()), triangles
         finally:
             self.target.background(BACKGROUND)
+            node.stash()
             self._colored.unstash()
-            self._drop_labels()
-        return labels
 
-    def _drop_labels(self) -> None:
-        if self._labelled is not None:
-            self._labelled.removeNode()
-            self._labelled = None
+    def _drop_numbers(self) -> None:
+        if self._numbered is not None:
+            self._numbered[0].removeNode()
+            self._numbered = None
 
     def _clear(self) -> None:
-        self._drop_labels()
+        self._drop_numbers()
         if self._colored is not None:
             self._colored.removeNode()
             self._colored = self._shadow = None

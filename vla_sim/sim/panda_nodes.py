@@ -15,17 +15,17 @@ from vla_sim.sim.panda_target import core_module
 from vla_sim.sim.robot_model import robot_layers
 from vla_sim.sim.textures import SHADOW, texture_pixels
 
-# Every label is a colour of its own, steps apart from its neighbours so that rounding cannot confuse them.
-LABEL_STEP = 8
-LABELS_PER_CHANNEL = 32
+# Every triangle is a colour of its own, steps apart from its neighbours so that rounding cannot confuse them.
+NUMBER_STEP = 8
+NUMBERS_PER_CHANNEL = 32
 # What lies on a wall is drawn as if it were a little nearer, else the wall shows through it far away.
 FITTING_DEPTH_OFFSET = 16
 
 
-def label_codes(drawn: np.ndarray) -> np.ndarray:
-    """Labels int32 (H, W) from an image of `labelled_node`, uint8 (H, W, 3)."""
-    coded = drawn // LABEL_STEP
-    return coded[..., 0].astype(np.int32) + LABELS_PER_CHANNEL * coded[..., 1].astype(np.int32)
+def triangle_numbers(drawn: np.ndarray) -> np.ndarray:
+    """Which triangle each pixel shows, int32 (H, W), from an image of `numbered_node`, uint8 (H, W, 3); 0 for none."""
+    digits = (drawn // NUMBER_STEP).astype(np.int32)
+    return digits[..., 0] + NUMBERS_PER_CHANNEL * (digits[..., 1] + NUMBERS_PER_CHANNEL * digits[..., 2])
 
 
 def styled_layers(scene: MeshScene) -> list[tuple[Layer, str]]:
@@ -73,16 +73,26 @@ def overview_node(scene: MeshScene, hidden: frozenset[int], robot: Pose2) -> Any
     return node
 
 
-def labelled_node(scene: MeshScene) -> Any:
-    """The same triangles without light or texture, each in the colour of its label."""
-    node = core_module().GeomNode("labels")
-    for layer, style in [pair for pair in styled_layers(scene) if pair[1] not in ("shadow", "lamp")]:
-        vertices = layer.vertices.copy()
-        vertices["color"][:, 0] = layer.labels % LABELS_PER_CHANNEL * LABEL_STEP + LABEL_STEP // 2
-        vertices["color"][:, 1] = layer.labels // LABELS_PER_CHANNEL * LABEL_STEP + LABEL_STEP // 2
-        vertices["color"][:, 2:] = 255
-        plain = Layer("", 0, vertices, layer.triangles, layer.labels)
-        node.addGeom(_geom(plain), _state("", 0, style))
+def numbered_layers(scene: MeshScene) -> list[tuple[Layer, str]]:
+    """The layers whose triangles are numbered: all that are solid to the eye."""
+    return [(layer, style) for layer, style in styled_layers(scene) if style not in ("shadow", "lamp")]
+
+
+def numbered_node(scene: MeshScene) -> Any:
+    """The triangles of `numbered_layers` without light or texture, each in the colour of 1 + its index."""
+    node = core_module().GeomNode("numbers")
+    first = 1
+    for layer, style in numbered_layers(scene):
+        count = len(layer.triangles)
+        number = np.repeat(np.arange(first, first + count), 3)
+        vertices = layer.vertices[layer.triangles.ravel()]
+        for channel in range(3):
+            digit = number // NUMBERS_PER_CHANNEL**channel % NUMBERS_PER_CHANNEL
+            vertices["color"][:, channel] = digit * NUMBER_STEP + NUMBER_STEP // 2
+        vertices["color"][:, 3] = 255
+        triangles = np.arange(3 * count, dtype=np.uint16).reshape(-1, 3)
+        node.addGeom(_geom(Layer("", 0, vertices, triangles, layer.labels)), _state("", 0, style))
+        first += count
     return node
 
 
