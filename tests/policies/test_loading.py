@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError
 from vla_sim.policies.folders import PolicyError
-from vla_sim.policies.registry import check_policy, load_policy, policy_hash, policy_names
+from vla_sim.policies.registry import refuse_unusable, load_policy, policy_hash, policy_names
 
 SOURCE = """
 from vla_sim.policies.baselines import HoldPolicy
@@ -255,10 +255,10 @@ def test_a_learned_policy_without_a_control_rate_is_told_of_and_others_are_not(f
     config = folders / "clip_lstm" / "config.json"
     values = json.loads(config.read_text())
     config.write_text(json.dumps({key: value for key, value in values.items() if key != "control_s"}))
-    check_policy(str(folders / "clip_lstm"), robot)
+    refuse_unusable(str(folders / "clip_lstm"), robot)
     assert [m for m in caplog.messages if "does not say its control rate" in m and "every 0.4 s" in m]
     caplog.clear()
     config.write_text(json.dumps({**values, "control_s": robot.control_s}))
     for name in (str(folders / "clip_lstm"), *policy_names()):
-        check_policy(name, robot)
+        refuse_unusable(name, robot)
     assert not caplog.messages
