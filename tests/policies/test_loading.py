@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError
 from vla_sim.policies.folders import PolicyError
-from vla_sim.policies.registry import refuse_unusable, load_policy, policy_hash, policy_names
+from vla_sim.policies.registry import load_policy, policy_hash, policy_names, refuse_unusable
 
 SOURCE = """
 from vla_sim.policies.baselines import HoldPolicy
