@@ -65,7 +65,11 @@ class TimedPlanner:
         self._goal_gap = surface_distances(scene.goal, self._points).reshape(self._shape) - robot_radius_m
         self._arrived = self._goal_gap <= scene.task.reach_m * _DEPTH
         self._free = self._standing_room(margin_m)
-        self._blocked = {move: self._gate(move) for move in MOVES[1:]}
+        self._barred_from = {move: self._gate(move) for move in MOVES[1:]}
+        self._barred_into = {
+            move: None if barred is None else _window(_padded(barred, True), _back(move), self._shape)
+            for move, barred in self._barred_from.items()
+        }
         self._to_go = self._steps_to_go()
         farthest = self._to_go[np.isfinite(self._to_go)].max(initial=0.0)
         self._away = _AWAY * np.minimum(self._to_go, farthest)
@@ -117,11 +121,10 @@ class TimedPlanner:
         """Steps from every cell to the goal, as if nothing moved; infinite where there is no way."""
         steps = np.where(self._arrived & self._free, 0.0, np.inf)
         while True:
-            padded = np.pad(steps, _HALO, constant_values=np.inf)
-            best = steps
+            padded, best = _padded(steps, np.inf), steps
             for move in MOVES[1:]:
                 onward = _window(padded, move, self._shape) + math.hypot(*move) / 2
-                barred = self._blocked[move]
+                barred = self._barred_from[move]
                 if barred is not None:
                     onward = np.where(barred, np.inf, onward)
                 best = np.minimum(best, onward)
@@ -145,17 +148,16 @@ class TimedPlanner:
         costs = self._first(here, movers)
         choices = []
         for layer in range(1, count):
-            padded = np.pad(costs, _HALO, constant_values=np.inf)
+            padded = _padded(costs, np.inf)
             best, choice = np.where(self._arrived, costs, costs + 1.0), np.zeros(self._shape, np.int8)
             for number, move in enumerate(MOVES[1:], start=1):
-                before = (-move[0], -move[1])
-                come = _window(padded, before, self._shape) + (1.0 + _MOVING)
-                barred = self._blocked[move]
+                come = _window(padded, _back(move), self._shape) + (1.0 + _MOVING)
+                barred = self._barred_into[move]
                 if barred is not None:
-                    here_barred = _window(np.pad(barred, _HALO, constant_values=True), before, self._shape)
-                    come = np.where(here_barred, np.inf, come)
+                    come[barred] = np.inf
                 better = come < best
-                best, choice = np.where(better, come, best), np.where(better, np.int8(number), choice)
+                np.copyto(best, come, where=better)
+                choice[better] = number
             costs = np.where(self._free, best, np.inf) + crowd[layer] + self._away
             choices.append(choice)
         return costs, choices
@@ -209,6 +211,17 @@ class TimedPlanner:
             gap_m = np.minimum(gap_m, _gaps_to(body, poses[:, :, None, None].astype(np.float32), xs, ys))
         worst = np.minimum(gap_m[::2], gap_m[1::2]) - np.float32(self._radius_m)
         return _crowding(worst, self._mover_margin_m)
+
+
+def _back(move: tuple[int, int]) -> tuple[int, int]:
+    return -move[0], -move[1]
+
+
+def _padded(cells: np.ndarray, value: float) -> np.ndarray:
+    """The cells with as many more around as a move is long."""
+    padded = np.full((cells.shape[0] + 2 * _HALO, cells.shape[1] + 2 * _HALO), value, cells.dtype)
+    padded[_HALO:-_HALO, _HALO:-_HALO] = cells
+    return padded
 
 
 def _window(padded: np.ndarray, move: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
