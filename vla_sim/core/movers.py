@@ -160,6 +160,18 @@ class Movers:
         return sign * ASIDE_MPS if free and abs(further) <= MAX_ASIDE_M else 0.0
 
 
+def replayed(scene: Scene, path: np.ndarray, robot_radius_m: float, step_s: float) -> list[dict[str, Pose2]]:
+    """Where movers were at every pose of a robot's path (n, 3), one control step apart; empty where nothing moves."""
+    if not scene.motions:
+        return []
+    movers, found = Movers(scene, robot_radius_m), []
+    for x, y, yaw in path.tolist():
+        movers.decide(Pose2(x, y, yaw))
+        found.append(movers.poses_after(0.0))
+        movers.advance(step_s)
+    return found
+
+
 def placed(body: Body, pose: Pose2) -> Body:
     """The body somewhere else."""
     values = {**vars(body), "x_m": pose.x_m, "y_m": pose.y_m, "yaw_rad": pose.yaw_rad}

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vla_sim.core.difficulty import difficulty
 from vla_sim.core.geometry import clearances, resample
 from vla_sim.core.planner import Planner, realised_side
 from vla_sim.core.types import Scene
@@ -142,6 +143,8 @@ def measures_of(ended: Ended[Job, Facts], robot_radius_m: float) -> dict[str, An
     planner = Planner(judged if judged.task.refuse else scene, robot_radius_m)
     left = Planner(judged, robot_radius_m) if scene.task.legs else planner
     path = np.array(facts.path.poses)
+    facts_of_path = facts_of(planner, path[:, :2], scene.task.reach_m)
+    corners = np.array(facts_of_path["expert_path"]).reshape(-1, 2)
     gaps = clearances(scene, resample(path[:, :2], CLEARANCE_SPACING_M), robot_radius_m)
     return {
         "path": tuple(facts.path.poses),
@@ -153,7 +156,8 @@ def measures_of(ended: Ended[Job, Facts], robot_radius_m: float) -> dict[str, An
         "clearance_p5_m": float(np.percentile(gaps, 5)),
         "realised_side": realised_side(scene, path[:, :2]),
         "state_hash": hashlib.sha256(path.tobytes()).hexdigest(),
-        **facts_of(planner, path[:, :2], scene.task.reach_m),
+        **facts_of_path,
+        "difficulty": round(difficulty(scene, corners, robot_radius_m), 3),
         **legs_of(ended.moment.simulation),
         **reached_of(judged, ended.moment.simulation.reached),
         **sentences_of(facts.sentences, ended.moment.simulation.embodiment.control_s),

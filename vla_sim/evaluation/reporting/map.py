@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from vla_sim.core.font import font_for
 from vla_sim.core.legs import targets
-from vla_sim.core.types import Body, Role, Scene, Side, wrap_angle
+from vla_sim.core.movers import placed, replayed
+from vla_sim.core.types import Body, Pose2, Role, Scene, Side, wrap_angle
 from vla_sim.rollout.result import EpisodeResult
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Map:
         self._fit()
         self._paper = self._draw_world()
         self._drawn_to = 0  # how many steps of the path are on the paper already
+        self._movers = replayed(scene, poses, robot_radius_m, record.step_s)
 
     def _fit(self) -> None:
         """Choose scale and centre so that everything but the far ends of walls is seen."""
@@ -79,11 +81,30 @@ class Map:
         self._draw_grid(draw)
         self._draw_gates(draw)
         self._draw_reach(draw)
+        self._draw_tracks(draw)
         for body in sorted(self._scene.bodies, key=lambda b: b.role is not Role.WALL):
-            self._draw_body(draw, body)
+            if body.role is not Role.MOVER:
+                self._draw_body(draw, body)
         self._draw_bounds(draw)
         self._draw_legend(draw)
         return paper
+
+    def _draw_tracks(self, draw: ImageDraw) -> None:
+        """The paths of what moves, dotted."""
+        for motion in self._scene.motions:
+            points = [self._px(pose.x_m, pose.y_m) for pose in dict.fromkeys(motion.poses)]
+            _dashed(draw, points, (*QUIET, 160), 2 * SMOOTH, 4 * SMOOTH)
+
+    def _draw_movers(self, draw: ImageDraw, step: int, share: float) -> None:
+        """What moves, between two poses of the robot."""
+        if not self._movers:
+            return
+        here, there = self._movers[step], self._movers[min(step + 1, len(self._movers) - 1)]
+        for body in self._scene.with_role(Role.MOVER):
+            a, b = here[body.name], there[body.name]
+            turned = a.yaw_rad + share * wrap_angle(b.yaw_rad - a.yaw_rad)
+            pose = Pose2(a.x_m + share * (b.x_m - a.x_m), a.y_m + share * (b.y_m - a.y_m), turned)
+            self._draw_body(draw, placed(body, pose))
 
     def _draw_grid(self, draw: ImageDraw) -> None:
         """A line each metre."""
@@ -158,6 +179,7 @@ class Map:
         x, y, yaw = self._pose(step, share)
         here = self._poses[step]
         draw.line((*self._px(here[0], here[1]), *self._px(x, y)), fill=BLUE, width=3 * SMOOTH)
+        self._draw_movers(draw, step, share)
         self._draw_robot(draw, x, y, yaw)
         return image.reduce(SMOOTH)
 

@@ -6,8 +6,10 @@ is escaped by the template; what is embedded is limited, so the file stays small
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -30,6 +32,8 @@ MAX_FAILURES = 200
 MAX_TRACEBACKS = 20
 MAX_TRACEBACK_CHARACTERS = 4000
 MAX_VIDEOS = 60
+# Fewer episodes, or worlds more alike than this, are not split by difficulty.
+MIN_FOR_THIRDS, MIN_SPREAD = 9, 0.1
 
 OUTCOME_LABELS = {
     Outcome.SUCCESS: "success",
@@ -102,6 +106,7 @@ def render_report(
         incomplete=_incomplete(summary),
         policies=_policy_cards(summary, records),
         stacks=[_stack(row) for row in summary["results"] if row["n"]],
+        by_difficulty=_by_difficulty(records),
         outcomes=_seen_outcomes(records),
         all_outcomes=[outcome.value for outcome in OUTCOME_LABELS],
         sides=summary["paired"]["sides"],
@@ -225,13 +230,34 @@ def _seen_outcomes(records: Sequence[EpisodeResult]) -> list[tuple[str, str]]:
 
 def _stack(row: Mapping[str, Any]) -> dict[str, Any]:
     """A bar of outcomes, for the macro `stacks`."""
-    n, counts = row["n"], {o: row["outcomes"][o.value] for o in OUTCOME_LABELS}
+    return _bar(row["scenario"], row["policy"], {o: row["outcomes"][o.value] for o in OUTCOME_LABELS})
+
+
+def _by_difficulty(records: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
+    """A bar of outcomes for each policy and third of difficulty; none where all worlds are much alike or unknown."""
+    known = [(float(r.extra["difficulty"]), r) for r in records if r.extra.get("difficulty") is not None]
+    levels = sorted(level for level, _ in known)
+    if len(levels) < MIN_FOR_THIRDS or levels[-1] - levels[0] < MIN_SPREAD:
+        return []
+    cuts = [levels[0], levels[len(levels) // 3], levels[2 * len(levels) // 3], levels[-1] + 1e-9]
+    bars = []
+    for policy in dict.fromkeys(r.policy for _, r in known):
+        for low, high in pairwise(cuts):
+            counts = Counter(r.outcome for level, r in known if r.policy == policy and low <= level < high)
+            if counts:
+                bars.append(_bar(f"{low:.2f} to {high:.2f}", policy, counts))
+    return bars
+
+
+def _bar(name: str, note: str, counts: Mapping[Outcome, int]) -> dict[str, Any]:
+    """A bar of outcomes, for the macro `stacks`."""
+    n = sum(counts.values())
     parts = [
         {"kind": o.value, "count": k, "width": 100 * k / n, "title": f"{OUTCOME_LABELS[o]}: {k} of {n}"}
-        for o, k in counts.items()
-        if k
+        for o in OUTCOME_LABELS
+        if (k := counts.get(o, 0))
     ]
-    return {"name": row["scenario"], "note": row["policy"], "parts": parts}
+    return {"name": name, "note": note, "parts": parts}
 
 
 # --- lists --------------------------------------------------------------------------------------------------------
