@@ -66,6 +66,4 @@ def _free_m(bodies: list[Body], points: np.ndarray, way: np.ndarray, reach: np.n
 def _met(scene: Scene, points: np.ndarray) -> int:
     places = [np.array([(pose.x_m, pose.y_m) for pose in dict.fromkeys(motion.poses)]) for motion in scene.motions]
     tracks = [resample(track, _EVERY_M) if len(track) > 1 else track for track in places]
-    return sum(
-        float(np.linalg.norm(track[:, None] - points[None], axis=2).min()) <= _MET_M for track in tracks
-    )
+    return sum(float(np.linalg.norm(track[:, None] - points[None], axis=2).min()) <= _MET_M for track in tracks)

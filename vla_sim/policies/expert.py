@@ -74,7 +74,7 @@ class _Driver:
     def _way_given(self, pose: Pose2, movers: Movers) -> tuple[float, float] | None:
         """Where to be next because of what moves; None while the shortest path stays clear of it."""
         timed = self._timed_planner()
-        path = next((p for p in (self._planner(s).path(pose.x_m, pose.y_m) for s in TIGHTER) if len(p) >= 2), None)
+        path = next((p for p in (self._planner(s).leg_path(pose.x_m, pose.y_m) for s in TIGHTER) if len(p) >= 2), None)
         if path is not None:
             points = resample(path, self._embodiment.cruise_mps * 0.1)
             length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
