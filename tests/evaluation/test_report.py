@@ -178,3 +178,15 @@ def test_failed_write_leaves_the_old_report(tmp_path):
     with pytest.raises(KeyError):
         write_report({"results": []}, [], [], path)
     assert path.read_text() == "old"
+
+
+def test_worlds_of_different_difficulty_are_shown_by_thirds(tmp_path):
+    records = [
+        replace(r, extra={**r.extra, "difficulty": 0.1 * i})
+        for i, r in enumerate(make_record(seed=s) for s in range(12))
+    ]
+    text, _ = render(records, tmp_path)
+    assert "By difficulty of the world" in text
+    assert "0.00 to 0.40" in text
+    alike = [replace(r, extra={**r.extra, "difficulty": 1.0}) for r in records]
+    assert "By difficulty of the world" not in render(alike, tmp_path)[0]

@@ -11,7 +11,7 @@ from vla_sim.core.geometry import resample, surface_distances
 from vla_sim.core.types import Body, Role, Scene
 
 # Passages are measured at points this far apart, by looking so far to both sides in such steps.
-_EVERY_M, _SIDE_M, _RAY_M = 0.25, 1.0, 0.05
+_EVERY_M, _SIDE_M, _RAY_M = 0.08, 1.0, 0.05
 # Movers whose path comes this near to the shortest path are met.
 _MET_M = 1.0
 
