@@ -194,11 +194,11 @@ def _print(face: Image, rows: Image, columns: Image) -> None:
 
 
 def _slots(rng: np.random.Generator) -> Image:
-    """Three rows of upright holes, as in a plastic laundry basket."""
+    """Two rows of upright holes, as in a plastic laundry basket; few and wide, to be seen from afar."""
     rows, columns = _grid(256)
-    across, down = np.abs(columns * 8 % 1 - 0.5), np.abs((rows - 0.05) / 0.3 % 1 - 0.5)
-    hole = (across < 0.24) & (down < 0.36) & (rows > 0.05) & (rows < 0.95)
-    rim = (across < 0.3) & (down < 0.42) & (rows > 0.05) & (rows < 0.95)
+    across, down = np.abs(columns * 6 % 1 - 0.5), np.abs((rows - 0.05) / 0.45 % 1 - 0.5)
+    hole = (across < 0.22) & (down < 0.36) & (rows > 0.05) & (rows < 0.95)
+    rim = (across < 0.28) & (down < 0.4) & (rows > 0.05) & (rows < 0.95)
     return _grey(np.where(hole, 0.25, np.where(rim, 0.82, 0.97)) + _noise(rng, 0.008, (1, 1), 256))
 
 

@@ -89,14 +89,12 @@ class FloorShadows:
         vertices["color"][:, 3] = 255
         inner = 1 + np.arange(CORNERS)
         following = 1 + (np.arange(CORNERS) + 1) % CORNERS
-        one = np.concatenate(
-            [
-                np.stack([np.zeros(CORNERS, int), inner, following], axis=1),
-                np.stack([inner, inner + CORNERS, following + CORNERS], axis=1),
-                np.stack([inner, following + CORNERS, following], axis=1),
-            ]
-        )
-        triangles = (one + (2 * CORNERS + 1) * np.arange(count)[:, None, None]).reshape(-1, 3)
+        middle = np.zeros(CORNERS, int)
+        ring = [(inner, inner + CORNERS, following + CORNERS), (inner, following + CORNERS, following)]
+        # All rings come first, so that none lies over the dark middle of a shadow beside it.
+        parts = [np.stack(corners, axis=1) for corners in (*ring, (middle, inner, following))]
+        starts = (2 * CORNERS + 1) * np.arange(count)[:, None, None]
+        triangles = np.concatenate([(part + starts).reshape(-1, 3) for part in parts])
         labels = np.zeros(len(vertices), np.uint16)
         self.layer = Layer(floor.texture, floor.variant, vertices, triangles.astype(np.uint16), labels)
 
