@@ -181,3 +181,21 @@ def test_the_furnished_rooms_of_the_contact_sheet_can_be_sampled_and_drawn(rende
     assert image.shape == (ROWS * 224, COLUMNS * 224, 3)
     blocks = image.reshape(ROWS, 224, COLUMNS, 224, 3).mean(axis=(1, 3, 4))
     assert (abs(np.diff(blocks.ravel())) > 0).all()
+
+
+def test_noise_and_blur_are_the_same_in_single_and_vector_envs():
+    from recipes.contact_sheet import FURNISHED
+    from vla_sim.envs.navigate import NavigateEnv
+    from vla_sim.envs.vector import NavigateVectorEnv
+
+    scenario = f"{FURNISHED}#furnished_left"
+    single, vector = NavigateEnv(scenario), NavigateVectorEnv(2, scenario)
+    seen, _ = single.reset(seed=5)
+    seen_by_all, _ = vector.reset(seed=[4, 5])
+    for _ in range(3):
+        assert np.array_equal(seen["image"], seen_by_all["image"][1])
+        action = np.array([0.4, 0.3], np.float32)
+        seen, *_ = single.step(action)
+        seen_by_all, *_ = vector.step(np.stack([0 * action, action]))
+    single.close()
+    vector.close()
