@@ -69,19 +69,25 @@ def changed(episode: Episode, what: str, parameters: Mapping[str, Plain], **fiel
         UserError: it has further sensors, which the augmentation would have to change with the images.
     """
     if what in MOVED_VIEW:
-        refuse_sensors(episode, what)
+        refuse_sensors(episode, what, but_ranges=True)
     listed = ", ".join(f"{key}={_short(value)}" for key, value in parameters.items())
     return with_trace(episode, (*trace_of(episode), f"{what}({listed})"), **fields)
 
 
-def refuse_sensors(episode: Episode, what: str) -> None:
+def refuse_sensors(episode: Episode, what: str, *, but_ranges: bool = False) -> None:
     """Refuse an augmentation that would leave further sensors showing another world than the images.
+
+    Args:
+        episode: what is to be changed.
+        what: the augmentation.
+        but_ranges: ranges of a LiDAR may stay: what only the camera's view or light changes is the same for them.
 
     Raises:
         UserError: the episode has such sensors.
     """
-    if episode.sensors:
-        raise UserError(f"{episode.name}: {what} changes images only, not its sensors {', '.join(episode.sensors)}")
+    names = [name for name, values in episode.sensors.items() if not (but_ranges and values.ndim == 2)]
+    if names:
+        raise UserError(f"{episode.name}: {what} changes images only, not its sensors {', '.join(names)}")
 
 
 def _short(value: Plain) -> str:

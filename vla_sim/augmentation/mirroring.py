@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_sim.augmentation.base import refuse_sensors, trace_of, with_trace
+from vla_sim.augmentation.base import refuse_sensors, robot_of, trace_of, with_trace
 from vla_sim.augmentation.words import mirror_name, mirror_text
 from vla_sim.core.episode import Episode, Plain
 from vla_sim.core.errors import UserError
+from vla_sim.core.sensors import LidarSpec
 from vla_sim.scenarios.library import twin_of
 
 # Sign of each component of actions and states in the mirrored world.
@@ -52,6 +53,21 @@ def is_mirrored(episode: Episode) -> bool:
     return trace_of(episode).count(MIRROR) % 2 == 1
 
 
+def _mirrored(episode: Episode, name: str) -> np.ndarray:
+    """The ranges (T, rays) of a LiDAR with left and right exchanged.
+
+    Raises:
+        UserError: the robot that drove has no such LiDAR, or one that does not stand in its middle.
+    """
+    robot = robot_of(episode, None)
+    sensor = robot.sensors.get(name)
+    if not isinstance(sensor, LidarSpec) or sensor.mount_m[1] != 0:
+        raise UserError(f"{episode.name}: cannot mirror {name!r}, which {robot.name} does not have in its middle")
+    ranges = np.asarray(episode.sensors[name])[:, ::-1]
+    # Of a full circle the first ray looks back, and is its own mirror image.
+    return np.ascontiguousarray(np.roll(ranges, 1, axis=1) if sensor.full_circle else ranges)
+
+
 @dataclass(frozen=True)
 class Mirror:
     """Images, lateral motion and turning, odometry, words, events and names with left and right exchanged.
@@ -66,7 +82,7 @@ class Mirror:
         Raises:
             UserError: nobody knows how a component, a word or a sensor is mirrored.
         """
-        refuse_sensors(episode, MIRROR)
+        refuse_sensors(episode, MIRROR, but_ranges=True)
         signs = mirror_signs(episode.action_names)
         trace = trace_of(episode)
         return with_trace(
@@ -74,6 +90,7 @@ class Mirror:
             trace[:-1] if trace[-1:] == (MIRROR,) else (*trace, MIRROR),
             name=mirror_name(episode.name),
             images=np.ascontiguousarray(episode.images[:, :, ::-1]),
+            sensors={name: _mirrored(episode, name) for name in episode.sensors},
             actions=episode.actions * signs,
             labels=None if episode.labels is None else episode.labels * signs,
             states=None if episode.states is None else episode.states * mirror_signs(episode.state_names),

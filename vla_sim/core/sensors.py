@@ -97,6 +97,11 @@ class LidarSpec:
         if self.mount_m[2] <= 0:
             raise ValueError(f"lidar.mount_m must lie above the floor (third number over 0), got {self.mount_m}")
 
+    @property
+    def full_circle(self) -> bool:
+        """Whether it looks all around."""
+        return self.fov_rad >= 2 * math.pi - 1e-9
+
 
 Sensor = CameraSpec | DepthSpec | LidarSpec
 KINDS: dict[str, type[Sensor]] = {"camera": CameraSpec, "depth": DepthSpec, "lidar": LidarSpec}

@@ -40,6 +40,12 @@ class DriveOptions:
     renderer: Literal["software", "gpu", "tiny"] = "software"
     """What draws; tiny is a slow reference; images differ a little."""
 
+    def __post_init__(self) -> None:
+        if self.language is not None:
+            from vla_sim.scenarios.languages import check_language
+
+            check_language(self.language)
+
     def setup(self, policy: str = "expert") -> RecordingSetup:
         """What decides the episodes.
 

@@ -14,8 +14,7 @@ from vla_sim.sim.camera import Moved
 
 def ray_angles(spec: LidarSpec) -> np.ndarray:
     """Angles of the rays to straight ahead, counter-clockwise positive, (rays,) in rad."""
-    full = spec.fov_rad >= 2 * math.pi - 1e-9
-    steps = np.arange(spec.rays) / (spec.rays if full else spec.rays - 1)
+    steps = np.arange(spec.rays) / (spec.rays if spec.full_circle else spec.rays - 1)
     return np.asarray(spec.fov_rad * (steps - 0.5))
 
 
