@@ -29,6 +29,8 @@ noise_m = 0.02
 kind = "camera"
 image_px = [40, 24]
 mount_m = [-0.1, 0.0, 0.3]
+yaw_deg = 180
+pitch_deg = 0
 [sensors.rear_depth]
 kind = "depth"
 camera = "rear"
@@ -56,9 +58,9 @@ def test_sensors_are_observations_by_their_names(robot):
         assert observation[name].dtype == (np.uint8 if name == "rear" else np.float32)
         assert env.observation_space[name].contains(observation[name])
     assert observation["image"].shape == (32, 48, 3)
-    ahead, behind = observation["lidar"][18], observation["rear_depth"]
-    assert observation["depth"][16, 24] == pytest.approx(ahead, abs=1.0)
-    assert behind.min() > 0
+    # It looks at the wall behind the start.
+    x_min = env.unwrapped.simulation.scene.bounds_m[0]
+    assert observation["rear_depth"][12, 20] == pytest.approx(-x_min - 0.1, abs=0.03)
     env.close()
 
 

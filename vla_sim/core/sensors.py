@@ -32,6 +32,7 @@ class CameraSpec:
             from the aspect ratio of the sensor (square pixels): see `vfov_rad`.
         mount_m: optical centre in the body frame (x forward, y left, z up from the floor).
         pitch_rad: positive looks down.
+        yaw_rad: where it looks, counter-clockwise from ahead.
         distortion: first radial coefficient k1 of the Brown model on normalised image coordinates;
             negative is barrel distortion as a wide-angle lens has; 0 is a pinhole.
         near_m, far_m: range in which things are drawn.
@@ -42,6 +43,7 @@ class CameraSpec:
     hfov_rad: Annotated[float, Number(1, 179)] = math.radians(90)
     mount_m: Annotated[Vec3, ListOf(Number(-3, 3), 3)] = (0.1, 0.0, 0.3)
     pitch_rad: Annotated[float, Number(-90, 90)] = math.radians(12)
+    yaw_rad: Annotated[float, Number(-180, 180)] = 0.0
     distortion: Annotated[float, Number(-2, 2)] = 0.0
     near_m: Annotated[float, Number(0.001, 1)] = 0.03
     far_m: Annotated[float, Number(1, 1000)] = 20.0

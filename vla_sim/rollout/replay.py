@@ -36,12 +36,14 @@ class Replayed:
     Attributes:
         scene: the world it ran in.
         frames: T + 1 observed images, uint8 (H, W, 3).
+        sensors: as many values of each further sensor, by name.
         differences: what is not as recorded, in words; empty when everything matches bit for bit.
     """
 
     scene: Scene
     frames: list[np.ndarray]
     differences: tuple[str, ...]
+    sensors: Mapping[str, list[np.ndarray]] = field(default_factory=dict)
 
 
 def replay_episode(plan: Plan, record: EpisodeResult) -> Replayed:
@@ -69,7 +71,7 @@ def replay_episode(plan: Plan, record: EpisodeResult) -> Replayed:
         "state hash": hashlib.sha256(np.array(facts.path.poses).tobytes()).hexdigest(),
         "image hash": facts.hash.hexdigest,
     }
-    return Replayed(ended.scene, facts.seen.images, tuple(_differences(found, record)))
+    return Replayed(ended.scene, facts.seen.images, tuple(_differences(found, record)), facts.seen.sensors)
 
 
 def _differences(found: Mapping[str, object], record: EpisodeResult) -> list[str]:

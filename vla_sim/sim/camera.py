@@ -88,7 +88,7 @@ def camera_pose(camera: CameraSpec, look: Look, robot: Pose2) -> tuple[np.ndarra
             z,
         ]
     )
-    return position, _about_z(yaw + pan) @ _about_y(camera.pitch_rad + tilt) @ _about_x(roll)
+    return position, _about_z(yaw + camera.yaw_rad + pan) @ _about_y(camera.pitch_rad + tilt) @ _about_x(roll)
 
 
 def place_in_image(camera: CameraSpec, look: Look, robot: Pose2, point_m: Vec3) -> tuple[float, float] | None:

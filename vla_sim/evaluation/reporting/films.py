@@ -11,6 +11,7 @@ from pathlib import Path
 from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError
 from vla_sim.evaluation.reporting.report import VideoRef
+from vla_sim.evaluation.reporting.sensor_views import with_sensors
 from vla_sim.evaluation.reporting.video import write_video
 from vla_sim.rollout.plan import Plan
 from vla_sim.rollout.replay import Replayed, replay_episode
@@ -87,8 +88,9 @@ def film(plan: Plan, record: EpisodeResult, folder: Path, replayed: Replayed | N
     """Write the video of one episode; returns the reference that the report shows."""
     replayed = replayed or replay_episode(plan, record)
     path = folder / video_name(record)
-    radius_m = load_embodiment(plan.embodiment).body.radius_m
-    write_video(path, replayed.frames, scene=replayed.scene, record=record, robot_radius_m=radius_m)
+    robot = load_embodiment(plan.embodiment)
+    frames = with_sensors(replayed.frames, replayed.sensors, robot)
+    write_video(path, frames, scene=replayed.scene, record=record, robot_radius_m=robot.body.radius_m)
     return VideoRef(record=record, path=path)
 
 
