@@ -183,6 +183,10 @@ def test_a_sentence_that_changes_on_the_way_is_not_silently_the_first(tmp_path):
     with h5py.File(path, "a") as file:
         sentences = ["pass on the left"] * 6 + ["stop"] * 12
         file.create_dataset("language_instruction", data=sentences, dtype=h5py.string_dtype())
+    assert SerbotFolder(tmp_path)[0].load().sentences == tuple(sentences)
+    with h5py.File(path, "a") as file:
+        del file["language_instruction"]
+        file.create_dataset("language_instruction", data=sentences[:12], dtype=h5py.string_dtype())
     with pytest.raises(UserError, match="changes at step 6, from 'pass on the left' to 'stop'"):
         SerbotFolder(tmp_path)[0].load()
 

@@ -95,6 +95,7 @@ class Mirror:
             labels=None if episode.labels is None else episode.labels * signs,
             states=None if episode.states is None else episode.states * mirror_signs(episode.state_names),
             instruction=mirror_text(episode.instruction),
+            sentences=tuple(map(mirror_text, episode.sentences)),
             events=None if episode.events is None else tuple(map(mirror_name, episode.events)),
             provenance={key: _mirrored_fact(key, value) for key, value in episode.provenance.items()},
         )

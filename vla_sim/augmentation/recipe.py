@@ -87,6 +87,7 @@ class Recipe:
         Raises:
             UserError: a step refuses it.
         """
+        episode.refuse_sentences("augmentations change one sentence an episode: leave it out")
         for step, stream in zip(self.steps, rng.spawn(len(self.steps)), strict=True):
             episode = step(episode, stream)
         return episode

@@ -11,7 +11,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from vla_sim.core.errors import UserError
 from vla_sim.core.types import Outcome
+from vla_sim.core.values import shown
 
 Plain = str | int | float | bool
 
@@ -94,6 +96,8 @@ class Episode:
             float32 depths and ranges in metres.
         goals: float32 (T, 2) or None: where the goal is in each image, (right, down) as shares of its sides, NaN where
             it is outside.
+        sentences: the sentence that each action answers, T of them and the instruction first, where another one was
+            said on the way; () where the instruction holds throughout.
     """
 
     name: str
@@ -111,6 +115,7 @@ class Episode:
     phrasings: tuple[str, ...] = ()
     goals: np.ndarray | None = None
     sensors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    sentences: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
@@ -136,6 +141,19 @@ class Episode:
         """Whether the image after the last action was kept."""
         return len(self.images) == len(self) + 1
 
+    def refuse_sentences(self, who: str) -> None:
+        """Refuse an episode with several sentences for somebody who knows one.
+
+        Raises:
+            UserError: it has several.
+        """
+        if len(set(self.sentences)) > 1:
+            step = next(i for i, text in enumerate(self.sentences) if text != self.instruction)
+            raise UserError(
+                f"episode {self.name}: its instruction changes at step {step}, from {shown(self.instruction)} to "
+                f"{shown(self.sentences[step])}; {who}"
+            )
+
     def loaded(self) -> Episode:
         """The same with its images in memory.
 
@@ -150,7 +168,11 @@ class Episode:
     def _check_texts(self) -> None:
         if not self.name or any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in self.name):
             self._refuse("its name must not be empty or hold control characters")
-        for text in (self.instruction, *self.phrasings):
+        if self.sentences and (len(self.sentences) != len(self) or self.sentences[0] != self.instruction):
+            self._refuse(
+                f"{len(self)} actions need as many sentences, its instruction first; got {len(self.sentences)}"
+            )
+        for text in (self.instruction, *self.phrasings, *self.sentences):
             if any(letter == "\0" or 0xD800 <= ord(letter) < 0xE000 for letter in text):
                 self._refuse("its instruction holds characters that are none (NUL or half of a surrogate pair)")
 

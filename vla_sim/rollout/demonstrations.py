@@ -208,6 +208,9 @@ def collect_shard(tasks: Sequence[Task], embodiment: str, learner: str | None, i
     robot = load_embodiment(embodiment)
     env = NavigateVectorEnv(NUM_ENVS, tasks[0].scenario, robot, autoreset_mode="Disabled")
     scenes, traces = Scenes(robot), {}
+    for name in dict.fromkeys(task.scenario for task in tasks):
+        if any(plan.later for plan in scenes.source(name).scenario.distributions):
+            raise UserError(f"scenario {name} changes its sentence on the way; trainings learn one sentence an episode")
     try:
         steering = _steering(learner, robot)
         with torch_threads(1):

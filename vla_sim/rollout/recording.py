@@ -152,7 +152,7 @@ class Recorder:
         seen, actions = ended.observer.seen, ended.observer.actions
         executed = np.stack(actions.executed).astype(np.float32)
         labels = np.stack(actions.proposed[EXPERT]).astype(np.float32)
-        distance = obstacle_distance(ended.scene)
+        distance, said = obstacle_distance(ended.scene), ended.observer.sentences.by_step()
         return Episode(
             name=simulated_stem(
                 ended.scene.scenario,
@@ -171,6 +171,7 @@ class Recorder:
             sensors={name: np.stack(values) for name, values in seen.sensors.items()},
             outcome=ended.outcome,
             provenance=self._provenance(ended.job, ended.scene, distance),
+            sentences=said if len(set(said)) > 1 else (),
         )
 
     def _provenance(self, job: RecordingJob, scene: Scene, distance: str) -> dict[str, Plain]:

@@ -271,6 +271,7 @@ def fitted_episode(episode: Episode, shape: Shape) -> tuple[Episode, bool]:
         UserError: its sentence is missing, its actions lack a component or have one more that moves, or its rate does
             not fit.
     """
+    episode.refuse_sentences("trainings learn one sentence an episode: leave it out")
     if not episode.instruction.strip():
         raise UserError(f"episode {episode.name} has no instruction; a policy that is told what to do needs one")
     every = _thinning(episode, shape)

@@ -224,22 +224,14 @@ def check_rows(rows: Any, fps: float, where: str) -> None:
         )
 
 
-def sentence_of(rows: Any, tasks: Mapping[int, str], where: str) -> str:
-    """The sentence of an episode.
+def sentences_of(rows: Any, tasks: Mapping[int, str], where: str) -> tuple[str, ...]:
+    """The sentence at each frame of an episode.
 
     Raises:
-        UserError: it changes during the episode, or the table of tasks lacks it.
+        UserError: the table of tasks lacks one.
     """
-    found = numbers(rows["task_index"], 1, f"{where}: task_index")[:, 0]
-    for task in np.unique(found).tolist():
+    found = numbers(rows["task_index"], 1, f"{where}: task_index")[:, 0].tolist()
+    for task in sorted(set(found)):
         if task not in tasks:
             raise UserError(f"{where}: has task {task}, {TASKS_PATH} has not")
-    if (changed := np.flatnonzero(found != found[0])).size:
-        step = int(changed[0])
-        before, after = tasks[found[0].item()], tasks[found[step].item()]
-        if any(tasks[int(task)] != before for task in np.unique(found)):
-            raise UserError(
-                f"{where}: its instruction changes at frame {step}, from {shown(before)} to {shown(after)}; "
-                "an episode has one: cut it there into two, or leave it out"
-            )
-    return tasks[found[0].item()]
+    return tuple(tasks[int(task)] for task in found)

@@ -34,7 +34,7 @@ from vla_sim.datasets.lerobot.index import (
     read_facts,
     read_index,
     read_tasks,
-    sentence_of,
+    sentences_of,
     set_faults,
 )
 from vla_sim.datasets.lerobot.tables import need_arrow, numbers, read_cells, read_table
@@ -249,7 +249,8 @@ class LeRobotRecording:
                 f"{self._where}: {FACTS_PATH} gives it steps of {self.step_s:g} s, {self.held} frames each, which "
                 f"{rows.num_rows} frames at {reader.fps:g} fps are not"
             )
-        self.instruction = sentence_of(rows, reader.tasks, self._where)
+        self._said = sentences_of(rows, reader.tasks, self._where)
+        self.instruction = self._said[0]
 
     def __len__(self) -> int:
         """The number of control steps."""
@@ -309,9 +310,15 @@ class LeRobotRecording:
                 outcome=self.outcome,
                 provenance=self.provenance,
                 sensors={name: self._sensor(OBSERVATION + name) for name in reader.sensors},
+                sentences=self._sentences(),
             )
         except ValueError as error:
             raise UserError(f"{reader.root}: {error}") from error
+
+    def _sentences(self) -> tuple[str, ...]:
+        """The sentence of each control step; () where it is always the same."""
+        said = self._said[:: self.held][: len(self)]
+        return said if len(set(said)) > 1 else ()
 
     def _read(self, which: slice) -> np.ndarray:
         """Some of the images, one a control step."""

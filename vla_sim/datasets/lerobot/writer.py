@@ -171,7 +171,8 @@ class LeRobotWriter:
     def _remember(self, facts: dict[str, Any]) -> None:
         self._facts.append(facts)
         self._frames += facts["frames"]
-        self._tasks.setdefault(facts["task"], len(self._tasks))
+        for task in (facts["task"], *facts.get("more_tasks", ())):
+            self._tasks.setdefault(task, len(self._tasks))
 
     def _features_of(self, episode: Episode) -> Features:
         fps, video = self._settings["fps"], self._settings["video"]
@@ -201,6 +202,7 @@ class LeRobotWriter:
         facts = {
             "name": episode.name,
             "task": episode.instruction,
+            "more_tasks": list(dict.fromkeys(text for text in episode.sentences if text != episode.instruction)),
             "frames": len(episode) * held,
             "held": held,
             "step_s": episode.step_s,
@@ -219,19 +221,21 @@ class LeRobotWriter:
         frames = np.arange(len(episode) * held)
         last = frames == frames[-1]
         step = frames // held
-        task = self._tasks.get(episode.instruction, len(self._tasks))
+        said = episode.sentences or (episode.instruction,) * len(episode)
+        known = dict(self._tasks)
+        tasks = np.array([known.setdefault(text, len(known)) for text in said])
         labels = episode.actions if episode.labels is None else episode.labels
         values = {
             ACTION: episode.actions[step],
             EXPERT: labels[step],
             DONE: last,
-            SUCCESS: last & (episode.outcome is Outcome.SUCCESS),
+            SUCCESS: last & (episode.outcome is not None and episode.outcome.succeeded),
             TRUNCATED: last & (episode.outcome is Outcome.TIMEOUT),
             "timestamp": (frames / self._settings["fps"]).astype(np.float32),
             "frame_index": frames,
             "episode_index": np.full(len(frames), len(self)),
             "index": self._frames + frames,
-            "task_index": np.full(len(frames), task),
+            "task_index": tasks[step],
         }
         if episode.states is not None:
             values[STATE] = episode.states[step]
@@ -253,7 +257,8 @@ class LeRobotWriter:
         with self._kept():
             shutil.rmtree(whole, ignore_errors=True)
             rows = [
-                {"episode_index": i, "tasks": [f["task"]], "length": f["frames"]} for i, f in enumerate(self._facts)
+                {"episode_index": i, "tasks": [f["task"], *f.get("more_tasks", ())], "length": f["frames"]}
+                for i, f in enumerate(self._facts)
             ]
             self._join_tables(whole, rows)
             for camera in cameras_of(self._features) if self._settings["video"] else ():

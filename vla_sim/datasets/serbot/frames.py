@@ -24,7 +24,7 @@ from vla_sim.core.files import whole_folder
 from vla_sim.datasets.channel_order import from_rgb
 from vla_sim.datasets.serbot.actions import COLLECTOR_COLUMNS, full_columns
 from vla_sim.datasets.serbot.hdf5 import DEFAULT_STYLE, SerbotStyle, taken_at
-from vla_sim.datasets.serbot.raw import FORMAT, RawFacts, RawSteps, check_actions, one_sentence, own_facts
+from vla_sim.datasets.serbot.raw import FORMAT, ONE_SENTENCE, RawFacts, RawSteps, check_actions, one_sentence, own_facts
 from vla_sim.datasets.untrusted import list_of, parsing, read_image, read_json, read_npy, table_of, text_of
 
 FRAMES, TREE = "frames", "tree"
@@ -51,6 +51,7 @@ def write_serbot_frames(
     """
     from PIL import Image
 
+    episode.refuse_sentences(ONE_SENTENCE)
     labels = full_columns(style.scale.labels(episode.actions, episode.action_names), episode.action_names)
     with whole_folder(path) as folder:
         for index, image in enumerate(from_rgb(episode.images[: len(episode)], style.channel_order)):

@@ -93,6 +93,8 @@ def serbot_hdf5_bytes(episode: Episode, style: SerbotStyle = DEFAULT_STYLE) -> b
             _write_groups(file, episode, style)
         else:
             _write_main(file, episode, style)
+        if episode.sentences:
+            _write_sentences(file, episode, style)
         if style.proposed_metadata and style.layout != GROUPS:
             file.create_dataset("instruction", data=episode.instruction, dtype=h5py.string_dtype())
             _write_metadata(file, episode)
@@ -110,6 +112,14 @@ def _write_main(file: Any, episode: Episode, style: SerbotStyle) -> None:
     file.create_dataset("action_event_types", data=list(events), dtype=h5py.string_dtype())
     if style.instruction and episode.instruction:
         file.create_dataset("language_instruction", data=np.array([_fixed(episode)], f"S{INSTRUCTION_BYTES}"))
+
+
+def _write_sentences(file: Any, episode: Episode, style: SerbotStyle) -> None:
+    """One for each step in place of one for all."""
+    where = "observations/instruction" if style.layout == GROUPS else "language_instruction"
+    if where in file:
+        del file[where]
+    file.create_dataset(where, data=list(episode.sentences), dtype=need_h5py().string_dtype())
 
 
 def _write_groups(file: Any, episode: Episode, style: SerbotStyle) -> None:
@@ -130,7 +140,7 @@ def _write_metadata(file: Any, episode: Episode) -> None:
     known = episode.provenance
     values: dict[str, Any] = {key: known[key] for key in ("target", "obstacle", "side") if known.get(key)}
     if episode.outcome is not None:
-        values["success"] = episode.outcome.value == "success"
+        values["success"] = episode.outcome.succeeded
     for key, value in values.items():
         group.create_dataset(key, data=value)
 

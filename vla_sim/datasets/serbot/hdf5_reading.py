@@ -31,13 +31,15 @@ def read_facts(path: Path, root: Path | None = None) -> RawFacts:
         layout, images = _images_of(file, path)
         said = attributes(file)
         ours = _own(said, path)
+        said_at = _sentences(file, path, len(images))
         return RawFacts(
             layout=layout,
             frames=len(images),
             image_px=(images.shape[2], images.shape[1]),
             attributes={key: value for key, value in said.items() if not key.startswith(_OURS)},
             metadata=_metadata(file, path),
-            instruction=_instruction(file, path, len(images)) or str(ours.get("instruction", "")),
+            instruction=(said_at or ("",))[0] or str(ours.get("instruction", "")),
+            sentences=said_at if len(set(said_at)) > 1 else (),
             ours=ours,
             last_image=dataset(file, "final_image", path) is not None,
         )
@@ -203,11 +205,14 @@ def _metadata(file: Any, path: Path) -> dict[str, Any]:
     return {key: values[key] for key in ("target", "obstacle", "side", "success") if key in values}
 
 
-def _instruction(file: Any, path: Path, frames: int) -> str:
+def _sentences(file: Any, path: Path, frames: int) -> tuple[str, ...]:
+    """One for the episode, or one for each image where it changes; () for none."""
     for where in _SENTENCES:
         found = dataset(file, where, path)
         if found is not None:
-            sentence = one_sentence(texts(found, where, path, frames + 1), path)
-            if sentence:
-                return sentence
-    return ""
+            said = texts(found, where, path, frames + 1)
+            if len(said) != frames:
+                said = (one_sentence(said, path),)
+            if any(said):
+                return said
+    return ()

@@ -54,6 +54,7 @@ class RawFacts:
         attributes: the collector's root attributes, or the content of metadata.json.
         metadata: the proposed group.
         instruction: "" where it has none.
+        sentences: one for each image where the instruction changes; () else.
         ours: what this simulator wrote of an episode (`vla_sim_*`), see `own_facts`; empty for recordings of the robot.
     """
 
@@ -65,6 +66,7 @@ class RawFacts:
     instruction: str = ""
     ours: Mapping[str, Any] = field(default_factory=dict)
     last_image: bool = False
+    sentences: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("attributes", "metadata", "ours"):
@@ -134,6 +136,10 @@ def check_actions(actions: np.ndarray, frames: int, path: Path, columns: Sequenc
     if len(bad):
         step, column = map(int, bad[0])
         raise UserError(f"{path}: action {step}, column {column} is {actions[step, column]}; {len(bad)} such values")
+
+
+# Why an episode whose instruction changes cannot be written in these formats.
+ONE_SENTENCE = "these files hold one for an episode: write a LeRobot set (--format lerobot), which holds one a frame"
 
 
 def one_sentence(sentences: tuple[str, ...], where: Path | str) -> str:

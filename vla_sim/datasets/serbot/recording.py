@@ -295,6 +295,11 @@ class SerbotRecording:
         stacked = np.stack(images) if images else np.zeros((0, height, width, 3), np.uint8)
         return to_rgb(stacked, self.channel_order.order)
 
+    def _sentences(self, steps: int) -> tuple[str, ...]:
+        """The sentence of each step, where the file's are used and change."""
+        said = self.facts.sentences[:steps]
+        return said if len(set(said)) > 1 and self.instruction == said[0] else ()
+
     def _episode(self, images: np.ndarray, provenance: dict[str, Any]) -> Episode:
         steps, ours = self.steps, self.facts.ours
         try:
@@ -312,6 +317,7 @@ class SerbotRecording:
                 events=steps.events,
                 outcome=self.outcome,
                 provenance=provenance,
+                sentences=self._sentences(len(steps.actions)),
             )
         except ValueError as error:
             raise UserError(f"{self.path}: {error}") from error

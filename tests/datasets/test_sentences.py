@@ -1,0 +1,105 @@
+"""Episodes in which another sentence was said on the way: kept for each step, or refused by formats that cannot."""
+
+import numpy as np
+import pytest
+
+from vla_sim import collect
+from vla_sim.augmentation.mirroring import Mirror
+from vla_sim.augmentation.recipe import read_recipe
+from vla_sim.core.episode import Episode
+from vla_sim.core.errors import UserError
+from vla_sim.datasets.dataset import open_dataset
+from vla_sim.datasets.serbot.frames import write_serbot_frames
+from vla_sim.datasets.serbot.hdf5 import LAYOUTS, SerbotStyle, write_serbot_hdf5
+from vla_sim.rollout.demonstrations import Task, collect_shard
+from vla_sim.rollout.recording import Recorder, RecordingJob, RecordingSetup
+
+
+def recorded(scenario="stop_midway_left", seed=3, **settings):
+    with Recorder(RecordingSetup(image_px=(32, 32), **settings), num_envs=1) as recorder:
+        return next(recorder.record([RecordingJob(0, scenario, seed)]))
+
+
+@pytest.fixture(scope="module")
+def episode():
+    return recorded()
+
+
+def test_a_recording_has_the_sentence_that_each_action_answers(episode):
+    told = [step for step, text in enumerate(episode.sentences) if text != episode.instruction]
+    assert episode.sentences[0] == episode.instruction
+    assert len(episode.sentences) == len(episode)
+    assert told == list(range(told[0], len(episode)))
+    moving = np.abs(episode.actions).sum(axis=1) > 0
+    assert moving[: told[0]].all()
+    assert not moving[told[0] :].any()
+
+
+def test_an_episode_with_one_sentence_has_none_besides():
+    assert recorded("reach_goal").sentences == ()
+
+
+@pytest.mark.parametrize("options", [[], ["--format", "lerobot"], ["--format", "lerobot", "--fps", "5"]])
+def test_a_collected_set_keeps_the_sentence_of_each_step(tmp_path, options):
+    line = [
+        "--scenario",
+        "stop_midway_left",
+        "reach_goal",
+        "--episodes",
+        "2",
+        "--image-px",
+        "32",
+        "32",
+        "--workers",
+        "1",
+    ]
+    assert collect.main([*line, "--out", str(tmp_path / "set"), *options]) == 0
+    found = {episode.provenance["scenario"]: [] for episode in open_dataset(tmp_path / "set")}
+    for episode in open_dataset(tmp_path / "set"):
+        found[episode.provenance["scenario"]].append(episode)
+    assert all(episode.sentences == () for episode in found["reach_goal"])
+    for episode in found["stop_midway_left"]:
+        same = recorded(seed=episode.provenance["seed"])
+        assert episode.sentences == same.sentences
+        assert len(set(episode.sentences)) == 2
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_hdf5_keeps_the_sentence_of_each_step(episode, tmp_path, layout):
+    write_serbot_hdf5(tmp_path / "e.h5", episode, SerbotStyle(layout=layout))
+    (same,) = open_dataset(tmp_path)
+    assert same.sentences == episode.sentences
+    assert same.instruction == episode.instruction
+
+
+def test_folders_of_images_refuse_it(episode, tmp_path):
+    with pytest.raises(UserError, match="write a LeRobot set"):
+        write_serbot_frames(tmp_path / "e", episode, SerbotStyle(), ending="png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_mirroring_keeps_them_and_recipes_refuse_them(episode):
+    mirrored = Mirror()(episode)
+    assert mirrored.sentences[0] == mirrored.instruction != episode.instruction
+    assert mirrored.sentences[-1] == episode.sentences[-1]
+    with pytest.raises(UserError, match="augmentations change one sentence"):
+        read_recipe("light")(episode, np.random.default_rng(0))
+
+
+def test_trainings_refuse_to_learn_them_as_one():
+    with pytest.raises(UserError, match="stop_midway_left changes its sentence on the way"):
+        collect_shard([Task("stop_midway_left", 1)], "serbot", None, 32)
+
+
+@pytest.mark.parametrize("sentences", [("Go",), ("Stop", "Stop")])
+def test_sentences_must_fit_the_actions(sentences):
+    with pytest.raises(ValueError, match="need as many sentences"):
+        Episode(
+            name="e",
+            images=np.zeros((2, 4, 4, 3), np.uint8),
+            actions=np.zeros((2, 2), np.float32),
+            action_names=("vx", "vy"),
+            instruction="Go",
+            step_s=0.4,
+            sentences=sentences,
+        )
