@@ -27,6 +27,7 @@ from vla_sim.policies.base import Policy, fit
 from vla_sim.rollout.observers import Demonstration
 from vla_sim.rollout.rollout import Ended, Scenes, rollout
 from vla_sim.rollout.steering import EXPERT, EightHeadings, Noisy, Steering, Supervised
+from vla_sim.scenarios.languages import check_language
 from vla_sim.sim.renderers import RENDERERS
 
 # Envs side by side.
@@ -89,6 +90,8 @@ class RecordingSetup:
 
     def __post_init__(self) -> None:
         self.robot()
+        if self.language is not None:
+            check_language(self.language)
         if not (math.isfinite(self.noise) and self.noise >= 0):
             raise UserError(f"noise must not be negative, got {self.noise}")
         if self.renderer not in RENDERERS:
