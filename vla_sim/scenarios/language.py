@@ -19,6 +19,7 @@ from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.types import Instruction, Kind, Scene, Side
 from vla_sim.scenarios.languages import (
     CONDITIONS,
+    REFERENCES,
     ROUTE,
     SPLITS,
     Language,
@@ -210,11 +211,26 @@ def _instruct_route(facts: Facts, rng: np.random.Generator, split: str, chosen: 
 
 
 def _route_sentences(facts: Facts, split: str, language: str) -> Iterator[str]:
-    """Many of the sentences of several legs: all would be thousands."""
+    """Many of the sentences of several legs: all would be thousands. Those of twins are each other's mirror images."""
+    if facts.side is not Side.RIGHT:
+        yield from _some_routes(facts, split, language)
+    if facts.side is not Side.LEFT:
+        turned = replace(_turned(facts), legs=tuple(map(_turned, facts.legs)))
+        yield from (mirrored(text, language) for text in _some_routes(turned, split, language))
+
+
+def _some_routes(facts: Facts, split: str, language: str) -> Iterator[str]:
     drawn = (
         _instruct_route(facts, np.random.default_rng(number), split, language) for number in range(ROUTE_SENTENCES)
     )
     yield from dict.fromkeys(instruction.text for instruction in drawn)
+
+
+def _turned(facts: Facts) -> Facts:
+    """The facts of a leg in the mirror."""
+    places = {"left": "right", "right": "left"}
+    references = tuple(sorted((places.get(r, r) for r in facts.references), key=REFERENCES.index))
+    return replace(facts, side=facts.side.opposite if facts.side else None, references=references)
 
 
 def sentences(facts: Facts, split: str, language: str | None) -> Iterator[str]:
