@@ -22,7 +22,7 @@ SHADOW = "shadow"
 # How many metres one repeat of a tiled texture covers.
 REPEAT_M = {"tiles": 0.8, "wood": 1.2, "carpet": 0.7, "concrete": 2.0, "plaster": 1.5, "brick": 0.8, "panel": 1.0}
 
-# What "plain" means for each kind of body.
+# What "plain" means for each kind of body; what furnishes and what moves has colours and no surface.
 PLAIN_LOOK = {
     Kind.BOX: "painted",
     Kind.BASKET: "slots",
@@ -30,10 +30,6 @@ PLAIN_LOOK = {
     Kind.BOTTLE: "glaze",
     Kind.POT: "glaze",
     Kind.WALL: "plaster",
-    Kind.PERSON: "painted",
-    Kind.CART: "painted",
-    Kind.ROBOT: "painted",
-    Kind.DOOR: "painted",
 }
 # The same indoors: every box is a carton, and small things show no surface of their own.
 INDOOR_LOOK = {**PLAIN_LOOK, Kind.BOX: "cardboard", Kind.CUP: "", Kind.BOTTLE: "", Kind.POT: ""}
