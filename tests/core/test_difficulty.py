@@ -54,3 +54,12 @@ def test_every_mover_beside_the_way_counts_one():
 
 def test_no_way_is_no_difficulty():
     assert difficulty(OPEN, np.zeros((0, 2)), RADIUS_M) == 0.0
+
+
+def test_a_way_that_turns_back_has_a_number():
+    """As between two goals one after the other."""
+    scene = replace(OPEN, bodies=(GOAL, wall("a", 2.5, 1.0, 1.0)))
+    with np.errstate(all="raise"):
+        back = difficulty(scene, np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 0.0]]), RADIUS_M)
+    assert np.isfinite(back)
+    assert back > 1

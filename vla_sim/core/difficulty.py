@@ -14,6 +14,7 @@ from vla_sim.core.types import Body, Role, Scene
 _EVERY_M, _SIDE_M, _RAY_M = 0.08, 1.0, 0.05
 # Movers whose path comes this near to the shortest path are met.
 _MET_M = 1.0
+_SMALLEST_M = 1e-9
 
 
 def difficulty(scene: Scene, corners: np.ndarray, robot_radius_m: float) -> float:
@@ -47,7 +48,9 @@ def _passage_m(scene: Scene, points: np.ndarray) -> float:
     if len(points) < 2 or not bodies:
         return 2 * _SIDE_M
     along = np.gradient(points, axis=0)
-    across = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.linalg.norm(along, axis=1, keepdims=True)
+    # Where a path turns back it has no direction, and nothing is narrow.
+    lengths = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), _SMALLEST_M)
+    across = np.stack([-along[:, 1], along[:, 0]], axis=1) / lengths
     reach = np.arange(_RAY_M, _SIDE_M + _RAY_M / 2, _RAY_M)
     free = [_free_m(bodies, points, sign * across, reach) for sign in (1, -1)]
     return float((free[0] + free[1]).min())
