@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vla_sim.core.bounds import Positive, Seed, Workers
+from recipes.training_options import TrainingOptions, print_line, publish
 from vla_sim.core.cli import run_command
-from vla_sim.core.options import Folder, Name, OptionalFolder
+from vla_sim.core.options import Folder, Name
 
 if TYPE_CHECKING:
     from vla_sim.rollout.demonstrations import Demonstrations, Task
@@ -75,23 +74,13 @@ ROUNDS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(TrainingOptions):
     """What `recipes.train_shipped` is told."""
 
     out: Folder = Path("runs/train")
     """Working folder."""
-    publish: OptionalFolder = None
-    """Copy the finished policies into this folder."""
     embodiment: Name = "serbot"
     """The robot, a name or a TOML file."""
-    seed: Seed = 0
-    """Of weights, batches and worlds."""
-    scale: Positive = 1.0
-    """Factor on episodes and steps, for a quick try."""
-    workers: Workers = 2
-    """Processes that collect."""
-    threads: Workers = 2
-    """Threads that learn."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,10 +114,10 @@ def _train(options: Options) -> None:
         steps = max(1, round(round_.steps * options.scale))
         finished = options.out / round_.name / "ensemble" / "config.json"
         if trainer.stages.get(round_.name, {}).get("steps", 0) < steps or not finished.exists():
-            trainer.run(round_.name, steps=steps, decay=round_.decay, log=_print_line)
+            trainer.run(round_.name, steps=steps, decay=round_.decay, log=print_line)
             trainer.export(options.out / round_.name)
     if options.publish:
-        _publish(options.out / ROUNDS[-1].name, options.publish)
+        publish(options.out / ROUNDS[-1].name, options.publish)
     print(f"done in {(time.perf_counter() - begin) / 60:.1f} minutes: {options.out / ROUNDS[-1].name}")
 
 
@@ -216,15 +205,6 @@ def _names(entry: str) -> list[str]:
     if entry.startswith("suite "):
         return [scenario.name for scenario in load_suite(entry.removeprefix("suite "))]
     return [entry]
-
-
-def _publish(source: Path, target: Path) -> None:
-    for folder in sorted(source.iterdir()):
-        shutil.copytree(folder, target / folder.name, dirs_exist_ok=True)
-
-
-def _print_line(line: Mapping[str, Any]) -> None:
-    print(" ".join(f"{key}={value}" for key, value in line.items()), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-from vla_sim.core.bounds import Positive, Seed, Workers
+from recipes.training_options import TrainingOptions, print_line, publish
 from vla_sim.core.cli import run_command
-from vla_sim.core.options import Folder, OptionalFolder, named
+from vla_sim.core.options import Folder, named
 
 if TYPE_CHECKING:
     from recipes.zoo_training import RowTraining
@@ -42,7 +41,7 @@ HELD_OUT_SCENARIOS = ("obstacle_left", "obstacle_right", "two_obstacles_left", "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(TrainingOptions):
     """What `recipes.train_zoo` is told."""
 
     data: Folder = Path("runs/train/data")
@@ -51,18 +50,8 @@ class Options:
     """Working folder."""
     rows: Annotated[tuple[str, ...], named("ROW ...")] = ()
     """Some of those in recipes/zoo.py (default: all)."""
-    publish: OptionalFolder = None
-    """Copy the finished policies into this folder."""
     cards: Annotated[Path | None, named("JSON")] = None
     """A benchmark's JSON: only write the model cards from it."""
-    seed: Seed = 0
-    """Of weights and batches."""
-    scale: Positive = 1.0
-    """Factor on the steps, for a quick try."""
-    workers: Workers = 2
-    """Processes that drive."""
-    threads: Workers = 2
-    """Threads that learn."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,7 +83,7 @@ def _train(options: Options) -> None:
     torch.set_num_threads(options.threads)
     parts: list[Sequences] = read_rounds(options.data)
     for part in sorted(needed):
-        train_backbone(part, parts, options.out, seed=options.seed, scale=options.scale, log=_print_line)
+        train_backbone(part, parts, options.out, seed=options.seed, scale=options.scale, log=print_line)
     rows = RowTraining(parts, options.out, seed=options.seed, scale=options.scale)
     for name in names:
         if not rows.gate(name).is_file():
@@ -102,14 +91,14 @@ def _train(options: Options) -> None:
     if all(rows.gate(member).is_file() for member in MEMBERS):
         _fit_ensembles(options)
     if options.publish:
-        _publish(options.out / "policies", options.publish)
+        publish(options.out / "policies", options.publish)
 
 
 def _train_row(rows: RowTraining, name: str, options: Options) -> None:
     """Train it until the gate is content, or has been asked often enough; either way it is reported."""
     for number in range(GATE_ROUNDS + 1):
         begin = time.perf_counter()
-        folder = rows.train(name, more=GATE_MORE * number, log=_print_line)
+        folder = rows.train(name, more=GATE_MORE * number, log=print_line)
         seconds = time.perf_counter() - begin
         solved = _both_instructions(folder, options.workers)
         print(
@@ -198,15 +187,6 @@ def _write_cards(options: Options, measured: Path) -> int:
             judged = json.loads(gate.read_text("utf-8")) if gate.is_file() else None
             write_card(folder.path, judged, rows.get(folder.name), suite)
     return 0
-
-
-def _publish(source: Path, target: Path) -> None:
-    for folder in sorted(source.iterdir()):
-        shutil.copytree(folder, target / folder.name, dirs_exist_ok=True)
-
-
-def _print_line(line: Mapping[str, Any]) -> None:
-    print(" ".join(f"{key}={value}" for key, value in line.items()), flush=True)
 
 
 if __name__ == "__main__":

@@ -340,7 +340,9 @@ def test_a_number_is_within_its_bounds_or_one_sentence(number, texts):
         assert any(words in str(found) for words in (flag_of(field), "NUL", "unexpected argument"))
         return
     holders = [found, *(getattr(found, part.name) for part in dataclasses.fields(found))]
-    value = next(getattr(holder, field) for holder in holders if hasattr(holder, field))
+    # Another part may have a field of this name that is no option, as ReadOptions.image_px.
+    owner = next(owner for owner, known, _ in fields_of(OPTIONS[name]) if known.name == field)
+    value = next(getattr(holder, field) for holder in holders if isinstance(holder, owner))
     for one in value if isinstance(value, tuple) else (value,):
         assert one in bounds
         assert kind(one) == one

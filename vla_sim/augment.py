@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vla_sim.augmentation.augmenting import AugmentConfig
-from vla_sim.core.bounds import Workers
 from vla_sim.core.cli import run_command
-from vla_sim.core.options import OptionalFolder
+from vla_sim.core.run_options import RecordingRunOptions
 
 EPILOG = """A recipe names augmentations between commas; each copy goes through all of them in this order. Some take a
 value, as in light=0.5. Several --recipe make copies each. What drives or draws a world again (perturb, then rerender)
@@ -28,15 +27,8 @@ examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(AugmentConfig):
+class Options(RecordingRunOptions, AugmentConfig):
     """What `vla_sim.augment` is told."""
-
-    workers: Workers = 2
-    """Processes; files are the same for any number."""
-    out: OptionalFolder = None
-    """Output folder (default: runs/augment-TIME)."""
-    resume: OptionalFolder = None
-    """Go on with what was begun in this folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

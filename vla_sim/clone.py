@@ -6,9 +6,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vla_sim.core.bounds import Workers
 from vla_sim.core.cli import run_command
-from vla_sim.core.options import OptionalFolder
+from vla_sim.core.run_options import LearningRunOptions
 from vla_sim.training.options import CloneConfig
 
 EPILOG = """Demonstrations are a folder of recordings (HDF5), a LeRobot data set, or simulated rounds (OUT/data of
@@ -25,17 +24,8 @@ examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(CloneConfig):
+class Options(LearningRunOptions, CloneConfig):
     """What `vla_sim.clone` is told."""
-
-    workers: Workers = 2
-    """Processes; they drive."""
-    threads: Workers = 2
-    """Threads that learn."""
-    out: OptionalFolder = None
-    """Output folder (default: runs/clone-TIME)."""
-    resume: OptionalFolder = None
-    """Go on with what was begun in this folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vla_sim.core.bounds import Workers
 from vla_sim.core.cli import run_command
-from vla_sim.core.options import OptionalFolder
+from vla_sim.core.run_options import RecordingRunOptions
 from vla_sim.rollout.collection import CollectConfig
 
 EPILOG = """Scenarios take turns; world, noise and habits follow from the seed, so the same command gives the same
@@ -26,15 +25,8 @@ LeRobotDataset v3.0. Formats, columns and channel order: docs/data.md"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(CollectConfig):
+class Options(RecordingRunOptions, CollectConfig):
     """What `vla_sim.collect` is told."""
-
-    workers: Workers = 2
-    """Processes; files are the same for any number."""
-    out: OptionalFolder = None
-    """Output folder (default: runs/collect-TIME)."""
-    resume: OptionalFolder = None
-    """Go on with what was begun in this folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from vla_sim.core.bounds import Pixels
 from vla_sim.core.cli import counted, run_command
-from vla_sim.core.options import Folder, OptionalFolder
-from vla_sim.datasets.base import AS_IT_IS, ReadOptions
-from vla_sim.datasets.writing import WriteOptions
+from vla_sim.core.run_options import RunFolderOptions
+from vla_sim.datasets.writing import SourceOptions
 
 EPILOG = """The source may have any format that audit knows; which, is seen from its files. One episode is in memory at
 a time. Interrupted, it goes on when started again.
@@ -24,19 +23,11 @@ examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(RunFolderOptions, SourceOptions):
     """What `vla_sim.convert` is told."""
 
-    data: Folder
-    """The data set, of any format."""
-    out: OptionalFolder = None
-    """Output folder (default: runs/convert-TIME)."""
-    resume: OptionalFolder = None
-    """Go on with what was begun in this folder."""
     image_px: tuple[Pixels, Pixels] | None = None
     """Width and height of the images (default: as they are)."""
-    reading: ReadOptions = AS_IT_IS
-    writing: WriteOptions = field(default_factory=WriteOptions)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vla_sim.core.bounds import Workers
 from vla_sim.core.cli import run_command
-from vla_sim.core.options import OptionalFolder
+from vla_sim.core.run_options import LearningRunOptions
 from vla_sim.training.options import DaggerConfig
 
 EPILOG = """A round: the policy drives in turns with the expert, the expert labels every state, the policy learns from
@@ -23,17 +22,8 @@ examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(DaggerConfig):
+class Options(LearningRunOptions, DaggerConfig):
     """What `vla_sim.dagger` is told."""
-
-    workers: Workers = 2
-    """Processes; they drive."""
-    threads: Workers = 2
-    """Threads that learn."""
-    out: OptionalFolder = None
-    """Output folder (default: runs/dagger-TIME)."""
-    resume: OptionalFolder = None
-    """Go on with what was begun in this folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vla_sim.core.bounds import Workers
 from vla_sim.core.cli import run_command
-from vla_sim.core.options import OptionalFolder
+from vla_sim.core.run_options import RecordingRunOptions
 from vla_sim.rollout.expanding import ExpandConfig
 
 EPILOG = """Recordings are HDF5 files or folders of images as serbot has them. They are kept as they are (hard
@@ -25,17 +24,11 @@ results: OUT with all episodes and manifest.jsonl, which says what was recorded 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(ExpandConfig):
+class Options(RecordingRunOptions, ExpandConfig):
     """What `vla_sim.expand` is told."""
 
     plan: bool = False
     """Show what would be added to which cell, and end."""
-    workers: Workers = 2
-    """Processes; files are the same for any number."""
-    out: OptionalFolder = None
-    """Output folder (default: runs/expand-TIME); outside the recordings'."""
-    resume: OptionalFolder = None
-    """Go on with what was begun in this folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

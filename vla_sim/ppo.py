@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from vla_sim.core.bounds import Workers
 from vla_sim.core.cli import run_command
 from vla_sim.core.options import OptionalFolder
+from vla_sim.core.run_options import RunFolderOptions
 from vla_sim.training.options import PpoConfig
 
 EPILOG = """\
@@ -28,15 +29,11 @@ examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(PpoConfig):
+class Options(RunFolderOptions, PpoConfig):
     """What `vla_sim.ppo` is told."""
 
     threads: Workers = 1
     """Threads that learn; more seldom pays."""
-    out: OptionalFolder = None
-    """Output folder (default: runs/ppo-TIME)."""
-    resume: OptionalFolder = None
-    """Go on with what was begun in this folder."""
     publish: OptionalFolder = None
     """Copy the policy into this folder, as ppo_KIND."""
 

@@ -42,7 +42,7 @@ def moments(rng, seconds, events):
         yield f"{rng.integers(1, events)}e"
 
 
-def kill_until_done(command, out, options, check, *, seconds, events, fresh):
+def kill_until_done(command, out, options, check, *, seconds, events, complete):
     """Kill again and again; when a run gets to its end, begin anew. `check` sees the disk after every kill."""
     rng = np.random.default_rng(len(command) + len(options))
     count = ended = 0
@@ -50,7 +50,8 @@ def kill_until_done(command, out, options, check, *, seconds, events, fresh):
         if run(command, out, options, moment) == 0:
             ended += 1
             check(True)
-            fresh()
+            out.rename(out.parent / f"ended{ended}")
+            complete.forget()
         else:
             count += 1
             check(False)
@@ -88,20 +89,14 @@ class Complete:
 def test_a_collection_that_is_killed_loses_nothing_and_ends_the_same(tmp_path):
     options = (*DRIVES, "--episodes", "24", "--workers", "1")
     assert run("collect", tmp_path / "undisturbed", options) == 0
-    out, runs = tmp_path / "set", 0
+    out = tmp_path / "set"
     complete = Complete(out)
 
     def check(ended):
         complete()
         assert not ended or contents(out) == contents(tmp_path / "undisturbed")
 
-    def fresh():
-        nonlocal runs
-        runs += 1
-        out.rename(tmp_path / f"ended{runs}")
-        complete.forget()
-
-    kill_until_done("collect", out, options, check, seconds=2.5, events=75, fresh=fresh)
+    kill_until_done("collect", out, options, check, seconds=2.5, events=75, complete=complete)
 
 
 def test_a_collection_on_two_workers_that_is_killed_ends_the_same(tmp_path):
@@ -123,7 +118,7 @@ def test_a_lerobot_collection_that_is_killed_is_whole_or_absent_and_ends_the_sam
     options = (*DRIVES, "--episodes", "10", "--workers", "1", "--format", "lerobot", "--images")
     assert run("collect", tmp_path / "undisturbed", options) == 0
     expected = contents(tmp_path / "undisturbed")
-    out, runs = tmp_path / "set", 0
+    out = tmp_path / "set"
     complete = Complete(tmp_path / ".set.episodes")
 
     def check(ended):
@@ -134,13 +129,7 @@ def test_a_lerobot_collection_that_is_killed_is_whole_or_absent_and_ends_the_sam
             complete()
         assert not ended or (out.exists() and not list(tmp_path.glob(".set.episodes")))
 
-    def fresh():
-        nonlocal runs
-        runs += 1
-        out.rename(tmp_path / f"ended{runs}")
-        complete.forget()
-
-    kill_until_done("collect", out, options, check, seconds=2.5, events=220, fresh=fresh)
+    kill_until_done("collect", out, options, check, seconds=2.5, events=220, complete=complete)
     assert contents(out) == expected
 
 
@@ -150,7 +139,7 @@ def test_an_expansion_that_is_killed_loses_nothing_and_ends_the_same(tmp_path):
     before = contents(tmp_path / "real")
     options = ("--data", tmp_path / "real", "--target-episodes", "18", "--workers", "1", *SMALL)
     assert run("expand", tmp_path / "undisturbed", options) == 0
-    out, runs = tmp_path / "set", 0
+    out = tmp_path / "set"
     complete = Complete(out)
 
     def check(ended):
@@ -158,13 +147,7 @@ def test_an_expansion_that_is_killed_loses_nothing_and_ends_the_same(tmp_path):
         assert contents(tmp_path / "real") == before
         assert not ended or contents(out) == contents(tmp_path / "undisturbed")
 
-    def fresh():
-        nonlocal runs
-        runs += 1
-        out.rename(tmp_path / f"ended{runs}")
-        complete.forget()
-
-    kill_until_done("expand", out, options, check, seconds=2, events=60, fresh=fresh)
+    kill_until_done("expand", out, options, check, seconds=2, events=60, complete=complete)
 
 
 def test_there_were_at_least_fifty_kills(capsys):

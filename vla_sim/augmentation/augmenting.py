@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +13,12 @@ from vla_sim.core.bounds import PositiveInt, Seed
 from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
 from vla_sim.core.options import OptionalFile, OptionalName, named
-from vla_sim.datasets.base import AS_IT_IS, Dataset, ReadOptions
+from vla_sim.datasets.base import Dataset
 from vla_sim.datasets.dataset import open_dataset
 from vla_sim.datasets.writing import (
     Contents,
     DatasetWriter,
-    WriteOptions,
+    SourceOptions,
     is_complete,
     keep,
     manifest_facts,
@@ -36,11 +36,9 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentConfig:
+class AugmentConfig(SourceOptions):
     """What copies to make of what."""
 
-    data: Annotated[Path, named("DIR")]
-    """The data set, of any format."""
     recipe: Annotated[tuple[str, ...], named("RECIPE ...")]
     """What is done, see below; several make copies each."""
     copies: PositiveInt = 1
@@ -55,8 +53,6 @@ class AugmentConfig:
     """Robot: a name or TOML file; of recordings that do not say theirs."""
     sheet: OptionalFile = None
     """Image of the first recording and its copies."""
-    reading: ReadOptions = AS_IT_IS
-    writing: WriteOptions = field(default_factory=WriteOptions)
 
 
 def augment(config: AugmentConfig, out: Path, *, workers: int = 2) -> None:

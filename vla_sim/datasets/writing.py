@@ -10,7 +10,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -19,8 +19,8 @@ from vla_sim.core.bounds import PositiveInt
 from vla_sim.core.episode import Episode, Plain
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.files import discard_folder, file_name, link_or_copy, write_whole
-from vla_sim.core.options import OptionalName
-from vla_sim.datasets.base import Dataset
+from vla_sim.core.options import Folder, OptionalName
+from vla_sim.datasets.base import AS_IT_IS, Dataset, ReadOptions
 from vla_sim.datasets.serbot.actions import UNSCALED
 from vla_sim.datasets.serbot.hdf5 import SerbotStyle, serbot_hdf5_bytes
 from vla_sim.datasets.store import Entry, EpisodeStore, content_hash
@@ -70,6 +70,16 @@ class WriteOptions:
             return SerbotStyle(scale=UNSCALED, compression=0, instruction=False)  # exact, and quickly written
         given = {"layout": self.layout, "channel_order": self.store_as}
         return SerbotStyle(**{**stored_as, **{key: value for key, value in given.items() if value is not None}})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """Which data set is read, how, and how the new one is written."""
+
+    data: Folder
+    """The data set, of any format."""
+    reading: ReadOptions = AS_IT_IS
+    writing: WriteOptions = field(default_factory=WriteOptions)
 
 
 # Options that mean something for one format only, and their value when nobody gives them.

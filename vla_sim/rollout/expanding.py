@@ -8,18 +8,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from vla_sim.core.bounds import Count, PositiveInt, Seed
 from vla_sim.core.episode import Episode, Plain
 from vla_sim.core.errors import UserError
-from vla_sim.core.options import named
-from vla_sim.datasets.base import AS_IT_IS, Dataset, ReadOptions
+from vla_sim.datasets.base import Dataset
 from vla_sim.datasets.channel_order import RGB
 from vla_sim.datasets.dataset import open_dataset
 from vla_sim.datasets.writing import (
     Contents,
-    WriteOptions,
+    SourceOptions,
     is_complete,
     keep,
     refuse_inside,
@@ -38,11 +37,9 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExpandConfig:
+class ExpandConfig(SourceOptions):
     """What to expand, and how far."""
 
-    data: Annotated[Path, named("DIR")]
-    """The data set, of any format."""
     target_episodes: PositiveInt
     """How many in the end, recordings included."""
     copy: bool = False
@@ -52,8 +49,6 @@ class ExpandConfig:
     first_seed: Seed = 0
     """Seed of the first world."""
     drives: DriveOptions = field(default_factory=DriveOptions)
-    reading: ReadOptions = AS_IT_IS
-    writing: WriteOptions = field(default_factory=WriteOptions)
 
 
 def expand(config: ExpandConfig, out: Path | None, *, workers: int = 2) -> ExpansionPlan:
