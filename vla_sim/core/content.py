@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from os import PathLike
 from pathlib import Path
@@ -11,6 +12,7 @@ from vla_sim.core.errors import UserError, suggest
 _PACKAGE = Path(__file__).parents[1]
 
 
+@functools.cache
 def content_folder(kind: str) -> Path:
     """The folder `envs`, `scenarios` or `policies`: beside the package in a checkout, inside it when installed."""
     beside = _PACKAGE.parent / kind

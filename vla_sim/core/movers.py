@@ -7,7 +7,7 @@ decides what it does until the next one: go on, wait, or step aside.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -174,5 +174,4 @@ def replayed(scene: Scene, path: np.ndarray, robot_radius_m: float, step_s: floa
 
 def placed(body: Body, pose: Pose2) -> Body:
     """The body somewhere else."""
-    values = {**vars(body), "x_m": pose.x_m, "y_m": pose.y_m, "yaw_rad": pose.yaw_rad}
-    return Body(**values)
+    return replace(body, x_m=pose.x_m, y_m=pose.y_m, yaw_rad=pose.yaw_rad)

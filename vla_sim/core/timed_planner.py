@@ -76,15 +76,22 @@ class TimedPlanner:
 
     def solvable(self, movers: Movers, within_s: float) -> bool:
         """Whether the goal can be reached from the start in that time, if no mover changes its mind."""
-        costs, _ = self._swept((self._scene.start.x_m, self._scene.start.y_m), movers, within_s)
+        start = (self._scene.start.x_m, self._scene.start.y_m)
+        costs, _ = self._swept(start, movers, within_s, self._mover_margin_m)
         return bool(np.isfinite(costs[self._arrived]).any())
 
     def next_point(self, x_m: float, y_m: float, movers: Movers, horizon_s: float) -> tuple[float, float] | None:
-        """Where to be one step from now; the same place for waiting, None where every way leads into something."""
-        costs, choices = self._swept((x_m, y_m), movers, horizon_s)
-        total = costs + self._to_go
-        cell = np.unravel_index(int(np.argmin(total)), self._shape)
-        if not np.isfinite(total[cell]):
+        """Where to be one step from now; the same place for waiting, None where every way leads into something.
+
+        Where no plan keeps the margin to movers, one that keeps a quarter of it will do.
+        """
+        for share in (1.0, 0.25):
+            costs, choices = self._swept((x_m, y_m), movers, horizon_s, share * self._mover_margin_m)
+            total = costs + self._to_go
+            cell = np.unravel_index(int(np.argmin(total)), self._shape)
+            if np.isfinite(total[cell]):
+                break
+        else:
             return self._least_bad((x_m, y_m), movers)
         index = (int(cell[0]), int(cell[1]))
         for choice in reversed(choices):
@@ -137,15 +144,15 @@ class TimedPlanner:
         return int(np.argmin(((self._points - here) ** 2).sum(axis=1)))
 
     def _swept(
-        self, here: tuple[float, float], movers: Movers, horizon_s: float
+        self, here: tuple[float, float], movers: Movers, horizon_s: float, margin_m: float
     ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Least costs (cells) to be somewhere at the end, and by which move each cell was come to in each later step.
 
         Costs are steps, with extras for moving and for being near movers. Staying at the goal is free.
         """
         count = max(2, math.ceil(horizon_s / self._step_s))
-        crowd = self._crowd(movers, count)
-        costs = self._first(here, movers)
+        crowd = self._crowd(movers, count, margin_m)
+        costs = self._first(here, movers, margin_m)
         choices = []
         for layer in range(1, count):
             padded = _padded(costs, np.inf)
@@ -162,7 +169,7 @@ class TimedPlanner:
             choices.append(choice)
         return costs, choices
 
-    def _first(self, here: tuple[float, float], movers: Movers) -> np.ndarray:
+    def _first(self, here: tuple[float, float], movers: Movers, margin_m: float) -> np.ndarray:
         """Costs of the cells that can be reached in the first step: by a whole step, or by staying."""
         offsets = self._points - here
         length = np.hypot(offsets[:, 0], offsets[:, 1])
@@ -175,7 +182,7 @@ class TimedPlanner:
         chosen = np.append(np.flatnonzero(ring), stay)
         ends = np.where((chosen == stay)[:, None], here, self._points[chosen])
         gap_m = self._gaps_on_the_way(here, ends, movers)
-        extra = np.where(chosen == stay, 0.0, _MOVING) + _crowding(gap_m, self._mover_margin_m)
+        extra = np.where(chosen == stay, 0.0, _MOVING) + _crowding(gap_m, margin_m)
         costs[chosen] = np.where(self._arrived.ravel()[chosen] & (chosen == stay), 0.0, 1.0) + extra
         return costs.reshape(self._shape)
 
@@ -200,7 +207,7 @@ class TimedPlanner:
         best = ends[int(np.argmax(gap_m))]
         return float(best[0]), float(best[1])
 
-    def _crowd(self, movers: Movers, count: int) -> np.ndarray:
+    def _crowd(self, movers: Movers, count: int, margin_m: float) -> np.ndarray:
         """Extra cost (count, cells) of being near movers at the end of each step; infinite within their margin."""
         times = np.repeat((np.arange(count) + 1.0) * self._step_s, 2)
         times[::2] -= self._step_s / 2
@@ -210,7 +217,7 @@ class TimedPlanner:
         for body, poses in movers.predicted(times):
             gap_m = np.minimum(gap_m, _gaps_to(body, poses[:, :, None, None].astype(np.float32), xs, ys))
         worst = np.minimum(gap_m[::2], gap_m[1::2]) - np.float32(self._radius_m)
-        return _crowding(worst, self._mover_margin_m)
+        return _crowding(worst, margin_m)
 
 
 def _back(move: tuple[int, int]) -> tuple[int, int]:

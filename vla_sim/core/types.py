@@ -7,6 +7,7 @@ counter-clockwise.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from enum import Enum
@@ -163,7 +164,7 @@ class Body:
         if not all(0 <= c <= 1 for c in self.color):
             raise ValueError(f"body {self.name}: color must lie in 0..1, got {self.color}")
 
-    @property
+    @functools.cached_property
     def round(self) -> bool:
         """Whether the footprint is a disc of diameter size_m[0] rather than a rectangle."""
         return self.kind.round

@@ -64,6 +64,13 @@ ahead_from = "pot"
 kilograms, angles degrees; in the room x is ahead of the robot's usual start and y to its left. An unknown key, a value
 out of its limits or a table that contradicts itself is refused with file, key, value and what would be right.
 
+Rooms have four walls or any right-angled outline, inner walls with doorways, and a start pose. Sides, `ahead_m` and
+`aside_m` follow the robot's first heading, however it starts; objects with `frame = "room"` stay where they are. What
+moves by itself follows its path by a clock of its own and looks for the robot once a control step; who waits for the
+robot stops that clock. Touching it is a collision that names it. While something with some of its path ahead of it is
+within 2.5 m of the robot, standing still counts as waiting and not as giving up (`give_up_s`). A drawn scene is used
+only if a robot of 0.38 m/s can reach the goal in three quarters of the time among movers that never give way.
+
 Scenarios that differ in nothing but `task.side` are twins: a seed gives both the same scene, and the same sentence with
 the other side. Of any ten consecutive seeds as many instructions are Korean as `language` says.
 """
