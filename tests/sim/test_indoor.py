@@ -126,7 +126,8 @@ def test_people_walk_as_far_as_they_have_come(renderer):
     stands = image(renderer, scene)
 
     def at(x):
-        return MeshScene(scene).move({"ann": ((x, 0.0, 0.85), (0.0, 0.0, 0.0, 1.0))})[0].vertices["position"]
+        layer = MeshScene(scene).move({"ann": ((x, 0.0, 0.85), (0.0, 0.0, 0.0, 1.0))})[0]
+        return layer.vertices["position"][layer.labels == FIRST_BODY_LABEL + scene.bodies.index(person)]
 
     step = STRIDE_M * 1.7 / 1.72
     legs = at(2.0 + step / 4) - [step / 4, 0, 0], at(2.0 + step) - [step, 0, 0]
