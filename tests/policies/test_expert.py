@@ -91,3 +91,18 @@ def test_expert_stops_at_the_goal_where_stopping_is_asked_for(tmp_path):
         outcome, actions = drive(str(path), seed)
         assert outcome is Outcome.SUCCESS
         assert actions[-1] == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("suite", ["rooms", "people"])
+def test_expert_drives_a_car_through_rooms_and_past_people(suite):
+    """It once drove into whoever crossed its way: a car had no part in the plan of what moves."""
+    outcomes = {s.name: drive(s.name, 100_002, "car", stopping)[0] for s in load_suite(suite)}
+    assert set(outcomes.values()) == {Outcome.SUCCESS}, outcomes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suite", ["rooms", "people"])
+@pytest.mark.parametrize("embodiment", embodiment_names())
+def test_expert_drives_every_robot_through_rooms_and_past_people(embodiment, suite):
+    outcomes = [drive(s.name, seed, embodiment, stopping)[0] for s in load_suite(suite) for seed in range(20)]
+    assert outcomes.count(Outcome.SUCCESS) >= 0.99 * len(outcomes)

@@ -16,7 +16,7 @@ from vla_sim.core.specs import ACTION_NAMES, DriveKind, Embodiment
 from vla_sim.core.timed_planner import SOFT_M, TimedPlanner
 from vla_sim.core.types import Pose2, Scene, SuccessRule, wrap_angle
 from vla_sim.policies.base import Policy, PolicySpec
-from vla_sim.policies.pursuit import pursue
+from vla_sim.policies.pursuit import pursue, steer_to
 
 # Stream of an episode's seed from which the expert's habits are drawn.
 HABIT_STREAM = 4
@@ -50,17 +50,18 @@ class _Driver:
         task = self.scene.task
         if task.success is SuccessRule.STOPPED and gap <= task.reach_m * 0.9:
             return (0.0, 0.0, 0.0)
-        if self._embodiment.drive.kind is DriveKind.ACKERMANN:
-            return self._pursue(pose)
+        car = self._embodiment.drive.kind is DriveKind.ACKERMANN
         point = self._way_given(pose, movers) if movers is not None else None
         if point is None:
-            return self._towards(self._heading(pose), pose)
+            return self._pursue(pose) if car else self._towards(self._heading(pose), pose)
         if point == (pose.x_m, pose.y_m):
             return (0.0, 0.0, 0.0)
         return self._towards(math.atan2(point[1] - pose.y_m, point[0] - pose.x_m), pose, backwards=True)
 
     def _towards(self, heading: float, pose: Pose2, *, backwards: bool = False) -> tuple[float, float, float]:
         """Body twist along a world heading; a robot that cannot go sideways turns first, or may go backwards."""
+        if self._embodiment.drive.kind is DriveKind.ACKERMANN:
+            return steer_to(heading, pose, self._embodiment, self._planner(1.0).clearance)
         if self._embodiment.drive.kind is DriveKind.DIFFERENTIAL:
             error = wrap_angle(heading - pose.yaw_rad)
             if backwards and abs(error) > math.pi / 2:

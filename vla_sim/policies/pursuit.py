@@ -20,6 +20,8 @@ from vla_sim.sim.kinematics import Twist
 AHEAD = 0.9
 # An arc is looked at for this far, in smallest turning radii; where it comes nearer to a body than this, it is left.
 LOOKED_AT, NEAREST_M = 1.4, 0.03
+# The same of an arc that gives way.
+GIVING_WAY = 0.6
 # Beyond this bearing of the point ahead, the base backs until it faces it better.
 FACING_RAD = math.radians(100)
 POINTS = 8
@@ -48,6 +50,31 @@ def pursue(path: np.ndarray, pose: Pose2, embodiment: Embodiment, clearance: Cal
     if _free(pose, back, -speed, LOOKED_AT / curvature / 2, clearance):
         return (-speed, 0.0, -speed * back)
     return (speed, 0.0, speed * turn)
+
+
+def steer_to(
+    heading_rad: float, pose: Pose2, embodiment: Embodiment, clearance: Callable[[float, float], float]
+) -> Twist:
+    """Body twist (m/s, 0, rad/s) of the arc to a point near by, forwards or backwards, whichever it lies nearer to.
+
+    Stands still where that arc leads into something.
+
+    Args:
+        heading_rad: of the point from the pose, in the world frame.
+        pose: of the base.
+        embodiment: a base with a smallest turning circle.
+        clearance: gap in metres between the base at a point (x, y) and what is nearest.
+    """
+    curvature, speed = embodiment.drive.max_curvature, embodiment.cruise_mps
+    bearing = math.remainder(heading_rad - pose.yaw_rad, 2 * math.pi)
+    back = abs(bearing) > math.pi / 2
+    facing = math.remainder(bearing + math.pi, 2 * math.pi) if back else bearing
+    turn = min(max(2 * math.sin(facing) * curvature / AHEAD, -curvature), curvature)
+    # Driving back, a positive rate of turn bends the way to the base's right.
+    ahead, bent = (-speed, -turn) if back else (speed, turn)
+    if not _free(pose, bent, ahead, GIVING_WAY / curvature, clearance):
+        return (0.0, 0.0, 0.0)
+    return (ahead, 0.0, speed * turn)
 
 
 def _ahead(path: np.ndarray, ahead_m: float) -> np.ndarray:
