@@ -147,11 +147,11 @@ def _sentence(
     return text[:1].upper() + text[1:] if capital else text
 
 
-def drawn_language(seed: int, shares: Mapping[str, float], family: str) -> str:
+def drawn_language(seed: int, shares: Mapping[str, float], family: str, offset: int | None = None) -> str:
     """The language of a seed's instruction: of any consecutive seeds as many in each language as promised.
 
     The seeds of a language lie evenly apart, at a share of 0.3 three among any ten consecutive ones. Where they begin
-    depends on the family: both sides of a family agree on a seed, two families do not always.
+    depends on the offset or else the family: both sides of a family agree on a seed, two families do not always.
     """
     ordered = sorted((code for code, share in shares.items() if share > 0), reverse=True)
     ordered.sort(key=lambda code: code == "en")
@@ -161,7 +161,8 @@ def drawn_language(seed: int, shares: Mapping[str, float], family: str) -> str:
         # Chosen among many such texts: with it the shipped suites are mixed well even when each scenario is driven only
         # a few times, and suite smoke ends as its baseline says.
         text = f"{load_language(code).name.lower()} instruction offset{family}"
-        shift = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % share.denominator
+        drawn = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+        shift = (drawn if offset is None else offset) % share.denominator
         before, after = ((index + shift + more) * share.numerator // share.denominator for more in (0, 1))
         if after > before:
             return code

@@ -97,7 +97,7 @@ class Scenario:
             check_language(language)
         plan, layout, bodies, look, colors = self._drawn(seed, robot_radius_m)
         facts = facts_of(plan, bodies, colors, layout.start, stream(seed, Stream.REFUSAL))
-        chosen = language or drawn_language(seed, plan.language.mix, self.family_hash)
+        chosen = language or drawn_language(seed, plan.language.mix, self.family_hash, plan.language.offset)
         task, instruction = _task(plan), instruct(facts, stream(seed, Stream.WORDING), split, chosen)
         return Scene(
             scenario=self.name,

@@ -392,10 +392,13 @@ class LanguageMix:
         shares: share of the instructions in this language. Those that are given add up to 1; without any, each
             language has the share that its file says.
         sentences: names of optional sets of sentences that fit this scenario: "bottle", "pot", "basket".
+        offset: seeds by which the cycle of languages is shifted, so that not all scenarios of a suite speak one
+            language for the same seed: 0, 1, 2 and so on; without it drawn from the content.
     """
 
     shares: Annotated[tuple[tuple[str, float], ...], KeyForEach(language_codes, Number(0, 1))] = ()
     sentences: tuple[str, ...] = ()
+    offset: Annotated[int | None, Number(0, 1000, whole=True)] = None
 
     def __post_init__(self) -> None:
         if self.shares and abs(sum(share for _, share in self.shares) - 1) > 1e-6:
