@@ -30,8 +30,9 @@ from vla_sim.core.cli import run_command
 from vla_sim.core.files import FolderLock, write_whole
 from vla_sim.core.options import Folder, OptionalFolder, named
 from vla_sim.core.run_folder import bind
+from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.scenarios import load_suite
-from vla_sim.training.batches import Sampler, Sequences
+from vla_sim.training.batches import Sampler
 from vla_sim.training.closed_loop import FitPlan, ValidationSuite, fit
 from vla_sim.training.config import TrainConfig
 from vla_sim.training.seeds import CHOOSING, REPORTING
@@ -166,7 +167,7 @@ class Chain:
 
     # --- data ------------------------------------------------------------------------------------------------------
 
-    def _recorded(self) -> list[Sequences]:
+    def _recorded(self) -> list[Demonstrations]:
         """As serbot's data: a script for each of 24 layouts, recorded again and again, steered by keys."""
         from vla_sim.datasets.writing import Contents, WriteOptions, write_dataset
         from vla_sim.rollout.filling import FileShape, fill, plan_of
@@ -187,7 +188,7 @@ class Chain:
             writer.finish()
         return self._read("recordings", folder)
 
-    def _repeated(self) -> list[Sequences]:
+    def _repeated(self) -> list[Demonstrations]:
         from vla_sim.training.aggregation import cut
 
         wanted = sum(int(part.mask.sum()) for part in self._expanded())
@@ -195,7 +196,7 @@ class Chain:
         times = -(-wanted // sum(int(part.mask.sum()) for part in parts))
         return cut(parts * times, wanted)
 
-    def _expanded(self) -> list[Sequences]:
+    def _expanded(self) -> list[Demonstrations]:
         from vla_sim.rollout.driving import DriveOptions
         from vla_sim.rollout.expanding import ExpandConfig, expand
 
@@ -212,7 +213,7 @@ class Chain:
             write_whole(folder / "done", b"")
         return self._read("expanded", folder)
 
-    def _read(self, name: str, folder: Path) -> list[Sequences]:
+    def _read(self, name: str, folder: Path) -> list[Demonstrations]:
         shape = Shape(96, self.robot.action_names, self.robot.control_s)
         source = open_source(SourceSpec(name, folder), shape, self.out / "shrunk" / name)
         return source.named()
@@ -223,7 +224,7 @@ class Chain:
         # Recordings do not say where the goal is: no arm is taught it.
         return TrainConfig(batch_episodes=self.sizes.batch_episodes, where_weight=0.0, seed=self.seed, **changes)
 
-    def _clone(self, name: str, parts: list[Sequences], changes: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    def _clone(self, name: str, parts: list[Demonstrations], changes: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
         from vla_sim.training.warm_start import begin_afresh
 
         begun = begin_afresh(self.robot, seed=self.seed, **SIZES)
@@ -241,7 +242,7 @@ class Chain:
         return folder, {**facts, "frames": 0}
 
     def _fitted(
-        self, name: str, begun: Beginning, parts: list[Sequences], config: TrainConfig, steps: int
+        self, name: str, begun: Beginning, parts: list[Demonstrations], config: TrainConfig, steps: int
     ) -> tuple[Path, dict[str, Any]]:
         from vla_sim.training.behaviour_cloning import Trainer
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vla_sim.core.files import write_whole
+from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.policies.folders import CONFIG, FORMAT, WEIGHTS
-from vla_sim.training.batches import Sequences
 
 if TYPE_CHECKING:
     from vla_sim.policies.base import Policy
@@ -20,7 +20,7 @@ GATE_HIDDEN, GATE_STEPS, GATE_RATE, GATE_DECAY = 64, 600, 3e-3, 1e-3
 NUM_ENVS = 32
 
 
-def predictions(members: Sequence[Policy], drives: Sequences) -> tuple[np.ndarray, np.ndarray]:
+def predictions(members: Sequence[Policy], drives: Demonstrations) -> tuple[np.ndarray, np.ndarray]:
     """What the members would do at each image of recorded episodes, each remembering the episode.
 
     Args:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vla_sim.training.batches import Batch, Sampler, Sequences
+from vla_sim.datasets.demonstrations import Demonstrations
+from vla_sim.training.batches import Batch, Sampler
 from vla_sim.training.config import TrainConfig
 from vla_sim.training.losses import recoloured, trimmed
 
@@ -35,9 +36,9 @@ class Cached:
     Attributes:
         features: by backbone and part, float16 (F, ...), see `Features`; memory maps.
         actions: float32 (F, A), normalised.
-        goals: float32 (F, 2), see `Sequences`.
+        goals: float32 (F, 2), see `Demonstrations`.
         starts: int64 (E + 1,), where each episode begins.
-        groups: see `Sequences`.
+        groups: see `Demonstrations`.
     """
 
     features: Mapping[str, Mapping[str, np.ndarray]]
@@ -48,7 +49,7 @@ class Cached:
 
 
 def cached(
-    part: Sequences, encoders: Mapping[str, VlaEncoder], config: TrainConfig, folder: Path, *, variant: int
+    part: Demonstrations, encoders: Mapping[str, VlaEncoder], config: TrainConfig, folder: Path, *, variant: int
 ) -> Cached:
     """Read a variant from disk, or compute it.
 
@@ -70,7 +71,9 @@ def cached(
     return Cached(features, actions, goals, starts, tuple(part.groups))
 
 
-def _compute(part: Sequences, name: str, encoder: VlaEncoder, config: TrainConfig, folder: Path, variant: int) -> None:
+def _compute(
+    part: Demonstrations, name: str, encoder: VlaEncoder, config: TrainConfig, folder: Path, variant: int
+) -> None:
     import torch
 
     sampler = Sampler(config)

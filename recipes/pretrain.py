@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recipes.grounding import GroundingTrainer
+from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.policies.folders import CONFIG, TOKENIZER
-from vla_sim.training.batches import Sequences
 from vla_sim.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ CONFIG_OF_TRAINING = {"batch_episodes": 256, "max_steps": 2}
 
 def train_backbone(
     name: str,
-    parts: Sequence[Sequences],
+    parts: Sequence[Demonstrations],
     out: Path,
     *,
     seed: int = 0,
@@ -68,7 +68,7 @@ def train_backbone(
     return target
 
 
-def row_tokenizer(parts: Sequence[Sequences]) -> InstructionTokenizer:
+def row_tokenizer(parts: Sequence[Demonstrations]) -> InstructionTokenizer:
     """One vocabulary for both backbones: of the instructions, and of Kosmos-2's prompts around them."""
     from vla_sim.policies.models.texts import kosmos2_prompt
     from vla_sim.policies.tokenizer import InstructionTokenizer

@@ -16,8 +16,9 @@ from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.pool import run_units
 from vla_sim.core.threads import torch_threads
 from vla_sim.core.types import Pose2
+from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.policies.images import shrink
-from vla_sim.rollout.demonstrations import Demonstrations, goal_in_image
+from vla_sim.rollout.demonstrations import goal_in_image
 from vla_sim.rollout.recording import LABEL_MARGIN_M
 from vla_sim.scenarios import load_scenario
 from vla_sim.sim.renderers import make_renderer

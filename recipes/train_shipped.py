@@ -14,8 +14,9 @@ from vla_sim.core.cli import run_command
 from vla_sim.core.options import Folder, Name
 
 if TYPE_CHECKING:
-    from vla_sim.rollout.demonstrations import Demonstrations, Task
-    from vla_sim.training.batches import Sampler, Sequences
+    from vla_sim.datasets.demonstrations import Demonstrations
+    from vla_sim.rollout.demonstrations import Task
+    from vla_sim.training.batches import Sampler
     from vla_sim.training.behaviour_cloning import Trainer
 
 EPILOG = """The folder OUT holds data, checkpoint, logs and the policies of each round. Started again
@@ -104,7 +105,7 @@ def _train(options: Options) -> None:
     begin = time.perf_counter()
     trainer = _trainer(options)
     resumed = trainer.checkpoint.exists()
-    parts: list[Sequences] = []
+    parts: list[Demonstrations] = []
     for number, round_ in enumerate(ROUNDS):
         learner = options.out / ROUNDS[number - 1].name / "ensemble" if round_.learner_share else None
         parts.append(_data(options, round_, learner))
@@ -136,7 +137,7 @@ def _trainer(options: Options) -> Trainer:
     return Trainer(begun, config, options.out)
 
 
-def _sampler(trainer: Trainer, round_: Round, parts: Sequence[Sequences]) -> Sampler:
+def _sampler(trainer: Trainer, round_: Round, parts: Sequence[Demonstrations]) -> Sampler:
     """Draws from all parts in the way of this round."""
     from vla_sim.training.batches import Sampler
 
@@ -147,7 +148,7 @@ def _sampler(trainer: Trainer, round_: Round, parts: Sequence[Sequences]) -> Sam
     return sampler
 
 
-def _data(options: Options, round_: Round, learner: Path | None) -> Sequences:
+def _data(options: Options, round_: Round, learner: Path | None) -> Demonstrations:
     """The episodes of a round: from disk, or collected now."""
     from vla_sim.training.recorded import FACTS, read_round, save_round
 

@@ -16,7 +16,7 @@ from vla_sim.core.options import Folder, named
 
 if TYPE_CHECKING:
     from recipes.zoo_training import RowTraining
-    from vla_sim.training.batches import Sequences
+    from vla_sim.datasets.demonstrations import Demonstrations
 
 EPILOG = """DATA is the folder `data` that `python -m recipes.train_shipped --out runs/train` leaves: all rows learn
 from these demonstrations, made from seeds below 100000. Started again on the same folder OUT, it goes on
@@ -81,7 +81,7 @@ def _train(options: Options) -> None:
     names = options.rows or list(ROWS)
     needed = {part for name in names for part in BACKBONES if row(name).backbone in (part, "both")}
     torch.set_num_threads(options.threads)
-    parts: list[Sequences] = read_rounds(options.data)
+    parts: list[Demonstrations] = read_rounds(options.data)
     for part in sorted(needed):
         train_backbone(part, parts, options.out, seed=options.seed, scale=options.scale, log=print_line)
     rows = RowTraining(parts, options.out, seed=options.seed, scale=options.scale)
@@ -157,7 +157,7 @@ def _fit_ensembles(options: Options) -> None:
     print("fitted weights: " + ", ".join(f"{m} {w:.3f}" for m, w in zip(MEMBERS, weights, strict=True)), flush=True)
 
 
-def _held_out(options: Options) -> Sequences:
+def _held_out(options: Options) -> Demonstrations:
     """Demonstrations of the expert, disturbed, in worlds of their own."""
     from recipes.pretrain import SMALL_IMAGE_PX
     from vla_sim.rollout.demonstrations import Task, collect

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from recipes.frozen_features import Cached, FeatureSampler, cached
 from recipes.zoo import FUSION, row
+from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.policies.folders import CONFIG, PolicyFolder
-from vla_sim.training.batches import Sequences
 from vla_sim.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class RowTraining:
         scale: factor on the steps.
     """
 
-    def __init__(self, parts: Sequence[Sequences], out: Path, *, seed: int = 0, scale: float = 1.0) -> None:
+    def __init__(self, parts: Sequence[Demonstrations], out: Path, *, seed: int = 0, scale: float = 1.0) -> None:
         self._parts, self._out, self._seed, self._scale = list(parts), Path(out), seed, scale
         self._config = TrainConfig(seed=seed, **CONFIG_OF_TRAINING)  # type: ignore[arg-type]
         self._cached: dict[tuple[str, ...], list[Cached]] = {}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.policies.tokenizer import InstructionTokenizer
-from vla_sim.training.batches import Sequences
 from vla_sim.training.behaviour_cloning import Trainer
 from vla_sim.training.closed_loop import ValidationSuite
 from vla_sim.training.config import TrainConfig
@@ -21,13 +21,13 @@ CONFIG = TrainConfig(batch_episodes=4, learning_rate=5e-3, warmup_steps=2, ema_d
 SUITE = ValidationSuite(("obstacle_left", "obstacle_right"), range(92_000, 92_004))
 
 
-def toy(episodes=8, steps=4, seed=0, group="") -> Sequences:
+def toy(episodes=8, steps=4, seed=0, group="") -> Demonstrations:
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (episodes, steps, SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
     actions = rng.uniform(-0.5, 0.5, (episodes, steps, 2)).astype(np.float32)
     lengths = rng.integers(2, steps + 1, episodes)
     texts = [[TEXTS[i % len(TEXTS)]] for i in range(episodes)]
-    return Sequences(images, texts, actions, np.arange(steps) < lengths[:, None], [group] * episodes)
+    return Demonstrations(images, texts, actions, np.arange(steps) < lengths[:, None], [group] * episodes)
 
 
 def tiny_trainer(folder: Path, seed: int = 1) -> Trainer:

@@ -1,15 +1,17 @@
 import json
 import resource
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from vla_sim.core.errors import UserError
+from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.policies.registry import load_policy
 from vla_sim.policies.tokenizer import InstructionTokenizer
-from vla_sim.training.batches import Sampler, Sequences
+from vla_sim.training.batches import Sampler
 from vla_sim.training.behaviour_cloning import Trainer
 from vla_sim.training.config import TrainConfig
 from vla_sim.training.trainer import LOG
@@ -22,7 +24,7 @@ SIZES = {"image_px": SIDE_PX, "channels": (8, 16, 16), "fused_channels": 16, "re
 CONFIG = TrainConfig(batch_episodes=16, learning_rate=5e-3, warmup_steps=5, ema_decay=0.9, shift_px=0)
 
 
-def toy(episodes=64, steps=4, seed=0) -> Sequences:
+def toy(episodes=64, steps=4, seed=0) -> Demonstrations:
     """A red square in the image; the expert drives to the side of it that the text names."""
     rng = np.random.default_rng(seed)
     images = np.full((episodes, steps, SIDE_PX, SIDE_PX, 3), 90, dtype=np.uint8)
@@ -39,7 +41,7 @@ def toy(episodes=64, steps=4, seed=0) -> Sequences:
             goals[episode, step] = (column + 4) / SIDE_PX, 16 / SIDE_PX
             square = (SIDE_PX / 2 - (column + 4)) / SIDE_PX  # + is left, as y
             actions[episode, step] = 0.3, np.clip(0.3 * square + 0.25 * sign, -0.5, 0.5)
-    return Sequences(images, texts, actions, np.arange(steps) < lengths[:, None], goals=goals)
+    return Demonstrations(images, texts, actions, np.arange(steps) < lengths[:, None], goals=goals)
 
 
 def trainer(folder, config=CONFIG, seed=1):
@@ -140,7 +142,7 @@ def test_same_seed_gives_same_weights_and_another_seed_others(tmp_path):
 def test_added_episodes_are_learned_from_and_groups_are_drawn_equally_often(tmp_path):
     sampler = Sampler(TrainConfig(batch_episodes=200, mirror=0, jitter=0, shift_px=0))
     many, few = toy(60), toy(3, seed=1)
-    many.groups, few.groups = ["many"] * 60, ["few"] * 3
+    many, few = replace(many, groups=["many"] * 60), replace(few, groups=["few"] * 3)
     few.actions[:] = 0.125
     sampler.add(many)
     sampler.add(few)
@@ -248,7 +250,7 @@ def test_episodes_that_contradict_themselves_are_refused(change, message):
         "mask": np.ones((2, 3), dtype=bool),
     }
     with pytest.raises(ValueError, match=message):
-        Sequences(**{**whole, **change})
+        Demonstrations(**{**whole, **change}).check_learnable()
 
 
 @pytest.mark.parametrize(

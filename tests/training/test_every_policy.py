@@ -10,10 +10,10 @@ from loop_fakes import successes
 
 from vla_sim.core.content import content_folder
 from vla_sim.core.errors import UserError
+from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.policies.folders import PolicyFolder
 from vla_sim.policies.registry import load_policy, policy_names
 from vla_sim.policies.types import policy_types
-from vla_sim.training.batches import Sequences
 from vla_sim.training.behaviour_cloning import Trainer
 from vla_sim.training.closed_loop import ValidationSuite
 from vla_sim.training.config import TrainConfig
@@ -40,7 +40,7 @@ def toy(side_px, actions=2, episodes=4, steps=3):
     images = rng.integers(0, 256, (episodes, steps, side_px, side_px, 3), dtype=np.uint8)
     texts = [["Pass the box on the left."], ["Pass the box on the right."]] * (episodes // 2)
     twists = rng.uniform(-0.5, 0.5, (episodes, steps, actions)).astype(np.float32)
-    return Sequences(images, texts, twists, np.ones((episodes, steps), dtype=bool), ["demo"] * episodes)
+    return Demonstrations(images, texts, twists, np.ones((episodes, steps), dtype=bool), ["demo"] * episodes)
 
 
 def observation(num_envs=2):

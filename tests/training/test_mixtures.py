@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -270,13 +271,10 @@ def test_a_lerobot_set_is_a_source(tmp_path):
 
 
 def test_simulated_rounds_are_a_source_if_their_pictures_fit(tmp_path):
-    from vla_sim.rollout.demonstrations import Demonstrations
     from vla_sim.training.recorded import save_round
 
     part = toy(episodes=3)
-    made = Demonstrations(
-        part.images, part.actions, part.goals, part.mask, part.texts, ["reach_goal"] * 3, ["success"] * 3
-    )
+    made = replace(part, scenarios=["reach_goal"] * 3, outcomes=["success"] * 3)
     for name in ("clone", "dagger/part_000"):
         save_round(tmp_path / "data" / name, made)
     spec = SourceSpec("rounds", tmp_path / "data")

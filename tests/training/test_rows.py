@@ -18,10 +18,10 @@ from recipes.ensembles import fitted_gate, fitted_weights, predictions, write_en
 from recipes.zoo import ROWS, row
 from recipes.zoo_training import RowTraining
 from vla_sim.core.errors import UserError
+from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.policies.folders import PolicyError
 from vla_sim.policies.registry import load_policy
 from vla_sim.policies.weighing import Gate
-from vla_sim.rollout.demonstrations import Demonstrations
 from vla_sim.training.cards import read_benchmark, write_card
 from vla_sim.training.losses import action_target
 from vla_sim.training.recorded import read_round, read_rounds, save_round

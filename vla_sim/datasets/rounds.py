@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,66 +18,39 @@ from vla_sim.core.errors import UserError
 from vla_sim.core.specs import ACTION_NAMES
 from vla_sim.core.types import Outcome
 from vla_sim.datasets.base import AS_IT_IS, STEP_S, Dataset, Format, ReadOptions, open_all, picked, squeezed
+from vla_sim.datasets.demonstrations import ARRAYS, Demonstrations
 from vla_sim.datasets.untrusted import list_of, number_of, read_json, read_npy, table_of, text_of
 
-ARRAYS = ("images", "actions", "goals", "mask")
 FACTS_FILE = "facts.json"
 ROUND_FORMAT = "rounds"
 
 
-@dataclass(frozen=True)
-class Round:
-    """A round as it lies on the disk; the arrays are memory maps.
-
-    Attributes:
-        images, actions, goals, mask: see the head of this file.
-        facts: "texts", "scenarios" and "outcomes", a list of E each; of newer rounds also "action_names", "step_s"
-            and "origins", a list of texts for each episode: see `vla_sim.datasets.origins`.
-    """
-
-    images: np.ndarray
-    actions: np.ndarray
-    goals: np.ndarray
-    mask: np.ndarray
-    facts: dict[str, Any]
-
-
-def open_round(folder: Path) -> Round:
-    """The arrays of a round, checked against each other.
+def open_round(folder: Path) -> Demonstrations:
+    """A round as it lies on the disk: the arrays are memory maps, their values are as they are.
 
     Raises:
         UserError: it is missing, incomplete or damaged.
     """
     try:
         facts = _facts(folder)
-        images, actions, goals, mask = (read_npy(folder / f"{name}.npy", mapped=True) for name in ARRAYS)
-        if mask.ndim != 2 or mask.dtype != bool:
-            raise UserError(f"{folder}: mask must be bool (E, T), got {mask.dtype} {mask.shape}")
-        count, steps = mask.shape
-        expected = {"images": (count, steps), "actions": (count, steps), "goals": (count, steps, 2)}
-        for name, array in (("images", images), ("actions", actions), ("goals", goals)):
-            if array.shape[: len(expected[name])] != expected[name]:
-                raise UserError(f"{folder}: {name} have shape {array.shape}, mask {mask.shape}")
-        if images.dtype != np.uint8 or images.ndim != 5 or images.shape[4] != 3 or actions.ndim != 3:
-            raise UserError(f"{folder}: images are {images.dtype} {images.shape}, actions {actions.shape}")
+        arrays: dict[str, Any] = {name: read_npy(folder / f"{name}.npy", mapped=True) for name in ARRAYS}
         for name in ("texts", "scenarios", "outcomes"):
-            if len(facts[name]) != count:
-                raise UserError(f"{folder}: {name} must be a list of {count}")
-        if len(facts["origins"]) not in (0, count):
-            raise UserError(f"{folder}: origins must be a list of {count}")
-    except UserError as error:
+            if len(facts[name]) != len(arrays["mask"]):
+                raise UserError(f"{folder}: {name} must be a list of {len(arrays['mask'])}")
+        return Demonstrations(**arrays, **facts)
+    except (UserError, ValueError, TypeError, IndexError) as error:
         raise UserError(
             f"{folder}: its episodes cannot be read: {error}; collect them again or leave them out"
         ) from error
-    return Round(images, actions, goals, mask, facts)
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    """`facts.json`, checked."""
+    """What `facts.json` says of the episodes, checked."""
     path = folder / FACTS_FILE
-    facts = table_of(read_json(path), str(path))
-    for name in ("texts", "scenarios", "outcomes"):
-        facts[name] = list_of(facts.get(name), f"{path}: {name}")
+    read = table_of(read_json(path), str(path))
+    facts: dict[str, Any] = {
+        name: list_of(read.get(name), f"{path}: {name}") for name in ("texts", "scenarios", "outcomes")
+    }
     for texts in facts["texts"]:
         if not list_of(texts, f"{path}: texts"):
             raise UserError(f"{path}: texts has an episode without a sentence")
@@ -87,15 +59,15 @@ def _facts(folder: Path) -> dict[str, Any]:
     for text in facts["scenarios"]:
         text_of(text, f"{path}: scenarios")
     facts["outcomes"] = [text_of(outcome or "", f"{path}: outcomes") for outcome in facts["outcomes"]]
-    if facts.get("action_names") is not None:
-        names = list_of(facts["action_names"], f"{path}: action_names")
-        facts["action_names"] = [text_of(name, f"{path}: action_names") for name in names]
+    if read.get("action_names") is not None:
+        names = list_of(read["action_names"], f"{path}: action_names")
+        facts["action_names"] = tuple(text_of(name, f"{path}: action_names") for name in names)
     facts["origins"] = [
         tuple(text_of(name, f"{path}: origins") for name in list_of(names, f"{path}: origins"))
-        for names in list_of(facts.get("origins", []), f"{path}: origins")
+        for names in list_of(read.get("origins", []), f"{path}: origins")
     ]
-    if "step_s" in facts:
-        facts["step_s"] = number_of(facts["step_s"], f"{path}: step_s", least=1e-4, most=3600)
+    if "step_s" in read:
+        facts["step_s"] = number_of(read["step_s"], f"{path}: step_s", least=1e-4, most=3600)
     return facts
 
 
@@ -109,7 +81,7 @@ class RoundsDataset(Dataset):
         self._round = open_round(path)
 
     def __len__(self) -> int:
-        return len(self._round.mask)
+        return len(self._round)
 
     def place(self, index: int) -> str:
         """See `Dataset`."""
@@ -121,11 +93,11 @@ class RoundsDataset(Dataset):
         steps = int(np.asarray(data.mask[index]).sum())
         if not steps or not data.mask[index, :steps].all():
             raise UserError(f"{where}: its mask has gaps or is empty")
-        names = data.facts.get("action_names") or ACTION_NAMES[: data.actions.shape[2]]
+        names = data.action_names or ACTION_NAMES[: data.actions.shape[2]]
         if len(names) != data.actions.shape[2]:
             raise UserError(f"{where}: {data.actions.shape[2]} columns of actions, but names for {len(names)}")
         actions, names = picked(np.asarray(data.actions[index, :steps]), names, self.options.renamed(), where)
-        scenario, outcome, texts = (data.facts[name][index] for name in ("scenarios", "outcomes", "texts"))
+        scenario, outcome, texts = data.scenarios[index], data.outcomes[index], data.texts[index]
         size = self.options.image_px or data.images.shape[2:4][::-1]
         try:
             return Episode(
@@ -134,9 +106,9 @@ class RoundsDataset(Dataset):
                 actions=np.ascontiguousarray(actions, dtype=np.float32),
                 action_names=tuple(names),
                 instruction=texts[0],
-                step_s=float(data.facts.get("step_s", STEP_S)),
+                step_s=float(data.step_s or STEP_S),
                 outcome=Outcome(outcome) if outcome else None,
-                provenance={"source": self.place(index), "scenario": str(scenario)},
+                provenance={"source": self.place(index), "scenario": scenario},
                 phrasings=tuple(texts),
                 goals=np.asarray(data.goals[index, :steps], dtype=np.float32),
             )

@@ -15,6 +15,7 @@ from vla_sim.core.pool import run_units
 from vla_sim.core.specs import Embodiment
 from vla_sim.core.threads import torch_threads
 from vla_sim.core.types import Pose2, Scene
+from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.datasets.origins import scene_origin
 from vla_sim.envs.sampling import FIRST_EVALUATION_SEED
 from vla_sim.envs.simulation import action_bounds
@@ -63,92 +64,6 @@ def goal_in_image(scene: Scene, spec: Embodiment, pose: Pose2) -> tuple[float, f
     goal = scene.goal
     centre = (goal.x_m, goal.y_m, goal.size_m[2] / 2)
     return place_in_image(spec.camera, scene.look, pose, centre) or (math.nan, math.nan)
-
-
-@dataclass(frozen=True)
-class Demonstrations:
-    """Collected episodes, padded to the longest.
-
-    Attributes:
-        images: uint8 (E, T, h, w, 3), shrunk to the learner's resolution.
-        actions: float32 (E, T, action_dim), the expert's label for each image.
-        goals: float32 (E, T, 2), where the goal is in each image: see `goal_in_image`.
-        mask: bool (E, T), which steps exist.
-        texts: per episode, equivalent training phrasings of its instruction.
-        scenarios: where each was driven.
-        outcomes: how each ended.
-        action_names: of the components of actions, as the robot takes them; empty: not known.
-        step_s: seconds an action is held; None: not known.
-        origins: per episode, where it comes from (`vla_sim.datasets.origins`); empty: not known.
-    """
-
-    images: np.ndarray
-    actions: np.ndarray
-    goals: np.ndarray
-    mask: np.ndarray
-    texts: list[list[str]]
-    scenarios: list[str]
-    outcomes: list[str]
-    action_names: tuple[str, ...] = ()
-    step_s: float | None = None
-    origins: Sequence[tuple[str, ...]] = ()
-
-    @classmethod
-    def padded(
-        cls,
-        *,
-        images: Sequence[np.ndarray | Sequence[np.ndarray]],
-        actions: Sequence[np.ndarray | Sequence[np.ndarray]],
-        goals: Sequence[Sequence[tuple[float, float]]] | None = None,
-        texts: list[list[str]],
-        scenarios: list[str],
-        outcomes: list[str],
-        action_names: tuple[str, ...] = (),
-        step_s: float | None = None,
-        origins: Sequence[tuple[str, ...]] = (),
-    ) -> Demonstrations:
-        """Episodes of their own lengths, one entry each; without goals, where the goals are is not known."""
-        steps = [len(episode) for episode in actions]
-        count, longest = len(steps), max(steps)
-        made = cls(
-            images=np.zeros((count, longest, *np.shape(images[0][0])), dtype=np.uint8),
-            actions=np.zeros((count, longest, len(actions[0][0])), dtype=np.float32),
-            goals=np.full((count, longest, 2), np.nan, dtype=np.float32),
-            mask=np.arange(longest) < np.array(steps)[:, None],
-            texts=texts,
-            scenarios=scenarios,
-            outcomes=outcomes,
-            action_names=action_names,
-            step_s=step_s,
-            origins=origins,
-        )
-        for number, length in enumerate(steps):
-            made.images[number, :length], made.actions[number, :length] = images[number], actions[number]
-            if goals is not None:
-                made.goals[number, :length] = goals[number]
-        return made
-
-    @classmethod
-    def joined(cls, parts: Sequence[Demonstrations]) -> Demonstrations:
-        """All episodes of several collections of one robot, in order."""
-        longest = max(part.mask.shape[1] for part in parts)
-
-        def stack(arrays: list[np.ndarray]) -> np.ndarray:
-            padded = [np.pad(a, [(0, 0), (0, longest - a.shape[1])] + [(0, 0)] * (a.ndim - 2)) for a in arrays]
-            return np.concatenate(padded)
-
-        return cls(
-            stack([p.images for p in parts]),
-            stack([p.actions for p in parts]),
-            stack([p.goals for p in parts]),
-            stack([p.mask for p in parts]),
-            [texts for p in parts for texts in p.texts],
-            [scenario for p in parts for scenario in p.scenarios],
-            [outcome for p in parts for outcome in p.outcomes],
-            parts[0].action_names,
-            parts[0].step_s,
-            [origin for p in parts for origin in p.origins],
-        )
 
 
 def collect(

@@ -13,7 +13,7 @@ import math
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ from vla_sim.core.errors import UserError, suggest
 from vla_sim.core.files import clear_errors, discard_folder, sweep_aside, whole_folder, write_whole
 from vla_sim.core.pool import run_units
 from vla_sim.core.run_folder import check_same, read_object
+from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.datasets.store import content_hash
 from vla_sim.rollout.demonstrations import Task, collect_shard
-from vla_sim.training.batches import Sequences
 from vla_sim.training.recorded import FACTS, read_round, save_round
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class Gathering:
         }
 
 
-def gather(gathering: Gathering, folder: Path, *, workers: int = 1) -> list[Sequences]:
+def gather(gathering: Gathering, folder: Path, *, workers: int = 1) -> list[Demonstrations]:
     """Drive what is missing of a round; its episodes, images on disk.
 
     Args:
@@ -168,16 +168,16 @@ def gather(gathering: Gathering, folder: Path, *, workers: int = 1) -> list[Sequ
     return read_parts(folder)
 
 
-def read_parts(folder: Path) -> list[Sequences]:
+def read_parts(folder: Path) -> list[Demonstrations]:
     """The episodes of a complete round."""
     parts = _parts_of(folder)
     frames = int(json.loads((folder / MANIFEST).read_text("utf-8")).get("frames_wanted", 0))
     return cut(parts, frames) if frames else parts
 
 
-def cut(parts: Sequence[Sequences], frames: int) -> list[Sequences]:
+def cut(parts: Sequence[Demonstrations], frames: int) -> list[Demonstrations]:
     """The first episodes that have so many steps together, the last one shortened where it must be."""
-    kept: list[Sequences] = []
+    kept: list[Demonstrations] = []
     for part in parts:
         lengths = part.mask.sum(axis=1)
         before = np.cumsum(lengths) - lengths
@@ -186,23 +186,12 @@ def cut(parts: Sequence[Sequences], frames: int) -> list[Sequences]:
         frames -= int(left.sum())
         if not count:
             break
-        assert part.goals is not None
         mask = np.arange(part.mask.shape[1]) < left[:count, None]
-        kept.append(
-            Sequences(
-                part.images[:count],
-                part.texts[:count],
-                part.actions[:count],
-                mask,
-                part.groups[:count],
-                part.goals[:count],
-                part.origins[:count],
-            )
-        )
+        kept.append(replace(part.some(range(count)), mask=mask))
     return kept
 
 
-def _parts_of(folder: Path) -> list[Sequences]:
+def _parts_of(folder: Path) -> list[Demonstrations]:
     return [read_round(path.parent) for path in sorted(folder.glob(f"part_*/{FACTS}"))]
 
 

@@ -3,68 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from vla_sim.augmentation import colour_matrices, mirror_text, shifted, vary_text
 from vla_sim.augmentation.mirroring import mirror_signs
+from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from vla_sim.policies.models.backbones import Features
-
-
-@dataclass
-class Sequences:
-    """Labelled episodes, padded to the longest.
-
-    Attributes:
-        images: uint8 (E, T, h, w, 3) at the model's resolution; an array or a memory map.
-        texts: per episode, equivalent phrasings of its instruction, at least one.
-        actions: float32 (E, T, A), the expert's twist at each step in m/s and rad/s.
-        mask: bool (E, T), which steps exist; each episode starts at 0 and has no gap.
-        groups: per episode, what it is counted under (a scenario, say): groups are drawn equally often. Empty: all one.
-        goals: float32 (E, T, 2), where the goal is in each image: (right, down) as shares of its sides, NaN where it
-            is outside. None: nowhere known.
-        origins: per episode, where it comes from (`vla_sim.datasets.origins`). Empty: not known.
-    """
-
-    images: np.ndarray
-    texts: list[list[str]]
-    actions: np.ndarray
-    mask: np.ndarray
-    groups: list[str] = field(default_factory=list)
-    goals: np.ndarray | None = None
-    origins: list[tuple[str, ...]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        episodes, steps = self.mask.shape
-        if self.images.dtype != np.uint8 or self.images.ndim != 5 or self.images.shape[4] != 3:
-            raise ValueError(f"images must be uint8 (E, T, h, w, 3), got {self.images.dtype} {self.images.shape}")
-        if self.images.shape[:2] != (episodes, steps) or self.actions.shape[:2] != (episodes, steps):
-            raise ValueError(
-                f"images, actions and mask must agree on (E, T), got {self.images.shape[:2]}, "
-                f"{self.actions.shape[:2]} and {self.mask.shape}"
-            )
-        if len(self.texts) != episodes or not all(self.texts):
-            raise ValueError(f"texts must give each of {episodes} episodes at least one phrasing")
-        self.groups = list(self.groups) or [""] * episodes
-        if len(self.groups) != episodes:
-            raise ValueError(f"groups must be one for each of {episodes} episodes, got {len(self.groups)}")
-        self.origins = [tuple(names) for names in self.origins] or [()] * episodes
-        if len(self.origins) != episodes:
-            raise ValueError(f"origins must be one for each of {episodes} episodes, got {len(self.origins)}")
-        lengths = self.mask.sum(axis=1)
-        if not np.array_equal(self.mask, np.arange(steps) < lengths[:, None]) or (lengths == 0).any():
-            raise ValueError("mask must be True from an episode's start on without a gap, and never empty")
-        if not np.isfinite(self.actions[self.mask]).all():
-            raise ValueError("actions must be finite")
-        if self.goals is None:
-            self.goals = np.full((episodes, steps, 2), np.nan, dtype=np.float32)
-        if self.goals.shape != (episodes, steps, 2):
-            raise ValueError(f"goals must have shape (E, T, 2), got {self.goals.shape}")
 
 
 @dataclass(frozen=True)
@@ -76,7 +26,7 @@ class Batch:
         colour: matrix (F, 3, 3) and offset (F, 3) of the change of colour.
         texts: E instructions.
         actions: float32 (F, A), normalised.
-        goals: float32 (F, 2), see `Sequences`.
+        goals: float32 (F, 2), see `Demonstrations`.
         mask: bool (E, T).
     """
 
@@ -119,7 +69,7 @@ class Sampler:
     def __init__(self, config: TrainConfig, weights: Mapping[str, float] | None = None) -> None:
         self._config = config
         self._weights = weights
-        self._parts: list[Sequences] = []
+        self._parts: list[Demonstrations] = []
         self._groups: dict[str, list[tuple[int, int]]] = {}
         self._sign = mirror_signs(config.action_names)
 
@@ -128,8 +78,13 @@ class Sampler:
         """How many there are."""
         return sum(len(part.mask) for part in self._parts)
 
-    def add(self, part: Sequences) -> None:
-        """Add episodes."""
+    def add(self, part: Demonstrations) -> None:
+        """Add episodes.
+
+        Raises:
+            ValueError: they cannot be learned from.
+        """
+        part.check_learnable()
         if part.actions.shape[2] != len(self._config.action_names):
             raise ValueError(
                 f"actions must have columns {list(self._config.action_names)}, got {part.actions.shape[2]}"
@@ -159,7 +114,7 @@ class Sampler:
             mask=np.arange(lengths.max()) < lengths[:, None],
         )
 
-    def _any(self, rng: np.random.Generator) -> tuple[Sequences, int]:
+    def _any(self, rng: np.random.Generator) -> tuple[Demonstrations, int]:
         """One of the episodes; each group as often as any other."""
         names = list(self._groups)
         members = self._groups[names[self._group(names, rng)]]
@@ -172,7 +127,7 @@ class Sampler:
         weights = np.array([self._weights[name] for name in names])
         return int(rng.choice(len(names), p=weights / weights.sum()))
 
-    def _augmented(self, part: Sequences, episode: int, rng: np.random.Generator) -> _Augmented:
+    def _augmented(self, part: Demonstrations, episode: int, rng: np.random.Generator) -> _Augmented:
         """Frames, normalised actions, places of the goal and text of one augmented episode."""
         config = self._config
         span = _span(int(part.mask[episode].sum()), config.max_steps, rng)
@@ -180,7 +135,6 @@ class Sampler:
             part.images[episode, span],
             part.actions[episode, span] / np.asarray(config.scale, dtype=np.float32),
         )
-        assert part.goals is not None
         goals, texts = np.array(part.goals[episode, span]), part.texts[episode]
         text = texts[rng.integers(len(texts))]
         if rng.random() < config.mirror:
@@ -199,7 +153,7 @@ def _span(length: int, longest: int, rng: np.random.Generator) -> slice:
     return slice(start, min(length, start + longest))
 
 
-def whole_batch(sequences: Sequences, episodes: Sequence[int], config: TrainConfig) -> Batch:
+def whole_batch(sequences: Demonstrations, episodes: Sequence[int], config: TrainConfig) -> Batch:
     """These episodes as they are, each with its first phrasing."""
     mask = sequences.mask[list(episodes)]
     frames = int(mask.sum())
@@ -210,7 +164,7 @@ def whole_batch(sequences: Sequences, episodes: Sequence[int], config: TrainConf
         actions=(sequences.actions[list(episodes)][mask] / np.asarray(config.scale, dtype=np.float32)).astype(
             np.float32
         ),
-        goals=sequences.goals[list(episodes)][mask],  # type: ignore[index]
+        goals=sequences.goals[list(episodes)][mask],
         mask=mask,
     )
 

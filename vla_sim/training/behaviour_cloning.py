@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vla_sim.training.batches import Sampler, Sequences, whole_batch
+from vla_sim.datasets.demonstrations import Demonstrations
+from vla_sim.training.batches import Sampler, whole_batch
 from vla_sim.training.config import TrainConfig
 from vla_sim.training.losses import action_target, where_loss
 from vla_sim.training.trainer import Learner, Source
@@ -41,7 +42,7 @@ class Trainer(Learner):
         """One for each member's actions, and "where": in which cell the goal is."""
         return (*self.model.names, "where")
 
-    def add(self, sequences: Sequences) -> None:
+    def add(self, sequences: Demonstrations) -> None:
         """Learn from these too, from now on."""
         assert isinstance(self.source, Sampler)
         self.source.add(sequences)
@@ -71,7 +72,7 @@ class Trainer(Learner):
                 cells.append(where_loss(output.where.float(), batch.goals))
         return (*actions, torch.stack(cells).mean() if cells else actions[0].detach() * 0)
 
-    def validate(self, sequences: Sequences, *, batch_episodes: int = 50) -> dict[str, float]:
+    def validate(self, sequences: Demonstrations, *, batch_episodes: int = 50) -> dict[str, float]:
         """Losses of the averaged model on episodes that it has not learned from, nothing augmented."""
         import torch
 

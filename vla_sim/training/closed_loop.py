@@ -18,8 +18,8 @@ from vla_sim.core.files import sweep_aside, whole_folder, write_whole
 from vla_sim.training.tensorboard_log import TensorBoardLog
 
 if TYPE_CHECKING:
+    from vla_sim.datasets.demonstrations import Demonstrations
     from vla_sim.rollout.plan import Plan
-    from vla_sim.training.batches import Sequences
     from vla_sim.training.behaviour_cloning import Trainer
 
 log = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ def fit(
     trainer: Trainer,
     plan: FitPlan,
     *,
-    validation: Sequence[Sequences] = (),
+    validation: Sequence[Demonstrations] = (),
     workers: int = 1,
     curves: bool = True,
 ) -> Path:
@@ -204,7 +204,7 @@ def fit(
 def _fit(
     trainer: Trainer,
     plan: FitPlan,
-    validation: Sequence[Sequences],
+    validation: Sequence[Demonstrations],
     workers: int,
     board: TensorBoardLog | None,
 ) -> Path:
@@ -232,7 +232,7 @@ def _fit(
     return _keep(out, best, checks)
 
 
-def _check(trainer: Trainer, plan: FitPlan, step: int, validation: Sequence[Sequences], workers: int) -> Check:
+def _check(trainer: Trainer, plan: FitPlan, step: int, validation: Sequence[Demonstrations], workers: int) -> Check:
     folder = trainer.out_dir / CHECKS / f"{step:06}"
     # Left by a run that was killed before its check was complete.
     shutil.rmtree(folder, ignore_errors=True)
@@ -242,7 +242,7 @@ def _check(trainer: Trainer, plan: FitPlan, step: int, validation: Sequence[Sequ
     return Check(step, sum(found.values()), len(found), by_scenario(found), _losses(trainer, validation))
 
 
-def _losses(trainer: Trainer, validation: Sequence[Sequences]) -> dict[str, float]:
+def _losses(trainer: Trainer, validation: Sequence[Demonstrations]) -> dict[str, float]:
     """Means over all frames."""
     frames = [int(part.mask.sum()) for part in validation]
     found = [trainer.validate(part) for part in validation]

@@ -16,9 +16,10 @@ from typing import Any
 from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import sweep_aside, whole_folder, write_whole
+from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.policies.registry import policy_hash
 from vla_sim.training.aggregation import Gathering, Schedule, gather
-from vla_sim.training.batches import Sampler, Sequences
+from vla_sim.training.batches import Sampler
 from vla_sim.training.closed_loop import FitPlan, Successes, ValidationSuite, fit
 from vla_sim.training.config import TrainConfig
 from vla_sim.training.gate import LEVEL, Verdict, judge
@@ -123,7 +124,7 @@ class Rounds:
         self,
         plan: RoundsPlan,
         out: Path,
-        demonstrations: Sequence[Sequences],
+        demonstrations: Sequence[Demonstrations],
         weights: dict[str, float],
         config: TrainConfig,
         *,
@@ -222,7 +223,7 @@ class Rounds:
             return found
         teacher = self.policy_of(accepted) / driver
         beta = self.plan.schedule.beta(number, self.plan.rounds)
-        fresh: list[Sequences] = []
+        fresh: list[Demonstrations] = []
         if self.plan.episodes:
             gathering = self._gathering(number, name, beta, teacher)
             fresh = gather(gathering, self.out / "data" / name, workers=self._workers)
@@ -241,7 +242,7 @@ class Rounds:
         log.info(f"{name} {verdict.text()}")
         return entry
 
-    def _gathered_before(self, entries: Sequence[dict[str, Any]]) -> list[Sequences]:
+    def _gathered_before(self, entries: Sequence[dict[str, Any]]) -> list[Demonstrations]:
         from vla_sim.training.aggregation import read_parts
 
         if not self.plan.episodes:
@@ -249,7 +250,7 @@ class Rounds:
         kept = [entry["round"] for entry in entries if entry["accepted"] or self.plan.keep_dropped]
         return [part for name in kept for part in read_parts(self.out / "data" / name)]
 
-    def _learn(self, number: int, accepted: str, driver: str, gathered: Sequence[Sequences]) -> None:
+    def _learn(self, number: int, accepted: str, driver: str, gathered: Sequence[Demonstrations]) -> None:
         from vla_sim.training.behaviour_cloning import Trainer
 
         plan, folder = self.plan, self.out / f"round_{number:02}"
@@ -259,7 +260,7 @@ class Rounds:
         fitting = FitPlan(plan.steps, plan.check_every, plan.patience, plan.suite(), driver)
         fit(trainer, fitting, workers=self._workers)
 
-    def _sampler(self, config: TrainConfig, gathered: Sequence[Sequences]) -> Sampler:
+    def _sampler(self, config: TrainConfig, gathered: Sequence[Demonstrations]) -> Sampler:
         share, total = self.plan.gathered_share if gathered else 0.0, sum(self._weights.values())
         weights = {group: (1 - share) * weight / total for group, weight in self._weights.items()}
         sampler = Sampler(config, {**weights, **({GATHERED: share} if gathered else {})})

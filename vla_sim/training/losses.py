@@ -68,7 +68,7 @@ def where_loss(logits: torch.Tensor, goals: np.ndarray) -> torch.Tensor:
 
     Args:
         logits: (F, P), a square grid of cells.
-        goals: see `Sequences`.
+        goals: see `Demonstrations`.
     """
     import torch
     from torch.nn.functional import cross_entropy

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vla_sim.core.errors import UserError
-from vla_sim.datasets.rounds import ARRAYS, FACTS_FILE, open_round
-from vla_sim.rollout.demonstrations import Demonstrations
-from vla_sim.training.batches import Sequences
+from vla_sim.datasets.demonstrations import ARRAYS, Demonstrations
+from vla_sim.datasets.rounds import FACTS_FILE, open_round
 
 FACTS = FACTS_FILE
 # Stands for the scenario of a one-step episode that is a single image (`recipes.single_images`).
@@ -35,14 +35,14 @@ def save_round(folder: Path, demonstrations: Demonstrations) -> None:
         facts["action_names"] = list(demonstrations.action_names)
     if demonstrations.step_s is not None:
         facts["step_s"] = demonstrations.step_s
-    if demonstrations.origins:
+    if any(demonstrations.origins):
         facts["origins"] = [list(names) for names in demonstrations.origins]
     aside = folder / f"{FACTS}.part"
     aside.write_text(json.dumps(facts, ensure_ascii=False), "utf-8")
     os.replace(aside, folder / FACTS)
 
 
-def read_round(folder: Path) -> Sequences:
+def read_round(folder: Path) -> Demonstrations:
     """One round's episodes.
 
     Raises:
@@ -52,25 +52,17 @@ def read_round(folder: Path) -> Sequences:
         raise UserError(
             f"{folder} holds no demonstrations: {FACTS} is missing (python -m recipes.train_shipped makes them)"
         )
+    found = open_round(folder)
     try:
-        found = open_round(folder)
-        groups = [LOOK if scenario == LOOK else DRIVE for scenario in found.facts["scenarios"]]
-        return Sequences(
-            found.images,
-            found.facts["texts"],
-            found.actions,
-            np.asarray(found.mask),
-            groups,
-            np.asarray(found.goals),
-            found.facts["origins"],
-        )
-    except (ValueError, TypeError, IndexError) as error:
+        found.check_learnable()
+    except ValueError as error:
         raise UserError(
             f"{folder}: its episodes cannot be read: {error}; collect them again or leave them out"
         ) from error
+    return replace(found, groups=[LOOK if scenario == LOOK else DRIVE for scenario in found.scenarios])
 
 
-def read_rounds(folder: Path) -> list[Sequences]:
+def read_rounds(folder: Path) -> list[Demonstrations]:
     """All rounds of a data folder, in the order of their names.
 
     Raises:

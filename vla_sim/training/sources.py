@@ -24,10 +24,9 @@ from vla_sim.core.motion import joined
 from vla_sim.core.run_folder import check_same, read_object
 from vla_sim.datasets.base import AS_IT_IS, Joined, ReadOptions
 from vla_sim.datasets.dataset import open_dataset, open_sets
+from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.datasets.origins import content_origin, origins_of
-from vla_sim.datasets.rounds import ROUND_FORMAT, open_round
-from vla_sim.rollout.demonstrations import Demonstrations
-from vla_sim.training.batches import Sequences
+from vla_sim.datasets.rounds import ROUND_FORMAT
 from vla_sim.training.recorded import FACTS, read_round, save_round
 from vla_sim.training.source_spec import SourceSpec
 from vla_sim.training.splitting import copies_together, held_out
@@ -70,7 +69,7 @@ class Source:
     """
 
     spec: SourceSpec
-    parts: Sequence[Sequences]
+    parts: Sequence[Demonstrations]
     left_out: int = 0
 
     @property
@@ -83,7 +82,7 @@ class Source:
         """How many steps."""
         return sum(int(part.mask.sum()) for part in self.parts)
 
-    def named(self) -> list[Sequences]:
+    def named(self) -> list[Demonstrations]:
         """The parts, all episodes counted under the source's name (and their group, where it has several)."""
         groups = {group for part in self.parts for group in part.groups}
         if len(groups) == 1:
@@ -105,32 +104,16 @@ class Source:
 
     def parted(self, held: np.ndarray) -> tuple[Source, Source]:
         """The episodes that are not held out, and those that are: bool (E,)."""
-        learned: list[Sequences] = []
-        checked: list[Sequences] = []
+        learned: list[Demonstrations] = []
+        checked: list[Demonstrations] = []
         first = 0
         for part in self.parts:
             here = held[first : first + len(part.mask)]
             first += len(part.mask)
             for chosen, parts in ((~here, learned), (here, checked)):
                 if chosen.any():
-                    parts.append(_some(part, np.flatnonzero(chosen)))
+                    parts.append(part.some(np.flatnonzero(chosen)))
         return replace(self, parts=learned), replace(self, parts=checked)
-
-
-def _some(part: Sequences, episodes: np.ndarray) -> Sequences:
-    """Some episodes of a part; all of them without a copy."""
-    if len(episodes) == len(part.mask):
-        return part
-    assert part.goals is not None
-    return Sequences(
-        part.images[episodes],
-        [part.texts[i] for i in episodes],
-        part.actions[episodes],
-        part.mask[episodes],
-        [part.groups[i] for i in episodes],
-        part.goals[episodes],
-        [part.origins[i] for i in episodes],
-    )
 
 
 def split(sources: Sequence[Source], share: float, seed: int) -> tuple[list[Source], list[Source]]:
@@ -189,17 +172,17 @@ def open_source(
     return source
 
 
-def _checked_round(part: Sequences, folder: Path, shape: Shape) -> Sequences:
+def _checked_round(part: Demonstrations, folder: Path, shape: Shape) -> Demonstrations:
     side = part.images.shape[2]
     if side != shape.image_px:
         raise UserError(f"{folder}: its images are {side} px wide, the network reads {shape.image_px}")
-    facts, count = open_round(folder).facts, part.actions.shape[2]
-    names = tuple(facts.get("action_names") or shape.action_names[:count])
+    count = part.actions.shape[2]
+    names = part.action_names or shape.action_names[:count]
     if names != shape.action_names or count != len(names):
         raise UserError(
             f"{folder}: its actions are {list(names)} in {count} columns, wanted {list(shape.action_names)}"
         )
-    step_s = facts.get("step_s", shape.step_s)
+    step_s = part.step_s or shape.step_s
     if not math.isclose(step_s, shape.step_s, rel_tol=SAME_STEP):
         raise UserError(f"{folder}: its step is {step_s:g} s, the robot's is {shape.step_s:g} s")
     return part

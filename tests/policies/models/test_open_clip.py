@@ -167,7 +167,7 @@ def test_a_name_stands_for_open_clip_s_own_sizes_and_tokenizer():
 
 
 def test_a_head_on_it_is_trained_like_any_other(saved, tmp_path):
-    from vla_sim.training.batches import Sequences
+    from vla_sim.datasets.demonstrations import Demonstrations
     from vla_sim.training.behaviour_cloning import Trainer
     from vla_sim.training.config import TrainConfig
     from vla_sim.training.warm_start import begin_with
@@ -176,7 +176,7 @@ def test_a_head_on_it_is_trained_like_any_other(saved, tmp_path):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (4, 2, 32, 32, 3), dtype=np.uint8)
     actions = np.full((4, 2, 2), 0.3, dtype=np.float32)
-    part = Sequences(images, [[text] for text in TEXTS], actions, np.ones((4, 2), dtype=bool))
+    part = Demonstrations(images, [[text] for text in TEXTS], actions, np.ones((4, 2), dtype=bool))
     trainer = Trainer(begun, TrainConfig(batch_episodes=4, warmup_steps=1), tmp_path / "run")
     trainer.add(part)
     before = {name: tensor.clone() for name, tensor in begun.members.parts[0].state_dict().items()}
