@@ -62,7 +62,13 @@ def _leg(facts: Facts, body: Body, named: Sequence[Body], colors: Mapping[str, s
     """What may be said of one leg."""
     if past:
         return replace(facts, obstacle=body.kind, count=1, references=())
-    return replace(facts, goal=body.kind, color=colors[body.name], references=_references(body, named, colors))
+    references = _beside_sides(facts.side, _references(body, named, colors))
+    return replace(facts, goal=body.kind, color=colors[body.name], references=references)
+
+
+def _beside_sides(side: Side | None, references: tuple[str, ...]) -> tuple[str, ...]:
+    """Without left and right where the sentence says a side: its twin exchanges these words, not the object."""
+    return tuple(r for r in references if r not in ("left", "right")) if side else references
 
 
 def _meant(
@@ -182,7 +188,8 @@ def _with_legs(plan: SceneDistribution, facts: Sequence[Facts], first: int) -> F
     legs = []
     for number, leg in enumerate(plan.legs):
         its = facts[(first + number) % len(facts)]
-        legs.append(replace(its, count=1, references=()) if leg.past else its)
+        references = () if leg.past else _beside_sides(its.side, its.references)
+        legs.append(replace(its, count=1, references=references))
     return replace(facts[first], legs=tuple(legs))
 
 
