@@ -29,7 +29,7 @@ def test_a_ray_ends_on_the_first_surface_that_it_meets(things, x, y, angle):
     (found,) = Footprints(things, 0.1).ranges(np.array([x, y]), np.array([angle])).tolist()
     walked = np.arange(0.0, 12.0, 0.02)
     gaps = [min(surface_distance(t, x + s * math.cos(angle), y + s * math.sin(angle)) for t in things) for s in walked]
-    inside = np.flatnonzero(np.array(gaps) <= -1e-9)
+    inside = np.flatnonzero(np.array(gaps) <= -1e-6)  # a ray that grazes may miss
     if math.isfinite(found):
         end = [surface_distance(t, x + found * math.cos(angle), y + found * math.sin(angle)) for t in things]
         assert found == 0.0 or min(abs(gap) for gap in end) < 1e-6
