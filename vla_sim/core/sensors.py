@@ -122,7 +122,7 @@ class SensorTables(Value):
     def _sensor(self, table: Any, place: Place) -> Sensor:
         check_keys(table, table, place)
         kind = table.get("kind")
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             seen = f"unknown {shown(kind)}" if "kind" in table else "is missing"
             raise place.at("kind").wrong(f"{seen}; {suggest(str(kind), KINDS)}")
         return read_table(KINDS[kind], {key: found for key, found in table.items() if key != "kind"}, place)
