@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from recipes.training_options import TrainingOptions, print_line, publish
 from vla_sim.core.cli import run_command
 from vla_sim.core.options import Folder, Name
+from vla_sim.core.types import Outcome
 
 if TYPE_CHECKING:
     from vla_sim.datasets.demonstrations import Demonstrations
@@ -157,7 +158,7 @@ def _data(options: Options, round_: Round, learner: Path | None) -> Demonstratio
         begin = time.perf_counter()
         drives = _collected(options, round_, learner)
         save_round(folder, drives)
-        succeeded = drives.outcomes.count("success") / len(drives.outcomes)
+        succeeded = sum(Outcome(outcome).succeeded for outcome in drives.outcomes) / len(drives.outcomes)
         taken = time.perf_counter() - begin
         images = int(drives.mask.sum())
         print(f"{round_.name}: {len(drives.mask)} episodes, {images} images, {succeeded:.1%} success, {taken:.0f} s")

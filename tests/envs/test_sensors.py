@@ -151,3 +151,11 @@ def test_a_mistake_is_named_with_file_and_what_would_be_right(tmp_path, text, wo
         load_embodiment(embodiment(tmp_path, text))
     for word in ["mine.toml", *words]:
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["[]", "3", '"radar"', "{}"])
+def test_a_sensor_of_no_kind_is_refused_in_a_sentence(tmp_path, kind):
+    path = tmp_path / "robot.toml"
+    path.write_text(f'format = 1\nextends = "serbot"\n[sensors.front]\nkind = {kind}\n')
+    with pytest.raises(UserError, match="sensors.front.kind"):
+        load_embodiment(path)

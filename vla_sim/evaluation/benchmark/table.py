@@ -284,9 +284,7 @@ def benchmark_document(
         "offline": {
             "drives": len(expert_episodes),
             "steps": sum(len(expert_episode.labels) for expert_episode in expert_episodes),
-            "expert_successes": sum(
-                expert_episode.outcome == Outcome.SUCCESS.value for expert_episode in expert_episodes
-            ),
+            "expert_successes": sum(Outcome(expert_episode.outcome).succeeded for expert_episode in expert_episodes),
             "action_names": list(expert_episodes[0].action_names),
             "policy_hash_expert": expert_episodes[0].policy_hashes["expert"],
         },
