@@ -29,6 +29,7 @@ TURN_GAIN = 2.5
 MOVER_MARGIN_M = 0.12
 HORIZON_S = 8.0
 PLAN_STEP_M = 0.15
+TURNING_SHARE = 0.75
 
 
 class _Driver:
@@ -88,13 +89,16 @@ class _Driver:
     def _timed_planner(self) -> TimedPlanner:
         if self._timed is None:
             robot = self._embodiment
-            step = robot.cruise_mps * robot.control_s
+            # One that has to turn first gets less far than a straight line at full speed.
+            turns_first = robot.drive.kind is DriveKind.DIFFERENTIAL
+            speed = robot.cruise_mps * (TURNING_SHARE if turns_first else 1.0)
+            step = speed * robot.control_s
             self._timed = TimedPlanner(
                 self.scene,
                 robot.body.radius_m,
                 margin_m=self._margin_m * TIGHTER[1],
-                mover_margin_m=MOVER_MARGIN_M,
-                speed_mps=robot.cruise_mps,
+                mover_margin_m=MOVER_MARGIN_M * (2 if turns_first else 1),
+                speed_mps=speed,
                 step_s=robot.control_s * max(1, math.ceil(PLAN_STEP_M / step - 1e-9)),
             )
         return self._timed
