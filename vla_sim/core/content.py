@@ -12,13 +12,17 @@ from vla_sim.core.errors import UserError, suggest
 _PACKAGE = Path(__file__).parents[1]
 
 
-@functools.cache
 def content_folder(kind: str) -> Path:
     """The folder `envs`, `scenarios` or `policies`: beside the package in a checkout, inside it when installed."""
-    beside = _PACKAGE.parent / kind
-    if (_PACKAGE.parent / "pyproject.toml").exists() and beside.is_dir():
+    return _found(_PACKAGE, kind)
+
+
+@functools.cache
+def _found(package: Path, kind: str) -> Path:
+    beside = package.parent / kind
+    if (package.parent / "pyproject.toml").exists() and beside.is_dir():
         return beside
-    return _PACKAGE / "_content" / kind
+    return package / "_content" / kind
 
 
 def embodiment_names() -> list[str]:
