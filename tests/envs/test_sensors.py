@@ -157,5 +157,5 @@ def test_a_mistake_is_named_with_file_and_what_would_be_right(tmp_path, text, wo
 def test_a_sensor_of_no_kind_is_refused_in_a_sentence(tmp_path, kind):
     path = tmp_path / "robot.toml"
     path.write_text(f'format = 1\nextends = "serbot"\n[sensors.front]\nkind = {kind}\n')
-    with pytest.raises(UserError, match="sensors.front.kind"):
+    with pytest.raises(UserError, match=r"sensors\.front\.kind"):
         load_embodiment(path)
