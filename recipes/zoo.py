@@ -11,7 +11,7 @@ from vla_sim.core.errors import UserError, suggest
 # As large as the shipped weights allow: forty megabytes for all policies together.
 FUSION = {"channels": 96, "readout": 12, "feature_dim": 128}
 # Queries of a resampler stand for patches, so the fusion keeps as many numbers of each.
-RESAMPLER = {"kind": "mobile", "queries": 24, "width": 64, "heads": 4, "dropout": 0.0}
+RESAMPLER = {"kind": "mobile", "queries": 49, "placed": True, "width": 64, "heads": 4, "dropout": 0.0}
 LSTM = {"kind": "lstm", "codec": "laplace", "hidden": 128}
 MLP = {"kind": "mlp", "codec": "laplace", "hidden": 192, "layers": 2}
 

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Annotated
 
 from vla_sim.core.config import KeyForEach, ListOf, Name, Number, Table
-from vla_sim.core.surfaces import BARE, FLOOR_TEXTURES, STYLES, TEXTURES, WALL_TEXTURES
+from vla_sim.core.surfaces import INDOOR, FLOOR_TEXTURES, STYLES, TEXTURES, WALL_TEXTURES
 from vla_sim.core.types import MOVING_KINDS, Kind, Reaction, Side, SuccessRule
 from vla_sim.scenarios.colors import PALETTE
 from vla_sim.scenarios.distributions import Choice, Distribution, Names, Numbers, Points, Uniform
@@ -306,7 +306,7 @@ class RoomDistribution:
     behind_m: Annotated[Distribution, Numbers(0.3, 30)] = _fixed(0.8)
     width_m: Annotated[Distribution, Numbers(1, 30)] = _fixed(5.0)
     wall_height_m: Annotated[Distribution, Numbers(0.1, 4)] = Uniform(0.6, 1.0)
-    ceiling_m: Annotated[Distribution | None, Numbers(1.0, 6)] = None
+    ceiling_m: Annotated[Distribution | None, Numbers(1.0, 6)] = Uniform(2.4, 3.0)
     outline_m: Annotated[tuple[tuple[Distribution, Distribution], ...], Points(-30, 30, 4, 24)] = ()
 
 
@@ -330,7 +330,7 @@ class TaskRules:
     """
 
     side: Side | None = None
-    success: SuccessRule = SuccessRule.REACHED
+    success: SuccessRule = SuccessRule.STOPPED
     reach_m: Annotated[float, Number(0.02, 2)] = 0.3
     time_limit_s: Annotated[float, Number(0.5, 600)] = 16.0
     collision_ends: bool = True
@@ -370,18 +370,24 @@ class AppearanceDistribution:
     ambient: Annotated[Distribution, Numbers(0.2, 1)] = Uniform(0.40, 0.60)
     sun_azimuth_deg: Annotated[Distribution, Numbers(-360, 360)] = Uniform(-180.0, 180.0)
     sun_elevation_deg: Annotated[Distribution, Numbers(5, 90)] = Uniform(30.0, 75.0)
-    tint: Annotated[Distribution, Numbers(0.5, 1.5)] = Uniform(0.90, 1.10)
+    tint: Annotated[Distribution, Numbers(0.5, 1.5)] = Uniform(0.93, 1.07)
     floor_brightness: Annotated[Distribution | None, Numbers(0.1, 1)] = None
     wall_brightness: Annotated[Distribution | None, Numbers(0.1, 1)] = None
     camera_tilt_deg: Annotated[Distribution, Numbers(-20, 20)] = Uniform(-2.0, 2.0)
-    floor_texture: Annotated[Choice, Names(FLOOR_TEXTURES)] = Choice(FLOOR_TEXTURES)
-    wall_texture: Annotated[Choice, Names(WALL_TEXTURES)] = Choice(WALL_TEXTURES)
-    style: Annotated[str, Name(STYLES)] = BARE
-    exposure: Annotated[Distribution, Numbers(0.3, 2)] = _fixed(1.0)
-    vignette: Annotated[Distribution, Numbers(0, 0.8)] = _fixed(0.0)
-    haze: Annotated[Distribution, Numbers(0, 0.5)] = _fixed(0.0)
-    noise: Annotated[Distribution, Numbers(0, 30)] = _fixed(0.0)
-    shutter_s: Annotated[Distribution, Numbers(0, 0.2)] = _fixed(0.0)
+    floor_texture: Annotated[Choice, Names(FLOOR_TEXTURES)] = Choice(
+        ("plain", "tiles", "wood", "wood", "carpet", "concrete")
+    )
+    # Most walls are painted, which is also the cheapest to draw.
+    wall_texture: Annotated[Choice, Names(WALL_TEXTURES)] = Choice(
+        ("plain", "plain", "plain", "plaster", "panel", "brick")
+    )
+    style: Annotated[str, Name(STYLES)] = INDOOR
+    # Real images of the users' robot have a cast of colour: about (110, 137, 132) on average in one room.
+    exposure: Annotated[Distribution, Numbers(0.3, 2)] = Uniform(0.85, 1.15)
+    vignette: Annotated[Distribution, Numbers(0, 0.8)] = Uniform(0.0, 0.3)
+    haze: Annotated[Distribution, Numbers(0, 0.5)] = Uniform(0.0, 0.12)
+    noise: Annotated[Distribution, Numbers(0, 30)] = Uniform(1.0, 4.0)
+    shutter_s: Annotated[Distribution, Numbers(0, 0.2)] = Uniform(0.0, 0.03)
 
 
 @dataclass(frozen=True)
