@@ -104,9 +104,8 @@ def _seen(encoder: VlaEncoder, batch: Batch) -> Any:
 
     from vla_sim.policies.models.text_batch import picked
 
-    episode = torch.from_numpy(batch.mask).nonzero()[:, 0]
     language = encoder.backbone.encode_text(trimmed(encoder.reader.read(batch.texts)))
-    return encoder.backbone(recoloured(batch), picked(language, episode))[0]
+    return encoder.backbone(recoloured(batch), picked(language, torch.from_numpy(batch.said)))[0]
 
 
 @dataclass(frozen=True)

@@ -74,14 +74,14 @@ class GroundingTrainer(Learner):
     def _words(self, model: Any, read: Features, tokens: TextBatch, batch: Batch) -> torch.Tensor:
         import torch
 
-        episode = torch.from_numpy(batch.mask).nonzero()[:, 0]
         if hasattr(model.backbone, "kosmos2"):
-            ids = tokens["kosmos2.ids"][episode]
+            ids = tokens["kosmos2.ids"][torch.from_numpy(batch.said)]
             return caption_loss(
                 read.tokens, model.backbone.kosmos2.text_model.model.embed_tokens.weight, ids, read.mask
             )
-        first = torch.from_numpy(np.concatenate([[0], batch.mask.sum(axis=1).cumsum()[:-1]]))
-        return contrast_loss(model.backbone.clip, read.image[first], read.text[first], batch.texts)
+        first = np.concatenate([[0], batch.mask.sum(axis=1).cumsum()[:-1]])
+        said = tuple(batch.texts[number] for number in batch.said[first])
+        return contrast_loss(model.backbone.clip, read.image[first], read.text[first], said)
 
 
 def caption_loss(tokens: torch.Tensor, embedding: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

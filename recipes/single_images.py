@@ -15,12 +15,13 @@ import numpy as np
 from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.pool import run_units
 from vla_sim.core.threads import torch_threads
-from vla_sim.core.types import Pose2
+from vla_sim.core.types import Pose2, Scene
 from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.policies.images import shrink
 from vla_sim.rollout.demonstrations import goal_in_image
 from vla_sim.rollout.recording import LABEL_MARGIN_M
 from vla_sim.scenarios import load_scenario
+from vla_sim.scenarios.scenario import Scenario
 from vla_sim.sim.renderers import make_renderer
 from vla_sim.training.recorded import LOOK
 
@@ -34,44 +35,43 @@ KEPT_SENTENCES = 24
 
 
 def collect_looks(
-    scenario: str, seeds: Sequence[int], embodiment: str, *, image_px: int, workers: int = 2
+    worlds: Sequence[tuple[str, int]], embodiment: str, *, image_px: int, workers: int = 2
 ) -> Demonstrations:
     """One image a world, as many one-step episodes as it has objects; the same for any number of workers.
 
     Args:
-        scenario: one with several objects to choose from.
-        seeds: training seeds.
+        worlds: scenario and training seed of each; where the right answer is to stand still, one episode says so.
         embodiment: name of the robot.
         image_px: side of the square images to keep.
         workers: processes.
     """
-    shards = [seeds[i : i + SHARD_WORLDS] for i in range(0, len(seeds), SHARD_WORLDS)]
-    factory = functools.partial(_Looker, scenario, embodiment, image_px)
+    shards = [worlds[i : i + SHARD_WORLDS] for i in range(0, len(worlds), SHARD_WORLDS)]
+    factory = functools.partial(_Looker, embodiment, image_px)
     return Demonstrations.joined(list(run_units(shards, factory, workers=workers, ordered=True)))
 
 
 class _Looker:
     """What a worker does with a shard."""
 
-    def __init__(self, scenario: str, embodiment: str, image_px: int) -> None:
-        self._scenario, self._embodiment, self._image_px = scenario, embodiment, image_px
+    def __init__(self, embodiment: str, image_px: int) -> None:
+        self._embodiment, self._image_px = embodiment, image_px
 
-    def __call__(self, seeds: Sequence[int]) -> Iterator[Demonstrations]:
+    def __call__(self, worlds: Sequence[tuple[str, int]]) -> Iterator[Demonstrations]:
         with torch_threads(1):
-            yield _shard(self._scenario, seeds, self._embodiment, self._image_px)
+            yield _shard(worlds, self._embodiment, self._image_px)
 
 
-def _shard(scenario: str, seeds: Sequence[int], embodiment: str, image_px: int) -> Demonstrations:
+def _shard(worlds: Sequence[tuple[str, int]], embodiment: str, image_px: int) -> Demonstrations:
     from vla_sim.policies.expert import heading_twist
 
-    spec, worlds = load_embodiment(embodiment), load_scenario(scenario)
+    spec = load_embodiment(embodiment)
     renderer = make_renderer(spec.camera.image_px)
     images, actions, goals, texts = [], [], [], []
     try:
-        for seed in seeds:
+        for scenario, seed in worlds:
             rng = np.random.default_rng([seed, PLACE_STREAM])
             pose = Pose2(float(rng.uniform(*AHEAD_M)), float(rng.uniform(*ASIDE_M)))
-            alternatives = worlds.alternatives(seed, robot_radius_m=spec.body.radius_m)
+            alternatives = _alternatives(load_scenario(scenario), seed, spec.body.radius_m)
             renderer.load(0, alternatives[0][0], spec.camera)
             renderer.place(0, pose)
             small = shrink(renderer.render(), image_px)[0]
@@ -91,3 +91,12 @@ def _shard(scenario: str, seeds: Sequence[int], embodiment: str, image_px: int) 
         scenarios=[LOOK] * len(images),
         outcomes=["success"] * len(images),
     )
+
+
+def _alternatives(scenario: Scenario, seed: int, radius_m: float) -> list[tuple[Scene, list[str]]]:
+    """The world of a seed with each object as the goal; as it is, where the right answer is to stand still."""
+    found = scenario.alternatives(seed, robot_radius_m=radius_m)
+    if found:
+        return found
+    sentences = scenario.equivalents(seed, robot_radius_m=radius_m)
+    return [(scenario.sample(seed, robot_radius_m=radius_m), sentences)]

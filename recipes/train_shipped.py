@@ -27,17 +27,35 @@ examples:
   python -m recipes.train_shipped --out runs/train --publish policies
   python -m recipes.train_shipped --out runs/quick --scale 0.1"""
 
-CHOOSING = "choose_goal"
 IMAGE_PX = 96
 # Share of the episodes that each scenario or suite gets; choosing among objects takes the most examples.
 MIX = {
+    "choose_goal": 0.20,
+    "hard_choose_goal": 0.08,
+    "obstacle_left": 0.06,
+    "obstacle_right": 0.06,
+    "two_obstacles_left": 0.06,
+    "two_obstacles_right": 0.06,
+    "reach_goal": 0.04,
+    "hard_obstacle_left": 0.03,
+    "hard_obstacle_right": 0.03,
+    "hard_two_obstacles_left": 0.03,
+    "hard_two_obstacles_right": 0.03,
+    "suite seed": 0.06,
+    "suite refuse": 0.13,
+    "suite route": 0.13,
+}
+# The same of single images; most show every object as the goal in turn.
+LOOKS = {
     "choose_goal": 0.36,
-    "obstacle_left": 0.11,
-    "obstacle_right": 0.11,
-    "two_obstacles_left": 0.1,
-    "two_obstacles_right": 0.1,
-    "reach_goal": 0.06,
-    "suite seed": 0.16,
+    "hard_choose_goal": 0.16,
+    "obstacle_left": 0.06,
+    "obstacle_right": 0.06,
+    "refuse_absent": 0.14,
+    "refuse_ambiguous": 0.10,
+    "refuse_contradiction": 0.05,
+    "refuse_stop": 0.04,
+    "refuse_nothing": 0.03,
 }
 
 
@@ -49,7 +67,7 @@ class Round:
         first_world: seed of its first world.
         learner_share, noise: see `vla_sim.rollout.demonstrations.Task`.
         mix: share of the episodes by scenario or suite.
-            Empty: single images instead of episodes, see `recipes.single_images`.
+        single: single images instead of episodes, see `recipes.single_images`.
         batch_episodes, max_steps: shape of a batch.
         decay: let the learning rate fall.
     """
@@ -61,17 +79,18 @@ class Round:
     learner_share: float = 0.0
     noise: float = 0.0
     mix: Mapping[str, float] = field(default_factory=lambda: MIX)
-    batch_episodes: int = 96
-    max_steps: int = 40
+    single: bool = False
+    batch_episodes: int = 88
+    max_steps: int = 36
     decay: bool = False
 
 
 # Words first: which object is meant is learned on single images, and kept alive by them while driving is learned.
 ROUNDS = (
-    Round("look", first_world=30000, episodes=8000, steps=400, mix={}, batch_episodes=384, max_steps=4),
-    Round("clone", first_world=0, episodes=3000, steps=700, noise=0.5),
-    Round("dagger_1", first_world=5000, episodes=1500, steps=500, learner_share=0.8, noise=0.15),
-    Round("dagger_2", first_world=40000, episodes=1500, steps=750, learner_share=1.0, noise=0.05, decay=True),
+    Round("look", first_world=30000, episodes=9000, steps=400, mix=LOOKS, single=True, batch_episodes=384, max_steps=4),
+    Round("clone", first_world=0, episodes=4000, steps=900, noise=0.5),
+    Round("dagger_1", first_world=5000, episodes=2000, steps=600, learner_share=0.8, noise=0.15),
+    Round("dagger_2", first_world=40000, episodes=2000, steps=1000, learner_share=1.0, noise=0.05, decay=True),
 )
 
 
@@ -170,12 +189,10 @@ def _collected(options: Options, round_: Round, learner: Path | None) -> Demonst
     from vla_sim.rollout.demonstrations import collect
 
     common = {"image_px": IMAGE_PX, "workers": options.workers}
-    if round_.mix:
-        tasks = round_tasks(round_, options.seed, options.scale)
-        return collect(tasks, options.embodiment, learner=str(learner) if learner else None, **common)
-    first = first_seed(round_, options.seed)
-    seeds = range(first, first + max(1, round(round_.episodes * options.scale)))
-    return collect_looks(CHOOSING, seeds, options.embodiment, **common)
+    tasks = round_tasks(round_, options.seed, options.scale)
+    if round_.single:
+        return collect_looks([(task.scenario, task.seed) for task in tasks], options.embodiment, **common)
+    return collect(tasks, options.embodiment, learner=str(learner) if learner else None, **common)
 
 
 def round_tasks(round_: Round, seed: int, scale: float) -> list[Task]:

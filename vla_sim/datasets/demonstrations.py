@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 ARRAYS = ("images", "actions", "goals", "mask")
-_PER_EPISODE = ("texts", "groups", "origins", "scenarios", "outcomes")
+_PER_EPISODE = ("texts", "later", "groups", "origins", "scenarios", "outcomes")
+# Sentences that are said later in an episode: before which step, and its equivalent phrasings.
+Later = tuple[tuple[int, Sequence[str]], ...]
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Demonstrations:
     Attributes:
         images: uint8 (E, T, h, w, 3) at the model's resolution; an array or a memory map.
         texts: per episode, equivalent phrasings of its instruction, at least one.
+        later: per episode, what else is said on the way, in order: the step from which it holds, and its equivalent
+            phrasings. Empty: nothing.
         actions: float32 (E, T, A), the expert's twist at each step in m/s and rad/s, whoever steered.
         mask: bool (E, T), which steps exist.
         groups: per episode, what it is counted under: groups are drawn equally often. Empty: all one.
@@ -38,6 +42,7 @@ class Demonstrations:
     actions: np.ndarray
     mask: np.ndarray
     groups: Sequence[str] = ()
+    later: Sequence[Later] = ()
     goals: np.ndarray = None  # type: ignore[assignment]
     origins: Sequence[tuple[str, ...]] = ()
     scenarios: Sequence[str] = ()
@@ -62,11 +67,16 @@ class Demonstrations:
             raise ValueError(f"goals must have shape (E, T, 2), got {self.goals.shape}")
         if len(self.texts) != len(self) or not all(self.texts):
             raise ValueError(f"texts must give each of {len(self)} episodes at least one phrasing")
-        for name, unknown in (("groups", ""), ("origins", ()), ("scenarios", ""), ("outcomes", "")):
+        for name, unknown in (("groups", ""), ("later", ()), ("origins", ()), ("scenarios", ""), ("outcomes", "")):
             values = list(getattr(self, name)) or [unknown] * len(self)
             if len(values) != len(self):
                 raise ValueError(f"{name} must be one for each of {len(self)} episodes, got {len(values)}")
             object.__setattr__(self, name, values)
+        for episode, steps in enumerate([step for step, _ in later] for later in self.later):
+            if steps != sorted({*steps}) or (steps and steps[0] < 1):
+                raise ValueError(f"later must name steps in order, from 1 on, got {steps} for episode {episode}")
+        if not all(phrasings for later in self.later for _, phrasings in later):
+            raise ValueError("later must give each sentence at least one phrasing")
 
     def __len__(self) -> int:
         return len(self.mask)
@@ -105,6 +115,7 @@ class Demonstrations:
         action_names: tuple[str, ...] = (),
         step_s: float | None = None,
         origins: Sequence[tuple[str, ...]] = (),
+        later: Sequence[Later] = (),
     ) -> Demonstrations:
         """Episodes of their own lengths, one entry each; without goals, where the goals are is not known."""
         steps = [len(episode) for episode in actions]
@@ -115,6 +126,7 @@ class Demonstrations:
             actions=np.zeros((count, longest, len(actions[0][0])), dtype=np.float32),
             mask=np.arange(longest) < np.array(steps)[:, None],
             origins=origins,
+            later=later,
             scenarios=scenarios,
             outcomes=outcomes,
             action_names=action_names,

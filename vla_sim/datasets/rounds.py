@@ -1,7 +1,8 @@
 """Rounds of training data as our own trainings keep them: a folder with four arrays and `facts.json` each.
 
 images.npy uint8 (E, T, h, w, 3), actions.npy float32 (E, T, A) of the expert, goals.npy float32 (E, T, 2) and mask.npy
-bool (E, T), padded to the longest episode; the texts, scenarios and outcomes of the E episodes stand in facts.json.
+bool (E, T), padded to the longest episode; the texts, scenarios and outcomes of the E episodes stand in facts.json, and
+what is said on the way (`later`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from vla_sim.core.errors import UserError
 from vla_sim.core.specs import ACTION_NAMES
 from vla_sim.core.types import Outcome
 from vla_sim.datasets.base import AS_IT_IS, STEP_S, Dataset, Format, ReadOptions, open_all, picked, squeezed
-from vla_sim.datasets.demonstrations import ARRAYS, Demonstrations
+from vla_sim.datasets.demonstrations import ARRAYS, Demonstrations, Later
 from vla_sim.datasets.untrusted import list_of, number_of, read_json, read_npy, table_of, text_of
 
 FACTS_FILE = "facts.json"
@@ -66,9 +67,21 @@ def _facts(folder: Path) -> dict[str, Any]:
         tuple(text_of(name, f"{path}: origins") for name in list_of(names, f"{path}: origins"))
         for names in list_of(read.get("origins", []), f"{path}: origins")
     ]
+    facts["later"] = [
+        tuple(_later(entry, f"{path}: later") for entry in list_of(entries, f"{path}: later"))
+        for entries in list_of(read.get("later", []), f"{path}: later")
+    ]
     if "step_s" in read:
         facts["step_s"] = number_of(read["step_s"], f"{path}: step_s", least=1e-4, most=3600)
     return facts
+
+
+def _later(entry: Any, where: str) -> tuple[int, list[str]]:
+    """A step, and what is said from it on."""
+    pair = list_of(entry, where)
+    if len(pair) != 2 or not isinstance(pair[0], int):
+        raise UserError(f"{where} must hold pairs of a step and its sentences, got {pair!r:.80}")
+    return pair[0], [text_of(text, where) for text in list_of(pair[1], where)]
 
 
 class RoundsDataset(Dataset):
@@ -110,6 +123,7 @@ class RoundsDataset(Dataset):
                 outcome=Outcome(outcome) if outcome else None,
                 provenance={"source": self.place(index), "scenario": scenario},
                 phrasings=tuple(texts),
+                sentences=_by_step(texts[0], data.later[index], steps),
                 goals=np.asarray(data.goals[index, :steps], dtype=np.float32),
             )
         except (ValueError, TypeError, IndexError) as error:
@@ -117,6 +131,14 @@ class RoundsDataset(Dataset):
 
     def _images(self, index: int, which: slice) -> np.ndarray:
         return squeezed(np.array(self._round.images[index, which]), self.options.image_px)
+
+
+def _by_step(first: str, later: Later, steps: int) -> tuple[str, ...]:
+    """The sentence of each step, () where it is always the first."""
+    said = [first] * steps
+    for step, phrasings in later:
+        said[step:] = [phrasings[0]] * (steps - step)
+    return tuple(said) if later else ()
 
 
 def _open(path: Path, found: Sequence[Path], options: ReadOptions) -> Dataset:

@@ -15,17 +15,18 @@ from vla_sim.core.pool import run_units
 from vla_sim.core.specs import Embodiment
 from vla_sim.core.threads import torch_threads
 from vla_sim.core.types import Pose2, Scene
-from vla_sim.datasets.demonstrations import Demonstrations
+from vla_sim.datasets.demonstrations import Demonstrations, Later
 from vla_sim.datasets.origins import scene_origin
 from vla_sim.envs.sampling import FIRST_EVALUATION_SEED
 from vla_sim.envs.simulation import action_bounds
 from vla_sim.envs.vector import NavigateVectorEnv
 from vla_sim.policies.base import fit
 from vla_sim.policies.images import shrink
-from vla_sim.rollout.observers import Moment, Observer, Taken
+from vla_sim.rollout.observers import Moment, Observer, Sentences, Taken
 from vla_sim.rollout.recording import LABEL_MARGIN_M, NUM_ENVS
 from vla_sim.rollout.rollout import Scenes, rollout
 from vla_sim.rollout.steering import EXPERT, Noisy, Steering, Supervised
+from vla_sim.scenarios.scenario import Scenario
 from vla_sim.sim.camera import place_in_image
 
 SHARD_EPISODES = 100
@@ -104,9 +105,14 @@ class _Trace(Observer):
         self.images: list[np.ndarray] = []
         self.actions: list[np.ndarray] = []
         self.goals: list[tuple[float, float]] = []
+        self.sentences = Sentences()
 
     def on_episode_start(self, moment: Moment) -> None:
         """Keep image and goal."""
+        self.sentences.on_episode_start(moment)
+        self._look(moment)
+
+    def _look(self, moment: Moment) -> None:
         simulation = moment.simulation
         assert simulation.scene is not None
         self.images.append(shrink(moment.image[None], self._image_px)[0].copy())
@@ -114,7 +120,8 @@ class _Trace(Observer):
 
     def on_step(self, taken: Taken, moment: Moment) -> None:
         """Keep the expert's action, too."""
-        self.on_episode_start(moment)
+        self.sentences.on_step(taken, moment)
+        self._look(moment)
         self.actions.append(taken.proposals[EXPERT])
 
 
@@ -123,9 +130,6 @@ def collect_shard(tasks: Sequence[Task], embodiment: str, learner: str | None, i
     robot = load_embodiment(embodiment)
     env = NavigateVectorEnv(NUM_ENVS, tasks[0].scenario, robot, autoreset_mode="Disabled")
     scenes, traces = Scenes(robot), {}
-    for name in dict.fromkeys(task.scenario for task in tasks):
-        if any(plan.later for plan in scenes.source(name).scenario.distributions):
-            raise UserError(f"scenario {name} changes its sentence on the way; trainings learn one sentence an episode")
     try:
         steering = _steering(learner, robot)
         with torch_threads(1):
@@ -150,7 +154,20 @@ def collect_shard(tasks: Sequence[Task], embodiment: str, learner: str | None, i
         action_names=robot.action_names,
         step_s=robot.control_s,
         origins=[(scene_origin(source.family, task.seed),) for source, task in zip(sources, tasks, strict=True)],
+        later=[
+            _later(source, task, trace.sentences, robot)
+            for source, task, (trace, _) in zip(sources, tasks, in_turn, strict=True)
+        ],
     )
+
+
+def _later(source: Scenario, task: Task, sentences: Sentences, robot: Embodiment) -> Later:
+    """What was said on the way, from which step on, in all its phrasings."""
+    steps = [said.step for said in sentences.said[1:]]
+    if not steps:
+        return ()
+    phrasings = source.later_equivalents(task.seed, robot_radius_m=robot.body.radius_m)
+    return tuple((step, texts) for step, texts in zip(steps, phrasings, strict=False) if step < len(sentences.stopped))
 
 
 def _steering(learner: str | None, robot: Embodiment) -> Steering[Task]:

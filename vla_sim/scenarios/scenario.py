@@ -118,6 +118,14 @@ class Scenario:
         plan, layout, bodies, _, colors = self._drawn(checked_seed(seed), robot_radius_m)
         return list(sentences(facts_of(plan, bodies, colors, layout.start, stream(seed, Stream.REFUSAL)), split, None))
 
+    def later_equivalents(self, seed: int, *, split: str = "train", robot_radius_m: float = 0.15) -> list[list[str]]:
+        """For each of the changes of the world of a seed, in their order, every sentence that says the same."""
+        scene = self.sample(seed, split=split, robot_radius_m=robot_radius_m)
+        plan, layout, bodies, _, colors = self._drawn(scene.seed, robot_radius_m)
+        first = facts_of(plan, bodies, colors, layout.start, stream(scene.seed, Stream.REFUSAL))
+        stop = replace(first, section=Refusal.STOP.value)
+        return [list(sentences(first if change.task == scene.task else stop, split, None)) for change in scene.changes]
+
     def alternatives(self, seed: int, *, robot_radius_m: float = 0.15) -> list[tuple[Scene, list[str]]]:
         """The world of a seed with each of its objects as the goal in turn, and all training sentences for that.
 

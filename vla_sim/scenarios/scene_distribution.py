@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Annotated
 
 from vla_sim.core.config import KeyForEach, ListOf, Name, Number, Table
-from vla_sim.core.surfaces import INDOOR, FLOOR_TEXTURES, STYLES, TEXTURES, WALL_TEXTURES
+from vla_sim.core.surfaces import FLOOR_TEXTURES, INDOOR, STYLES, TEXTURES, WALL_TEXTURES
 from vla_sim.core.types import MOVING_KINDS, Kind, Reaction, Side, SuccessRule
 from vla_sim.scenarios.colors import PALETTE
 from vla_sim.scenarios.distributions import Choice, Distribution, Names, Numbers, Points, Uniform

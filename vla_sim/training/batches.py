@@ -24,7 +24,8 @@ class Batch:
     Attributes:
         images: uint8 (F, h, w, 3).
         colour: matrix (F, 3, 3) and offset (F, 3) of the change of colour.
-        texts: E instructions.
+        texts: the sentences, at least E, episode after episode.
+        said: int64 (F,), which of them holds at each frame.
         actions: float32 (F, A), normalised.
         goals: float32 (F, 2), see `Demonstrations`.
         mask: bool (E, T).
@@ -33,6 +34,7 @@ class Batch:
     images: np.ndarray
     colour: tuple[np.ndarray, np.ndarray]
     texts: tuple[str, ...]
+    said: np.ndarray
     actions: np.ndarray
     goals: np.ndarray
     mask: np.ndarray
@@ -54,8 +56,10 @@ class BatchReader(Protocol):
         """What each backbone reads out of a batch."""
 
 
-# Frames, normalised actions, places of the goal, text.
-_Augmented = tuple[np.ndarray, np.ndarray, np.ndarray, str]
+# What is said in a stretch of an episode: the frame from which it holds, the sentence.
+_Said = list[tuple[int, str]]
+# Frames, normalised actions, places of the goal, sentences.
+_Augmented = tuple[np.ndarray, np.ndarray, np.ndarray, _Said]
 
 
 class Sampler:
@@ -102,13 +106,15 @@ class Sampler:
         return self._batch([self._augmented(self._parts[0], episode, rng) for episode in episodes], rng)
 
     def _batch(self, made: Sequence[_Augmented], rng: np.random.Generator) -> Batch:
-        frames, actions, goals, texts = zip(*made, strict=True)
+        frames, actions, goals, sentences = zip(*made, strict=True)
         lengths = np.array([len(part) for part in frames])
         matrix, offset = colour_matrices(len(made), rng, strength=self._config.jitter)
+        texts, said = _in_turn(sentences, lengths)
         return Batch(
             images=np.concatenate(frames),
             colour=(matrix.repeat(lengths, axis=0), offset.repeat(lengths, axis=0)),
             texts=texts,
+            said=said,
             actions=np.concatenate(actions),
             goals=np.concatenate(goals),
             mask=np.arange(lengths.max()) < lengths[:, None],
@@ -128,22 +134,40 @@ class Sampler:
         return int(rng.choice(len(names), p=weights / weights.sum()))
 
     def _augmented(self, part: Demonstrations, episode: int, rng: np.random.Generator) -> _Augmented:
-        """Frames, normalised actions, places of the goal and text of one augmented episode."""
+        """Frames, normalised actions, places of the goal and sentences of one augmented episode."""
         config = self._config
         span = _span(int(part.mask[episode].sum()), config.max_steps, rng)
         frames, actions = (
             part.images[episode, span],
             part.actions[episode, span] / np.asarray(config.scale, dtype=np.float32),
         )
-        goals, texts = np.array(part.goals[episode, span]), part.texts[episode]
-        text = texts[rng.integers(len(texts))]
+        goals, said = np.array(part.goals[episode, span]), _said(part, episode, span, rng)
         if rng.random() < config.mirror:
-            frames, actions, text = frames[:, :, ::-1], actions * self._sign, mirror_text(text)
+            frames, actions = frames[:, :, ::-1], actions * self._sign
+            said = [(step, mirror_text(text)) for step, text in said]
             goals[:, 0] = 1 - goals[:, 0]
         down, right = rng.integers(-config.shift_px, config.shift_px + 1, size=2)
         goals += np.array([right / frames.shape[2], down / frames.shape[1]], dtype=np.float32)
         frames = shifted(frames, int(down), int(right))
-        return frames, actions.astype(np.float32), goals, vary_text(text, rng, share=config.vary_words)
+        said = [(step, vary_text(text, rng, share=config.vary_words)) for step, text in said]
+        return frames, actions.astype(np.float32), goals, said
+
+
+def _said(part: Demonstrations, episode: int, span: slice, rng: np.random.Generator | None = None) -> _Said:
+    """What is said in a stretch of an episode, in phrasings drawn by `rng`, else the first ones."""
+    told = [(0, part.texts[episode]), *part.later[episode]]
+    begin = max(number for number, (step, _) in enumerate(told) if step <= span.start)
+    heard = [(max(0, step - span.start), texts) for step, texts in told[begin:] if step < span.stop]
+    return [(step, texts[rng.integers(len(texts)) if rng else 0]) for step, texts in heard]
+
+
+def _in_turn(sentences: Sequence[_Said], lengths: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    """All sentences in a row, and int64 (F,), which of them holds at each frame."""
+    texts, counts = [], []
+    for said, length in zip(sentences, lengths, strict=True):
+        texts += [text for _, text in said]
+        counts.append(np.diff([*(step for step, _ in said), length]))
+    return tuple(texts), np.arange(len(texts)).repeat(np.concatenate(counts))
 
 
 def _span(length: int, longest: int, rng: np.random.Generator) -> slice:
@@ -154,13 +178,16 @@ def _span(length: int, longest: int, rng: np.random.Generator) -> slice:
 
 
 def whole_batch(sequences: Demonstrations, episodes: Sequence[int], config: TrainConfig) -> Batch:
-    """These episodes as they are, each with its first phrasing."""
+    """These episodes as they are, with the first phrasings."""
     mask = sequences.mask[list(episodes)]
-    frames = int(mask.sum())
+    frames, lengths = int(mask.sum()), mask.sum(axis=1)
+    told = [_said(sequences, e, slice(0, int(n))) for e, n in zip(episodes, lengths, strict=True)]
+    texts, said = _in_turn(told, lengths)
     return Batch(
         images=sequences.images[list(episodes)][mask],
         colour=(np.tile(np.eye(3, dtype=np.float32), (frames, 1, 1)), np.zeros((frames, 3), dtype=np.float32)),
-        texts=tuple(sequences.texts[episode][0] for episode in episodes),
+        texts=texts,
+        said=said,
         actions=(sequences.actions[list(episodes)][mask] / np.asarray(config.scale, dtype=np.float32)).astype(
             np.float32
         ),

@@ -87,14 +87,14 @@ class Members(nn.Module):
     def read(self, batch: Batch) -> list[Features]:
         """What each backbone reads out of a batch."""
         images = recoloured(batch)
-        episode = torch.from_numpy(batch.mask).nonzero()[:, 0]
+        said = torch.from_numpy(batch.said)
         found = []
         for fact, backbone in zip(self.facts, self.parts, strict=True):
             learns = torch.is_grad_enabled() and bool(backbone.trained_along)
             tokens = trimmed(fact.reader.read(batch.texts))
             with torch.set_grad_enabled(learns):
                 language = backbone.encode_text(tokens)  # type: ignore[operator]
-                found.append(backbone(images, picked(language, episode))[0])
+                found.append(backbone(images, picked(language, said))[0])
         return found
 
     def forward(self, read: Sequence[Features], mask: torch.Tensor) -> list[VlaOutput]:

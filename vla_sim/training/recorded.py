@@ -31,6 +31,8 @@ def save_round(folder: Path, demonstrations: Demonstrations) -> None:
         "scenarios": demonstrations.scenarios,
         "outcomes": demonstrations.outcomes,
     }
+    if any(demonstrations.later):
+        facts["later"] = demonstrations.later
     if demonstrations.action_names:
         facts["action_names"] = list(demonstrations.action_names)
     if demonstrations.step_s is not None:

@@ -24,7 +24,7 @@ from vla_sim.core.motion import joined
 from vla_sim.core.run_folder import check_same, read_object
 from vla_sim.datasets.base import AS_IT_IS, Joined, ReadOptions
 from vla_sim.datasets.dataset import open_dataset, open_sets
-from vla_sim.datasets.demonstrations import Demonstrations
+from vla_sim.datasets.demonstrations import Demonstrations, Later
 from vla_sim.datasets.origins import content_origin, origins_of
 from vla_sim.datasets.rounds import ROUND_FORMAT
 from vla_sim.training.recorded import FACTS, read_round, save_round
@@ -254,7 +254,6 @@ def fitted_episode(episode: Episode, shape: Shape) -> tuple[Episode, bool]:
         UserError: its sentence is missing, its actions lack a component or have one more that moves, or its rate does
             not fit.
     """
-    episode.refuse_sentences("trainings learn one sentence an episode: leave it out")
     if not episode.instruction.strip():
         raise UserError(f"episode {episode.name} has no instruction; a policy that is told what to do needs one")
     every = _thinning(episode, shape)
@@ -271,6 +270,7 @@ def fitted_episode(episode: Episode, shape: Shape) -> tuple[Episode, bool]:
         actions=np.ascontiguousarray(actions[first // every :]),
         action_names=shape.action_names,
         labels=None,
+        sentences=episode.sentences[first::every][: len(actions) - first // every],
         states=None,
         state_names=(),
         events=None,
@@ -322,7 +322,13 @@ def _as_demonstrations(episodes: Sequence[Episode]) -> Demonstrations:
         action_names=episodes[0].action_names,
         step_s=episodes[0].step_s,
         origins=[origins_of(episode) for episode in episodes],
+        later=[_later(episode.sentences) for episode in episodes],
     )
+
+
+def _later(sentences: Sequence[str]) -> Later:
+    """Where another sentence begins, from the sentence of each step."""
+    return tuple((i, [text]) for i, text in enumerate(sentences) if i and text != sentences[i - 1])
 
 
 def describe(sources: Sequence[Source]) -> list[dict[str, Any]]:
