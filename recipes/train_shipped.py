@@ -28,6 +28,8 @@ examples:
   python -m recipes.train_shipped --out runs/quick --scale 0.1"""
 
 IMAGE_PX = 96
+# Episodes are padded to the longest of their part.
+PART_EPISODES = 400
 # Share of the episodes that each scenario or suite gets; choosing among objects takes the most examples.
 MIX = {
     "choose_goal": 0.20,
@@ -128,7 +130,7 @@ def _train(options: Options) -> None:
     parts: list[Demonstrations] = []
     for number, round_ in enumerate(ROUNDS):
         learner = options.out / ROUNDS[number - 1].name / "ensemble" if round_.learner_share else None
-        parts.append(_data(options, round_, learner))
+        parts += _data(options, round_, learner)
         trainer.source = _sampler(trainer, round_, parts)
         if resumed and number == 0:
             trainer.load()
@@ -168,28 +170,30 @@ def _sampler(trainer: Trainer, round_: Round, parts: Sequence[Demonstrations]) -
     return sampler
 
 
-def _data(options: Options, round_: Round, learner: Path | None) -> Demonstrations:
-    """The episodes of a round: from disk, or collected now."""
+def _data(options: Options, round_: Round, learner: Path | None) -> list[Demonstrations]:
+    """The episodes of a round, in parts that fit into memory: from disk, or collected now."""
     from vla_sim.training.recorded import FACTS, read_round, save_round
 
-    folder = options.out / "data" / round_.name
-    if not (folder / FACTS).exists():
-        begin = time.perf_counter()
-        drives = _collected(options, round_, learner)
-        save_round(folder, drives)
-        succeeded = sum(Outcome(outcome).succeeded for outcome in drives.outcomes) / len(drives.outcomes)
-        taken = time.perf_counter() - begin
-        images = int(drives.mask.sum())
-        print(f"{round_.name}: {len(drives.mask)} episodes, {images} images, {succeeded:.1%} success, {taken:.0f} s")
-    return read_round(folder)
+    begin = time.perf_counter()
+    tasks = round_tasks(round_, options.seed, options.scale)
+    parts = []
+    for number, first in enumerate(range(0, len(tasks), PART_EPISODES)):
+        folder = options.out / "data" / round_.name / f"part_{number:03}"
+        if not (folder / FACTS).exists():
+            save_round(folder, _collected(options, round_, tasks[first : first + PART_EPISODES], learner))
+        parts.append(read_round(folder))
+    outcomes = [Outcome(outcome) for part in parts for outcome in part.outcomes]
+    succeeded = sum(outcome.succeeded for outcome in outcomes) / len(outcomes)
+    images, taken = sum(int(part.mask.sum()) for part in parts), time.perf_counter() - begin
+    print(f"{round_.name}: {len(outcomes)} episodes, {images} images, {succeeded:.1%} success, {taken:.0f} s")
+    return parts
 
 
-def _collected(options: Options, round_: Round, learner: Path | None) -> Demonstrations:
+def _collected(options: Options, round_: Round, tasks: Sequence[Task], learner: Path | None) -> Demonstrations:
     from recipes.single_images import collect_looks
     from vla_sim.rollout.demonstrations import collect
 
     common = {"image_px": IMAGE_PX, "workers": options.workers}
-    tasks = round_tasks(round_, options.seed, options.scale)
     if round_.single:
         return collect_looks([(task.scenario, task.seed) for task in tasks], options.embodiment, **common)
     return collect(tasks, options.embodiment, learner=str(learner) if learner else None, **common)

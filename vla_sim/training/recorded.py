@@ -65,12 +65,12 @@ def read_round(folder: Path) -> Demonstrations:
 
 
 def read_rounds(folder: Path) -> list[Demonstrations]:
-    """All rounds of a data folder, in the order of their names.
+    """All parts of all rounds of a data folder, in the order of their names.
 
     Raises:
         UserError: there is none.
     """
-    found = sorted(folder.glob(f"*/{FACTS}"))
+    found = sorted(folder.glob(f"*/*/{FACTS}"))
     if not found:
         raise UserError(f"{folder} holds no demonstrations (python -m recipes.train_shipped makes them, in OUT/data)")
     return [read_round(path.parent) for path in found]
