@@ -1,10 +1,12 @@
 """Episodes in which another sentence was said on the way: kept for each step, or refused by formats that cannot."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from vla_sim import collect
-from vla_sim.augmentation.mirroring import Mirror
+from vla_sim.augmentation.mirroring import Mirror, mirror_text
 from vla_sim.augmentation.recipe import read_recipe
 from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
@@ -13,6 +15,10 @@ from vla_sim.datasets.serbot.frames import write_serbot_frames
 from vla_sim.datasets.serbot.hdf5 import LAYOUTS, SerbotStyle, write_serbot_hdf5
 from vla_sim.rollout.demonstrations import Task, collect_shard
 from vla_sim.rollout.recording import Recorder, RecordingJob, RecordingSetup
+from vla_sim.training.batches import Sampler
+from vla_sim.training.config import TrainConfig
+from vla_sim.training.recorded import read_round, save_round
+from vla_sim.training.sources import Shape, _as_demonstrations, fitted_episode
 
 
 def recorded(scenario="stop_midway_left", seed=3, **settings):
@@ -86,11 +92,6 @@ def test_mirroring_keeps_them_and_recipes_refuse_them(episode):
         read_recipe("light")(episode, np.random.default_rng(0))
 
 
-def test_trainings_refuse_to_learn_them_as_one():
-    with pytest.raises(UserError, match="stop_midway_left changes its sentence on the way"):
-        collect_shard([Task("stop_midway_left", 1)], "serbot", None, 32)
-
-
 @pytest.mark.parametrize("sentences", [("Go",), ("Stop", "Stop")])
 def test_sentences_must_fit_the_actions(sentences):
     with pytest.raises(ValueError, match="need as many sentences"):
@@ -103,3 +104,62 @@ def test_sentences_must_fit_the_actions(sentences):
             step_s=0.4,
             sentences=sentences,
         )
+
+
+@pytest.fixture(scope="module")
+def told():
+    """Two demonstrations in which another sentence is said on the way, and one without."""
+    tasks = [Task("stop_midway_left", 3), Task("reach_goal", 4), Task("stop_midway_right", 5)]
+    return collect_shard(tasks, "serbot", None, 32)
+
+
+def test_demonstrations_keep_from_which_step_what_is_said(told, episode):
+    (step, phrasings), *more = told.later[0]
+    assert not more
+    assert not told.later[1]
+    assert step == next(i for i, text in enumerate(episode.sentences) if text != episode.instruction)
+    assert episode.sentences[step] in phrasings
+    assert len(phrasings) > 20
+    assert not told.actions[0][step : told.mask[0].sum()].any()
+    assert told.actions[0][:step].any(axis=1).all()
+
+
+def test_rounds_keep_it_on_disk(told, tmp_path):
+    save_round(tmp_path / "round", told)
+    assert [[(s, list(t)) for s, t in later] for later in read_round(tmp_path / "round").later] == [
+        [(s, list(t)) for s, t in later] for later in told.later
+    ]
+    sentences = open_dataset(tmp_path / "round").episode(0).sentences
+    assert sentences.index(told.later[0][0][1][0]) == told.later[0][0][0]
+
+
+@pytest.mark.parametrize("longest", [4, 100])
+def test_a_batch_has_the_sentence_that_holds_at_each_frame(told, longest):
+    sampler = Sampler(TrainConfig(batch_episodes=64, max_steps=longest, mirror=0.5, vary_words=0))
+    sampler.add(told)
+    batch = sampler.draw(np.random.default_rng(0))
+    assert len(batch.said) == batch.frames
+    assert len(batch.texts) >= len(batch.mask)
+    stop = {mirrored for texts in (told.later[0][0][1], told.later[2][0][1]) for mirrored in texts}
+    stop |= {mirror_text(text) for text in stop}
+    frame = np.array([batch.texts[number] in stop for number in batch.said])
+    episode = batch.mask.nonzero()[0]
+    midway = np.isin(episode, episode[frame])
+    assert frame.any()
+    assert not batch.actions[frame].any()
+    # Before it is told, the robot moves.
+    assert batch.actions[midway & ~frame].any(axis=1).all()
+
+
+def test_a_training_reads_it_from_recordings(episode):
+    shape = Shape(32, ("vx", "vy"), 0.4)
+    fitted, _ = fitted_episode(episode, shape)
+    assert fitted.sentences == episode.sentences
+    (later,) = _as_demonstrations([fitted]).later
+    assert [step for step, _ in later] == [episode.sentences.index(episode.sentences[-1])]
+
+
+@pytest.mark.parametrize("later", [((0, ["stop"]),), ((3, ["a"]), (2, ["b"])), ((2, []),)])
+def test_demonstrations_check_what_is_said_later(told, later):
+    with pytest.raises(ValueError, match="later"):
+        replace(told, later=[later, (), ()])

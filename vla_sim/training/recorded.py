@@ -70,7 +70,7 @@ def read_rounds(folder: Path) -> list[Demonstrations]:
     Raises:
         UserError: there is none.
     """
-    found = sorted(folder.glob(f"*/*/{FACTS}"))
+    found = sorted(folder.rglob(FACTS))
     if not found:
         raise UserError(f"{folder} holds no demonstrations (python -m recipes.train_shipped makes them, in OUT/data)")
     return [read_round(path.parent) for path in found]

@@ -22,6 +22,7 @@ from vla_sim.core.errors import UserError
 from vla_sim.core.files import sweep_aside, whole_folder, write_whole
 from vla_sim.core.motion import joined
 from vla_sim.core.run_folder import check_same, read_object
+from vla_sim.core.types import Outcome
 from vla_sim.datasets.base import AS_IT_IS, Joined, ReadOptions
 from vla_sim.datasets.dataset import open_dataset, open_sets
 from vla_sim.datasets.demonstrations import Demonstrations, Later
@@ -254,7 +255,7 @@ def fitted_episode(episode: Episode, shape: Shape) -> tuple[Episode, bool]:
         UserError: its sentence is missing, its actions lack a component or have one more that moves, or its rate does
             not fit.
     """
-    if not episode.instruction.strip():
+    if not episode.instruction.strip() and episode.outcome is not Outcome.REFUSED:
         raise UserError(f"episode {episode.name} has no instruction; a policy that is told what to do needs one")
     every = _thinning(episode, shape)
     labels = _columns(episode, shape)
