@@ -19,7 +19,7 @@ VOCABULARY = 800
 # Side of the images that small backbones read.
 SMALL_IMAGE_PX = 96
 # Kosmos-2 is the slower learner: its decoder has to find the image among its tokens first.
-STEPS = {"clip": 1500, "kosmos2": 1500}
+STEPS = {"clip": 900, "kosmos2": 900}
 CONFIG_OF_TRAINING = {"batch_episodes": 256, "max_steps": 2}
 
 

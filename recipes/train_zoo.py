@@ -29,6 +29,8 @@ examples:
   python -m recipes.train_zoo --cards runs/benchmark/benchmark.json --publish policies"""
 
 BACKBONES = ("clip", "kosmos2")
+# What backbones learn from: single images, and the expert's demonstrations. Heads learn from all rounds.
+GROUNDING_ROUNDS = ("look", "clone")
 # The gate drives these worlds, which nobody learned from and no evaluation uses, under both instructions.
 GATE_SCENARIOS = ("two_obstacles_left", "two_obstacles_right")
 GATE_SEED, GATE_WORLDS, GATE_SHARE = 90_000, 48, 0.8
@@ -81,9 +83,10 @@ def _train(options: Options) -> None:
     names = options.rows or list(ROWS)
     needed = {part for name in names for part in BACKBONES if row(name).backbone in (part, "both")}
     torch.set_num_threads(options.threads)
-    parts: list[Demonstrations] = read_rounds(options.data)
+    grounding = [part for name in GROUNDING_ROUNDS for part in read_rounds(options.data / name)]
     for part in sorted(needed):
-        train_backbone(part, parts, options.out, seed=options.seed, scale=options.scale, log=print_line)
+        train_backbone(part, grounding, options.out, seed=options.seed, scale=options.scale, log=print_line)
+    parts: list[Demonstrations] = read_rounds(options.data)
     rows = RowTraining(parts, options.out, seed=options.seed, scale=options.scale)
     for name in names:
         if not rows.gate(name).is_file():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CONFIG_OF_TRAINING = {"batch_episodes": 48, "learning_rate": 1e-3, "precision": "float32"}
 # One look at the demonstrations as they are, the others augmented.
-VARIANTS = 4
+VARIANTS = 3
 SMALL_IMAGE_PX = (224, 224)
 
 Log = Callable[[Mapping[str, Any]], None]

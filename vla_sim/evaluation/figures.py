@@ -322,8 +322,9 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "successes",
         _successes,
-        "episodes that reached the right goal on the side that was asked for, without touching anything, within the "
-        "area and the time; there is no stop action, so reaching counts",
+        "episodes that did as told without touching anything, within the area and the time: stopped within reach of the "
+        'right goal (where a scenario says success = "reached": came within reach) on the side that was asked for, or '
+        "stood still where that is right",
         benchmark="successes",
     ),
     Figure(
@@ -331,7 +332,7 @@ FIGURES: tuple[Figure, ...] = (
         lambda c: share(_successes(c), len(c)),
         "successes / n; an episode that raised is none",
         "share",
-        HABITAT + ", as `success_reach`",
+        HABITAT + ", where an agent calls stop",
         head="success",
         show=lambda r: percent(r["success_rate"]),
         benchmark="success_rate",
