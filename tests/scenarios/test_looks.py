@@ -6,7 +6,8 @@ from vla_sim.core.errors import UserError
 from vla_sim.core.types import NAMED_KINDS, Kind, Look, Role
 from vla_sim.scenarios import load_scenario
 from vla_sim.scenarios.appearance import INDOOR_FLOORS
-from vla_sim.scenarios.scene_distribution import DEFAULTS, KINDS, REAL_SIZES
+from vla_sim.scenarios.scene_distribution import KINDS
+from vla_sim.scenarios.usual_sizes import DEFAULTS, REAL_SIZES
 
 SCENE = """
 format = 1

@@ -12,7 +12,7 @@ from vla_sim.evaluation.api import evaluate
 from vla_sim.scenarios import load_scenario, load_suite
 from vla_sim.scenarios.colors import PALETTE
 from vla_sim.scenarios.languages import REFUSALS, language_codes, load_language
-from vla_sim.scenarios.scene_distribution import Refusal
+from vla_sim.scenarios.task_rules import Refusal
 
 SEEDS = range(40)
 NOUNS = {"box", "cup", "bottle", "pot", "basket"}

@@ -20,8 +20,8 @@ from vla_sim.scenarios.scene_distribution import (
     AppearanceDistribution,
     ObjectDistribution,
     SceneDistribution,
-    usual,
 )
+from vla_sim.scenarios.usual_sizes import usual
 
 TRIES = 200
 # Least distance in RGB between the colours of candidates, of an object and the floor, of the goal and the walls.

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from vla_sim.core.config import Place, shown
 from vla_sim.core.errors import suggest
 from vla_sim.core.types import NAMED_KINDS
-from vla_sim.scenarios.scene_distribution import CANDIDATE, LINE, ObjectDistribution, Refusal, SceneDistribution
+from vla_sim.scenarios.scene_distribution import CANDIDATE, LINE, ObjectDistribution, SceneDistribution
+from vla_sim.scenarios.task_rules import Refusal
 
 # Every scene is checked for a feasible way around all of its objects: more take minutes.
 MAX_OBJECTS = 20

@@ -31,6 +31,11 @@ class Choice:
         return min(self.values), max(self.values)
 
 
+def fixed(value: float) -> Choice:
+    """Always this number."""
+    return Choice((value,))
+
+
 @dataclass(frozen=True)
 class Uniform:
     """Any number between two, or with `either_side` also between their negatives."""

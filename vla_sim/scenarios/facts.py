@@ -15,7 +15,8 @@ from vla_sim.core.types import Body, Kind, Pose2, Role, Side
 from vla_sim.scenarios.language import Facts
 from vla_sim.scenarios.languages import REFERENCES
 from vla_sim.scenarios.layout import candidates
-from vla_sim.scenarios.scene_distribution import NAMED_ROLES, Refusal, SceneDistribution
+from vla_sim.scenarios.scene_distribution import NAMED_ROLES, SceneDistribution
+from vla_sim.scenarios.task_rules import Refusal
 
 # What a description tells of an object: reference -> (kind, colour) as far as it says them.
 Described = tuple[str | None, str | None]

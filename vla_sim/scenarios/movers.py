@@ -10,7 +10,8 @@ import numpy as np
 
 from vla_sim.core.types import Body, Kind, Motion, Pose2, Role
 from vla_sim.scenarios.rooms import NoRoomError, Point, draw_point
-from vla_sim.scenarios.scene_distribution import MOVER_SIZES, MoverDistribution
+from vla_sim.scenarios.surroundings import MoverDistribution
+from vla_sim.scenarios.usual_sizes import MOVER_SIZES
 
 # How fast it turns at a corner of its path.
 TURN_RADPS = 3.0

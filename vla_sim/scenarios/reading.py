@@ -25,18 +25,15 @@ from vla_sim.scenarios.checks import check_distribution
 from vla_sim.scenarios.distributions import FORMS
 from vla_sim.scenarios.names import NAMES_SCHEMA, Named, named_scenarios
 from vla_sim.scenarios.scene_distribution import (
-    ENLARGED,
-    REAL,
     AppearanceDistribution,
     LanguageMix,
-    MoverDistribution,
     ObjectDistribution,
     RoomDistribution,
     SceneDistribution,
-    StartDistribution,
-    TaskRules,
-    WallDistribution,
 )
+from vla_sim.scenarios.surroundings import MoverDistribution, StartDistribution, WallDistribution
+from vla_sim.scenarios.task_rules import TaskRules
+from vla_sim.scenarios.usual_sizes import ENLARGED, REAL
 
 T = TypeVar("T")
 

@@ -17,17 +17,10 @@ from vla_sim.core.surfaces import FLOOR_TEXTURES, TEXTURES, WALL_TEXTURES
 from vla_sim.scenarios.colors import PALETTE
 from vla_sim.scenarios.distributions import DISTRIBUTION_SCHEMA, Choice, Normal, Uniform
 from vla_sim.scenarios.reading import BODY, ScenarioFile
-from vla_sim.scenarios.scene_distribution import (
-    DEFAULTS,
-    MOVER_SIZES,
-    REAL_SIZES,
-    LaterSentence,
-    LegRule,
-    MoverDistribution,
-    ObjectDistribution,
-    SceneDistribution,
-    WallDistribution,
-)
+from vla_sim.scenarios.scene_distribution import ObjectDistribution, SceneDistribution
+from vla_sim.scenarios.surroundings import MoverDistribution, WallDistribution
+from vla_sim.scenarios.task_rules import LaterSentence, LegRule
+from vla_sim.scenarios.usual_sizes import DEFAULTS, MOVER_SIZES, REAL_SIZES
 
 # Tables of tables, objects apart.
 NAMED = {"walls": WallDistribution, "movers": MoverDistribution}

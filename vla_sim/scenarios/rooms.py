@@ -10,7 +10,8 @@ import numpy as np
 
 from vla_sim.core.types import Body, Kind, Role
 from vla_sim.scenarios.distributions import Distribution
-from vla_sim.scenarios.scene_distribution import RoomDistribution, WallDistribution
+from vla_sim.scenarios.scene_distribution import RoomDistribution
+from vla_sim.scenarios.surroundings import WallDistribution
 
 WALL_THICKNESS_M = 0.05
 Point = tuple[float, float]

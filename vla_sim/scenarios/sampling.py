@@ -19,14 +19,9 @@ from vla_sim.scenarios.layout import Layout
 from vla_sim.scenarios.movers import draw_movers
 from vla_sim.scenarios.reading import InfeasibleScenarioError
 from vla_sim.scenarios.rooms import NoRoomError, draw_room, draw_walls
-from vla_sim.scenarios.scene_distribution import (
-    CANDIDATE,
-    LINE,
-    ObjectDistribution,
-    Refusal,
-    SceneDistribution,
-    usual,
-)
+from vla_sim.scenarios.scene_distribution import CANDIDATE, LINE, ObjectDistribution, SceneDistribution
+from vla_sim.scenarios.task_rules import Refusal
+from vla_sim.scenarios.usual_sizes import usual
 
 TRIES = 200
 # Draws of kinds in one try, until those of the candidates differ.

@@ -18,7 +18,8 @@ from vla_sim.scenarios.languages import ROUTE, check_language, sentences_hash
 from vla_sim.scenarios.layout import Layout
 from vla_sim.scenarios.reading import InfeasibleScenarioError
 from vla_sim.scenarios.sampling import Stream, draw_layout, stream
-from vla_sim.scenarios.scene_distribution import LaterSentence, Refusal, SceneDistribution
+from vla_sim.scenarios.scene_distribution import SceneDistribution
+from vla_sim.scenarios.task_rules import LaterSentence, Refusal
 
 # Raise it when the same file and seed give another world: it is part of every scenario's hash.
 SAMPLER_VERSION = 2

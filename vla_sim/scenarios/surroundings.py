@@ -1,0 +1,80 @@
+"""What a scenario file may say of what is around its objects: the robot's start, inner walls, and what moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from vla_sim.core.types import MOVING_KINDS, Kind, Reaction
+from vla_sim.scenarios.colors import PALETTE
+from vla_sim.scenarios.distributions import Choice, Distribution, Names, Numbers, Points, Uniform, fixed
+
+REACTIONS = tuple(reaction.value for reaction in Reaction)
+
+
+@dataclass(frozen=True)
+class StartDistribution:
+    """Where the robot starts, in the room: x ahead and y to the left of the usual start.
+
+    Attributes:
+        x_m, y_m: its centre.
+        yaw_deg: its first heading, counter-clockwise from x.
+    """
+
+    x_m: Annotated[Distribution, Numbers(-30, 30)] = fixed(0.0)
+    y_m: Annotated[Distribution, Numbers(-30, 30)] = fixed(0.0)
+    yaw_deg: Annotated[Distribution, Numbers(-360, 360)] = fixed(0.0)
+
+
+@dataclass(frozen=True)
+class WallDistribution:
+    """An inner wall, straight, with a doorway where `door_at_m` is given.
+
+    Attributes:
+        from_m, to_m: its ends, in the room.
+        thickness_m: half of it on each side of the line between the ends.
+        door_at_m: from the first end to the middle of the doorway.
+        door_width_m: of the doorway.
+    """
+
+    name: str
+    from_m: Annotated[tuple[tuple[Distribution, Distribution], ...], Points(-30, 30)]
+    to_m: Annotated[tuple[tuple[Distribution, Distribution], ...], Points(-30, 30)]
+    thickness_m: Annotated[Distribution, Numbers(0.02, 1)] = fixed(0.1)
+    door_at_m: Annotated[Distribution | None, Numbers(0, 60)] = None
+    door_width_m: Annotated[Distribution, Numbers(0.3, 10)] = Uniform(0.9, 1.1)
+
+
+@dataclass(frozen=True)
+class MoverDistribution:
+    """Something that moves by itself, along a path at a steady speed. Touching it is a collision.
+
+    Attributes:
+        kind: what it is.
+        path_m: points of its path, in the room; it starts at the first one.
+        speed_mps: along the path.
+        start_s: how long it stands at the first point before it sets off.
+        starts_within_m: it sets off only when the robot is first nearer than this; without it at once.
+        repeat: whether it goes back and forth along the path until the end.
+        reacts: what it does when the robot is near and ahead of it: "none", "stop" until the way is free, or step
+            "aside".
+        react_m: gap to the robot that is near.
+        yaw_deg: which way it faces; without it the way it goes. A door leaf needs it.
+        depth_m, width_m, height_m: full extents; each kind has usual ones.
+        color: name of a colour.
+    """
+
+    name: str
+    kind: Annotated[Choice, Names(tuple(kind.value for kind in MOVING_KINDS), Kind)]
+    path_m: Annotated[tuple[tuple[Distribution, Distribution], ...], Points(-30, 30, 2, 12)]
+    speed_mps: Annotated[Distribution, Numbers(0.05, 3)] = Uniform(0.4, 0.8)
+    start_s: Annotated[Distribution, Numbers(0, 600)] = fixed(0.0)
+    starts_within_m: Annotated[Distribution | None, Numbers(0.05, 30)] = None
+    repeat: bool = False
+    reacts: Annotated[Choice, Names(REACTIONS, Reaction)] = Choice((Reaction.NONE,))
+    react_m: Annotated[Distribution, Numbers(0.05, 10)] = fixed(0.8)
+    yaw_deg: Annotated[Distribution | None, Numbers(-360, 360)] = None
+    depth_m: Annotated[Distribution | None, Numbers(0.02, 3)] = None
+    width_m: Annotated[Distribution | None, Numbers(0.02, 3)] = None
+    height_m: Annotated[Distribution | None, Numbers(0.02, 3)] = None
+    color: Annotated[Choice, Names(tuple(PALETTE))] = Choice(tuple(PALETTE))
