@@ -1,7 +1,6 @@
 """Milliseconds of processor time per image, per scene loaded and per pose, for every renderer that works here.
 
-Each figure is the fastest of many runs, so that other work on the machine does not enter it. The styles of scenes are
-measured in turns within one run, so that their ratio holds however fast the machine is.
+Each figure is the fastest of many runs, so that other work on the machine does not enter it.
 """
 
 from __future__ import annotations
@@ -19,13 +18,8 @@ from vla_sim.sim.camera import Renderer
 from vla_sim.sim.renderers import RENDERERS, make_renderer
 
 HERE = Path(__file__).parent
-SCENARIO = "two_obstacles_left"  # floor, four walls, two boxes and a goal
-# The same in other styles.
-STYLES = {
-    "bare": SCENARIO,
-    "indoor": f"{HERE}/two_obstacles_indoor.toml#two_obstacles_indoor_left",
-    "furnished": f"{HERE.parent}/recipes/furnished.toml#furnished_left",
-}
+SCENARIO = "two_obstacles_left"  # two boxes and a goal
+SCENARIOS = {"core": SCENARIO, "furnished": f"{HERE.parent}/recipes/furnished.toml#furnished_left"}
 SEEDS = list(range(12))  # their cost differs by surfaces and by how much floor lies in shadow
 
 
@@ -61,28 +55,26 @@ def image_ms(renderer: Renderer, runs: int) -> float:
     return fastest_ms(step, repeats=1, runs=runs) / renderer.slots
 
 
-def bench_styles(name: str, runs: int) -> None:
-    """One view a scene, in every style, and the ratio to scenes in the open."""
-    means = {}
-    for style, scenario in STYLES.items():
+def bench_alone(name: str, runs: int) -> None:
+    """One view a scene."""
+    for label, scenario in SCENARIOS.items():
         alone = []
         for seed in SEEDS:
             renderer = loaded(name, scenario, [seed])
             alone.append(image_ms(renderer, runs))
             renderer.close()
-        means[style] = sum(alone) / len(alone)
-        ratio = means[style] / means["bare"]
-        print(f"{name:10} {style:10} {min(alone):.3f} to {max(alone):.3f}, mean {means[style]:.3f} ms, x {ratio:.2f}")
+        mean = sum(alone) / len(alone)
+        print(f"{name:10} {label:10} {min(alone):.3f} to {max(alone):.3f}, mean {mean:.3f} ms")
 
 
 def bench(name: str) -> None:
     runs = 3 if name == "tiny" else 150
-    bench_styles(name, runs)
+    bench_alone(name, runs)
     renderer = loaded(name, SCENARIO, SEEDS[:8])
     print(f"{name:10} eight views {image_ms(renderer, runs):.3f} ms each", flush=True)
     renderer.close()
     camera = load_embodiment("serbot").camera
-    for style, scenario in STYLES.items():
+    for label, scenario in SCENARIOS.items():
         scenes = [load_scenario(scenario).sample(seed) for seed in range(10)]
         renderer = loaded(name, scenario, [0])
         load_ms = fastest_ms(lambda r=renderer, s=scenes: [r.load(0, scene, camera) for scene in s], repeats=1, runs=10)
@@ -90,7 +82,7 @@ def bench(name: str) -> None:
         depth_ms = fastest_ms(lambda r=renderer: r.depth(0), repeats=1, runs=5)
         labels_ms = fastest_ms(lambda r=renderer: r.segmentation(0), repeats=1, runs=5)
         print(
-            f"{name:10} {style:10} load {load_ms / len(scenes):.3f}  place {place_ms:.4f}  depth {depth_ms:.1f}  "
+            f"{name:10} {label:10} load {load_ms / len(scenes):.3f}  place {place_ms:.4f}  depth {depth_ms:.1f}  "
             f"segmentation {labels_ms:.2f} ms",
             flush=True,
         )

@@ -3,9 +3,9 @@
 import pytest
 
 from vla_sim.core.errors import UserError
-from vla_sim.core.types import NAMED_KINDS, Kind, Look, Role
+from vla_sim.core.types import NAMED_KINDS, Kind, Role
 from vla_sim.scenarios import load_scenario
-from vla_sim.scenarios.appearance import INDOOR_FLOORS
+from vla_sim.scenarios.appearance import FLOOR_COLORS
 from vla_sim.scenarios.scene_distribution import KINDS
 from vla_sim.scenarios.usual_sizes import DEFAULTS, REAL_SIZES
 
@@ -23,13 +23,13 @@ kind = "{kind}"
 ahead_m = 1.4
 aside_m = 1.2
 """
-INDOOR = """
+LOOK = """
 [room]
 ceiling_m = 2.5
 [look]
-style = "indoor"
-exposure = { uniform = [0.8, 1.2] }
-noise = { uniform = [1, 5] }
+exposure = { uniform = [0.4, 0.5] }
+noise = { uniform = [10, 12] }
+floor_brightness = 0.5
 """
 
 
@@ -44,34 +44,28 @@ def sampled(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_style_and_camera_effects_move_nothing_and_recolour_no_object(sampled, seed):
-    bare, indoor = sampled(seed), sampled(seed, INDOOR)
-    there = [(b.name, b.x_m, b.y_m, b.size_m[:2], b.color) for b in bare.bodies if b.role is not Role.WALL]
-    here = [(b.name, b.x_m, b.y_m, b.size_m[:2], b.color) for b in indoor.bodies if b.role is not Role.WALL]
+def test_looks_move_nothing_and_recolour_no_object(sampled, seed):
+    usual, other = sampled(seed), sampled(seed, LOOK)
+    there = [(b.name, b.x_m, b.y_m, b.size_m[:2], b.color) for b in usual.bodies if b.role is not Role.WALL]
+    here = [(b.name, b.x_m, b.y_m, b.size_m[:2], b.color) for b in other.bodies if b.role is not Role.WALL]
     assert here == there
-    assert bare.instruction == indoor.instruction
-
-
-def test_without_keys_a_look_is_what_it_was_before_there_were_any(sampled):
-    look, usual = sampled().look, Look()
-    new = ("style", "ceiling_m", "exposure", "vignette", "haze", "noise", "shutter_s")
-    assert all(getattr(look, name) == getattr(usual, name) for name in new)
+    assert usual.instruction == other.instruction
 
 
 def test_walls_carry_the_ceiling(sampled):
-    scene = sampled(keys=INDOOR)
+    scene = sampled(keys=LOOK)
     assert scene.look.ceiling_m == 2.5
     assert {b.size_m[2] for b in scene.bodies if b.role is Role.WALL} == {2.5}
 
 
-@pytest.mark.parametrize("texture", INDOOR_FLOORS)
-def test_indoor_floors_have_colours_of_such_floors_unless_their_brightness_is_given(sampled, texture):
-    keys = f'[look]\nstyle = "indoor"\nfloor_texture = "{texture}"\n'
+@pytest.mark.parametrize("texture", FLOOR_COLORS)
+def test_floors_have_colours_of_such_floors_unless_their_brightness_is_given(sampled, texture):
+    keys = f'[look]\nfloor_texture = "{texture}"\n'
     listed = [sampled(seed, keys).look.floor_color for seed in range(6)]
     for color in listed:
         assert any(
             all(abs(a - f * b) < 1e-6 for a, b in zip(color, one, strict=True))
-            for one in INDOOR_FLOORS[texture]
+            for one in FLOOR_COLORS[texture]
             for f in [color[0] / one[0]]
             if 0.9 <= f <= 1.1
         )
@@ -112,7 +106,8 @@ def test_what_sentences_have_no_noun_for_is_an_obstacle_and_never_a_goal(sampled
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ('[look]\nstyle = "indor"', "indoor"),
+        ('[look]\nstyle = "bare"', "not a known key"),
+        ("[room]\nwall_height_m = 0.8", "not a known key"),
         ("[look]\nnoise = -1", "between 0 and 30"),
         ("[room]\nceiling_m = 0.5", "between 1 and 6"),
         ('sizes = "reel"', "real"),

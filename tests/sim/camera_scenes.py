@@ -13,7 +13,7 @@ def body(name, kind, size, x, y, yaw=0.0, *, role=Role.OBSTACLE, color=(0.6, 0.6
     return Body(name, kind, role, size, x, y, yaw, color, texture)
 
 
-def walls(x_min=-1.0, x_max=5.0, y_min=-2.5, y_max=2.5, height=1.2, thick=0.1):
+def walls(x_min=-1.0, x_max=5.0, y_min=-2.5, y_max=2.5, height=2.5, thick=0.1):
     mid_x, mid_y, long_x, long_y = (x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min
     return (
         body("wall_far", Kind.WALL, (thick, long_y + 2 * thick, height), x_max + thick / 2, mid_y, role=Role.WALL),

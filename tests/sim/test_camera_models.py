@@ -12,25 +12,21 @@ from vla_sim.core.specs import CameraSpec
 from vla_sim.core.types import Kind, Look, Pose2
 from vla_sim.sim.interior import wall_model
 from vla_sim.sim.lens import lens_of, undistort
-from vla_sim.sim.materials import material_pixels
-from vla_sim.sim.mesh_scene import MeshScene
-from vla_sim.sim.meshes import mesh_of
+from vla_sim.sim.materials import VARIANTS, material_pixels
+from vla_sim.sim.mesh_scene import MeshScene, worn_texture
+from vla_sim.sim.meshes import block, mesh_of
 from vla_sim.sim.movers import GAIT_PHASES, PEOPLE, person
 from vla_sim.sim.robot_model import robot_layers
-from vla_sim.sim.textures import SIZE_PX, VARIANTS, body_texture, texture_pixels
 
-MODELS = {kind.value: lambda kind=kind: mesh_of(kind) for kind in Kind}
-MODELS |= {
-    f"{kind.value} {variant} indoors": lambda kind=kind, variant=variant: mesh_of(kind, variant, indoor=True)
-    for kind in (Kind.BOX, Kind.CUP, Kind.BOTTLE)
-    for variant in range(3)
-}
+MODELS = {kind.value: lambda kind=kind: mesh_of(kind) for kind in Kind if kind is not Kind.WALL}
+MODELS |= {f"carton {variant}": lambda variant=variant: mesh_of(Kind.BOX, variant) for variant in range(3)}
 MODELS |= {
     f"person in phase {phase}": lambda phase=phase: person(phase % PEOPLE, phase) for phase in range(GAIT_PHASES)
 }
 MODELS |= {
-    "wall indoors": lambda: wall_model((3.0, 0.1, 2.5)),
-    "wall indoors along y": lambda: wall_model((0.1, 3, 2.5)),
+    "block": block,
+    "wall": lambda: wall_model((3.0, 0.1, 2.5)),
+    "wall along y": lambda: wall_model((0.1, 3, 2.5)),
 }
 ROUND = ("cup", "bottle", "pot", "plant", "person", "robot")
 
@@ -74,16 +70,17 @@ def test_robot_model_stands_on_the_floor_and_has_the_size_of_a_robot():
 @pytest.mark.parametrize("name", surfaces.TEXTURES)
 @pytest.mark.parametrize("kind", Kind)
 def test_every_surface_can_be_worn_by_every_kind(kind, name):
-    for indoor in (False, True):
-        worn = body_texture(kind, name, indoor=indoor)
-        pixels = material_pixels(worn) if indoor and worn else texture_pixels(worn or "plain")
-        assert pixels.shape[0] == pixels.shape[1] >= SIZE_PX
+    worn = worn_texture(goal(kind, texture=name), Look(wall_texture="plain"))
+    assert worn in ("", *surfaces.TEXTURES)
+    if worn:
+        height, width, channels = material_pixels(worn).shape
+        assert (height == width >= 256, channels) == (True, 3)
 
 
-@pytest.mark.parametrize("name", [*surfaces.FLOOR_TEXTURES, *surfaces.WALL_TEXTURES])
+@pytest.mark.parametrize("name", sorted({*surfaces.TEXTURES} - {"plain"}))
 def test_surfaces_are_bright_enough_to_take_a_color(name):
     for variant in range(VARIANTS):
-        assert texture_pixels(name, variant).mean() > 150
+        assert material_pixels(name, variant).mean() > 150
 
 
 @pytest.mark.parametrize("name", surfaces.FLOOR_TEXTURES)

@@ -72,7 +72,8 @@ def test_outline_of_every_kind_matches_its_collision_shape(renderers, kind, tilt
     ours, reference = (labels == 2 for labels in show(renderers, scene, Pose2(0.1, -0.1, 0.1)))
     assert reference.sum() > 400
     assert (ours & reference).sum() / (ours | reference).sum() > LEAST_SHARED[kind]
-    assert not (ours & ~grown(reference, 2)).any()
+    # Skirting lies 12 mm before its wall.
+    assert not (ours & ~grown(reference, 3 if kind is Kind.WALL else 2)).any()
 
 
 @pytest.mark.parametrize("kind", [Kind.BOX, Kind.POT])
@@ -101,14 +102,15 @@ def test_depth_matches_where_both_show_the_same_thing(renderers, seed):
 
 
 def cast(scene, pose):
-    """Labels and depth from one ray a pixel against all triangles."""
+    """Labels, depth and whether a fitting is shown, from one ray a pixel against all triangles."""
     lens = lens_of(CAMERA)
     position, turn = camera_pose(CAMERA, scene.look, pose)
     down = (lens.rays @ turn.T)[..., 2]
     with np.errstate(divide="ignore"):
         depth = np.where(down < 0, -position[2] / down, np.inf)
     labels = np.isfinite(depth).astype(int)
-    for layer in MeshScene(scene).solids:
+    fitting, shown = np.zeros(labels.shape, bool), MeshScene(scene)
+    for layer in (*shown.solids, shown.fittings):
         corners = (layer.vertices["position"].astype(float) - position) @ turn
         for triangle in layer.triangles:
             a, b, c = corners[triangle]
@@ -123,24 +125,34 @@ def cast(scene, pose):
                     hit &= (points - start) @ np.cross(normal, end - start) >= 0
             depth = np.where(hit, distance, depth)
             labels = np.where(hit, layer.labels[triangle[0]], labels)
-    return labels, depth
+            fitting = np.where(hit, layer is shown.fittings, fitting)
+    return labels, depth, fitting
+
+
+def outlines(areas):
+    """Pixels that differ from the one to their left or above."""
+    found = np.zeros(areas.shape, bool)
+    found[:, 1:] |= areas[:, 1:] != areas[:, :-1]
+    found[1:] |= areas[1:] != areas[:-1]
+    return found
 
 
 @pytest.mark.parametrize("seed", [0, 3])
 def test_labels_and_depth_match_rays(renderers, seed):
-    """Labels differ only within one pixel of an outline; depth agrees to 1e-4 wherever the labels do."""
+    """Labels differ only within one pixel of an outline; depth agrees to 1e-4 wherever the labels do.
+
+    Outlines of what lies on a wall, which has the wall's label, count as outlines too.
+    """
     software = renderers[0]
     scene, pose = random_scene(seed), Pose2(0.2, 0.0, 0.1)
     software.load(0, scene, CAMERA)
     software.place(0, pose)
     labels, depth = software.segmentation(0), software.depth(0)
-    expected, truth = cast(scene, pose)
+    expected, truth, fitting = cast(scene, pose)
     wrong = labels != expected
-    outline = np.zeros_like(wrong)
-    outline[:, 1:] |= expected[:, 1:] != expected[:, :-1]
-    outline[1:] |= expected[1:] != expected[:-1]
     assert wrong.mean() < 0.01
-    assert not (wrong & ~grown(outline, 2)).any()
-    shown = ~wrong & (labels > 0)
+    assert not (wrong & ~grown(outlines(expected), 2)).any()
+    shown = ~wrong & (labels > 0) & ~grown(outlines(fitting), 1)
+    assert shown.mean() > 0.8
     close = abs(depth - truth)[shown] < 1e-4 * truth[shown]
     assert close.mean() > 0.999

@@ -1,4 +1,4 @@
-"""The indoor style: what a room shows, what it may depend on, and that it costs scenes in the open nothing."""
+"""Rooms: what they show, and what their images may depend on."""
 
 import math
 from dataclasses import replace
@@ -18,10 +18,10 @@ from vla_sim.sim.renderers import make_renderer
 
 PX = (224, 224)
 ROOM_M = 2.5
-INDOOR = Look(style="indoor", ceiling_m=ROOM_M, texture_seed=5)
+LOOK = Look(ceiling_m=ROOM_M, texture_seed=5)
 
 
-def room(*bodies, look=INDOOR):
+def room(*bodies, look=LOOK):
     return scene_of(*walls(height=ROOM_M), *bodies, goal(), look=look, with_walls=False)
 
 
@@ -42,7 +42,7 @@ def image(renderer, scene, pose=None, moved=None, shot=Shot(), slot=0):  # noqa:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_room_is_closed_all_around(renderer, yaw, seed):
     """Nothing shows the background: every pixel is floor, wall, object or ceiling."""
-    scene = room(look=replace(INDOOR, texture_seed=seed))
+    scene = room(look=replace(LOOK, texture_seed=seed))
     renderer.load(0, scene, CameraSpec(pitch_rad=-0.4))
     renderer.place(0, Pose2(0.5, 0.2, yaw))
     # In a corner, depth may miss the edge of a wall by a pixel.
@@ -59,7 +59,7 @@ def test_ceiling_is_where_it_should_be_and_has_no_label(renderer):
 
 
 def test_image_is_the_same_in_any_slot_and_after_any_other(renderer):
-    look = replace(INDOOR, noise=3.0, vignette=0.2, haze=0.1)
+    look = replace(LOOK, noise=3.0, vignette=0.2, haze=0.1)
     scene = room(body("box", Kind.BOX, (0.3, 0.3, 0.3), 1.2, 0.1, texture="cardboard"), look=look)
     first = image(renderer, scene, shot=Shot(4))
     image(renderer, typical_scene(), slot=1)
@@ -68,8 +68,8 @@ def test_image_is_the_same_in_any_slot_and_after_any_other(renderer):
 
 
 def test_noise_differs_by_step_and_seed_and_by_nothing_else(renderer):
-    noisy = [room(look=replace(INDOOR, noise=4.0, texture_seed=seed)) for seed in (1, 7)]
-    clean = image(renderer, room(look=replace(INDOOR, texture_seed=1))).astype(int)
+    noisy = [room(look=replace(LOOK, noise=4.0, texture_seed=seed)) for seed in (1, 7)]
+    clean = image(renderer, room(look=replace(LOOK, texture_seed=1))).astype(int)
     first, again, later = (image(renderer, noisy[0], shot=Shot(step)).astype(int) for step in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, later)
@@ -81,8 +81,8 @@ def test_noise_differs_by_step_and_seed_and_by_nothing_else(renderer):
 
 def test_vignette_darkens_corners_only_and_haze_lifts_what_is_dark(renderer):
     clean = image(renderer, room()).astype(int)
-    dim = image(renderer, room(look=replace(INDOOR, vignette=0.4))).astype(int)
-    hazy = image(renderer, room(look=replace(INDOOR, haze=0.2))).astype(int)
+    dim = image(renderer, room(look=replace(LOOK, vignette=0.4))).astype(int)
+    hazy = image(renderer, room(look=replace(LOOK, haze=0.2))).astype(int)
     assert abs(dim[112, 112] - clean[112, 112]).max() <= 1
     assert dim[-1, -1].sum() == pytest.approx(0.6 * clean[-1, -1].sum(), rel=0.05)
     assert abs(hazy - (0.8 * clean + 51)).max() <= 2
@@ -93,14 +93,14 @@ TURNING, SIDEWAYS, STILL = (0.0, 0.0, 1.0), (0.0, 0.5, 0.0), (0.0, 0.0, 0.0)
 
 @pytest.mark.parametrize(("twist", "blurred"), [(TURNING, True), (SIDEWAYS, True), (STILL, False)])
 def test_an_open_shutter_blurs_what_moves_sideways(renderer, twist, blurred):
-    scene = room(look=replace(INDOOR, shutter_s=0.05))
+    scene = room(look=replace(LOOK, shutter_s=0.05))
     still, moving = image(renderer, scene), image(renderer, scene, shot=Shot(0, twist))
     edges = [np.abs(np.diff(picture.astype(int), axis=1)).mean() for picture in (still, moving)]
     assert (edges[1] < 0.9 * edges[0]) == blurred
 
 
 def test_the_robot_sees_its_own_shadow_when_the_light_is_behind_it(renderer):
-    low = replace(INDOOR, sun_elevation_rad=0.5, sun=0.65, floor_texture="plain")
+    low = replace(LOOK, sun_elevation_rad=0.5, sun=0.65, floor_texture="plain")
     behind, ahead = (image(renderer, room(look=replace(low, sun_azimuth_rad=at))) for at in (math.pi, 0.0))
     middle = (slice(216, 224), slice(100, 124))
     assert behind[middle].mean() < ahead[middle].mean() - 8
@@ -108,7 +108,7 @@ def test_the_robot_sees_its_own_shadow_when_the_light_is_behind_it(renderer):
 
 @pytest.mark.parametrize("texture", ["plain", "wood"])
 def test_shadows_darken_the_floor_and_end_in_its_own_colour(renderer, texture):
-    look = replace(INDOOR, floor_texture=texture, ceiling_m=0.0)
+    look = replace(LOOK, floor_texture=texture)
     empty = image(renderer, room(look=look)).astype(int)
     box = room(body("box", Kind.BOX, (0.3, 0.3, 0.3), 1.2, 0.0), look=look)
     change = image(renderer, box).astype(int) - empty
@@ -141,7 +141,7 @@ def test_people_walk_as_far_as_they_have_come(renderer):
 
 def test_what_hangs_on_a_wall_belongs_to_the_wall_and_stays_within_it():
     for seed in range(20):
-        scene = room(look=replace(INDOOR, texture_seed=seed))
+        scene = room(look=replace(LOOK, texture_seed=seed))
         layer = MeshScene(scene).fittings
         for label in np.unique(layer.labels):
             wall = scene.bodies[label - FIRST_BODY_LABEL]
@@ -162,17 +162,11 @@ def test_texels_are_no_larger_than_a_pixel_that_looks_at_the_floor_near_by(name)
 
 
 @pytest.mark.parametrize("name", sorted({*surfaces.TEXTURES, "ceiling"} - {"plain"}))
-def test_every_surface_has_an_image_indoors(name):
+def test_every_surface_has_an_image(name):
     pixels = materials.material_pixels(name)
     assert pixels.dtype == np.uint8
     assert pixels.std() > 0.5
     assert materials.material_pixels(name) is pixels
-
-
-def test_a_bare_look_draws_nothing_of_a_room():
-    bare = MeshScene(typical_scene())
-    assert (bare.lamps, bare.robot_shadow, bare.fittings) == (None, None, None)
-    assert len(bare.backdrop) == 1
 
 
 def test_the_furnished_rooms_of_the_contact_sheet_can_be_sampled_and_drawn(renderer):

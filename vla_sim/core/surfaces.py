@@ -1,12 +1,12 @@
 """Names of surfaces that scenes may use: the closed sets behind `Body.texture` and the textures of a `Look`.
 
-Plain constants, so that scenario files can be checked without any renderer. `vla_sim.sim.textures` draws them.
+Plain constants, so that scenario files can be checked without any renderer. `vla_sim.sim.materials` draws them.
 """
 
 from __future__ import annotations
 
-# "plain" on a body is the look of its kind: a painted box, a glazed cup, a clay pot, a slotted basket. A wall
-# whose texture is "plain" wears the wall texture and wall colour of the scene's `Look`.
+# "plain" on a body is the look of its kind: a carton, a slotted basket, a cup without any surface. A wall whose texture
+# is "plain" wears the wall texture and wall colour of the scene's `Look`.
 PLAIN = "plain"
 
 BODY_TEXTURES = (
@@ -25,6 +25,3 @@ BODY_TEXTURES = (
 FLOOR_TEXTURES = ("plain", "tiles", "wood", "carpet", "concrete")
 WALL_TEXTURES = ("plain", "plaster", "brick", "panel", "concrete")
 TEXTURES = tuple(dict.fromkeys((*BODY_TEXTURES, *FLOOR_TEXTURES, *WALL_TEXTURES)))
-# How a scene is furnished for the eye: "bare" has low walls under an open sky, "indoor" walls with doors and windows.
-BARE, INDOOR = "bare", "indoor"
-STYLES = (BARE, INDOOR)

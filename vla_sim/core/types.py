@@ -219,8 +219,7 @@ class Look:
         floor_color, wall_color: RGB 0..1 that the texture is multiplied with.
         camera_tilt_rad: extra (roll, pitch, yaw) of the camera mount; pitch positive looks down.
         texture_seed: seed of whatever the textures draw (grain, tile offsets) and what hangs on walls.
-        style: "bare" (walls in the open) or "indoor" (see `vla_sim.sim.interior`).
-        ceiling_m: height of the ceiling; 0 for none.
+        ceiling_m: height of the ceiling.
         exposure: factor of all light.
         vignette: share of light that is lost in the corners of the image.
         haze: share of white that stray light lays over the image.
@@ -239,13 +238,16 @@ class Look:
     wall_color: Vec3 = (0.85, 0.85, 0.82)
     camera_tilt_rad: Vec3 = (0.0, 0.0, 0.0)
     texture_seed: int = 0
-    style: str = "bare"
-    ceiling_m: float = 0.0
+    ceiling_m: float = 2.5
     exposure: float = 1.0
     vignette: float = 0.0
     haze: float = 0.0
     noise: float = 0.0
     shutter_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.ceiling_m <= 0:
+            raise ValueError(f"ceiling_m must be above 0, got {self.ceiling_m}")
 
 
 @dataclass(frozen=True)

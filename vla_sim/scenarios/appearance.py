@@ -9,10 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from vla_sim.core.surfaces import INDOOR
 from vla_sim.core.types import Body, Look, Role, Vec3
 from vla_sim.scenarios.colors import PALETTE
-from vla_sim.scenarios.distributions import Distribution, Uniform
+from vla_sim.scenarios.distributions import Distribution
 from vla_sim.scenarios.layout import Layout
 from vla_sim.scenarios.reading import InfeasibleScenarioError
 from vla_sim.scenarios.scene_distribution import (
@@ -29,17 +28,16 @@ COLOR_GAP = 0.35
 FLOOR_GAP = 0.25
 WALL_GAP = 0.20
 COLOR_JITTER = 0.04
-FLOOR_BRIGHTNESS, WALL_BRIGHTNESS = Uniform(0.40, 0.85), Uniform(0.55, 0.95)
-# Indoors floors and walls have colours that such surfaces are sold in; textures add their tones.
+# Colours that such surfaces are sold in; textures add their tones.
 _GREYS = ((0.75, 0.75, 0.74), (0.58, 0.58, 0.58), (0.42, 0.43, 0.44))
-INDOOR_FLOORS: dict[str, tuple[Vec3, ...]] = {
+FLOOR_COLORS: dict[str, tuple[Vec3, ...]] = {
     "plain": (*_GREYS, (0.60, 0.64, 0.60), (0.52, 0.58, 0.64), (0.68, 0.62, 0.52)),
     "tiles": (*_GREYS, (0.82, 0.79, 0.73), (0.66, 0.60, 0.52), (0.58, 0.42, 0.34)),
     "wood": ((0.70, 0.54, 0.36), (0.58, 0.41, 0.25), (0.80, 0.68, 0.52), (0.40, 0.29, 0.20), (0.62, 0.59, 0.54)),
     "carpet": ((0.38, 0.41, 0.46), (0.30, 0.31, 0.33), (0.55, 0.50, 0.43), (0.36, 0.42, 0.40), (0.52, 0.52, 0.53)),
     "concrete": (*_GREYS, (0.66, 0.64, 0.60)),
 }
-INDOOR_WALLS: tuple[Vec3, ...] = (
+WALL_COLORS: tuple[Vec3, ...] = (
     (0.92, 0.92, 0.90),
     (0.88, 0.85, 0.78),
     (0.80, 0.81, 0.82),
@@ -67,7 +65,7 @@ def draw_appearance(
     named = [body for body in layout.bodies if body.role in (Role.GOAL, Role.DISTRACTOR)]
     goal = next((body for body in named if body.role is Role.GOAL), named[0])
     wall = _unlike(_wall_colors(plan.look), rng, [colors[goal.name]], WALL_GAP)
-    look = replace(look, wall_color=wall, ceiling_m=_ceiling_m(plan, layout))
+    look = replace(look, wall_color=wall, ceiling_m=next(b.size_m[2] for b in layout.bodies if b.role is Role.WALL))
     clothes = {mover.name: str(mover.color.draw(rng)) for mover in plan.movers}
     bodies = tuple(
         replace(body, color=wall, texture=look.wall_texture)
@@ -94,14 +92,8 @@ def _jittered(color: Vec3, rng: np.random.Generator) -> Vec3:
     return (float(red), float(green), float(blue))
 
 
-def _ceiling_m(plan: SceneDistribution, layout: Layout) -> float:
-    """The height of the walls where they carry a ceiling, else 0."""
-    walls = [body.size_m[2] for body in layout.bodies if body.role is Role.WALL]
-    return max(walls, default=0.0) if plan.room.ceiling_m else 0.0
-
-
 def _through_camera(plan: AppearanceDistribution, look: Look, rng: np.random.Generator) -> Look:
-    """What sensor and lens add to a look; drawn last, so that scenes without them stay as they were."""
+    """What sensor and lens add to a look."""
     return replace(
         look,
         exposure=float(plan.exposure.draw(rng)),
@@ -130,15 +122,11 @@ def _one_of(colors: Sequence[Vec3]) -> Draw:
 
 
 def _wall_colors(plan: AppearanceDistribution) -> Draw:
-    if plan.style == INDOOR and plan.wall_brightness is None:
-        return _one_of(INDOOR_WALLS)
-    return _gray(plan.wall_brightness or WALL_BRIGHTNESS)
+    return _gray(plan.wall_brightness) if plan.wall_brightness else _one_of(WALL_COLORS)
 
 
 def _floor_colors(plan: AppearanceDistribution, texture: str) -> Draw:
-    if plan.style == INDOOR and plan.floor_brightness is None:
-        return _one_of(INDOOR_FLOORS[texture])
-    return _gray(plan.floor_brightness or FLOOR_BRIGHTNESS)
+    return _gray(plan.floor_brightness) if plan.floor_brightness else _one_of(FLOOR_COLORS[texture])
 
 
 def _unlike(draw: Draw, rng: np.random.Generator, others: Sequence[Vec3], gap: float) -> Vec3:
@@ -171,5 +159,4 @@ def _look(plan: AppearanceDistribution, rng: np.random.Generator, colors: Sequen
         wall_texture=str(plan.wall_texture.draw(rng)),
         camera_tilt_rad=(roll, pitch, yaw),
         texture_seed=int(rng.integers(2**31)),
-        style=plan.style,
     )

@@ -25,7 +25,7 @@ class NoRoomError(Exception):
 def draw_room(room: RoomDistribution, rng: np.random.Generator) -> tuple[tuple[Point, ...], Bounds, tuple[Body, ...]]:
     """Corners of the outline, (x_min, x_max, y_min, y_max) of it, and the outer walls."""
     ahead, behind, width = (float(d.draw(rng)) for d in (room.ahead_m, room.behind_m, room.width_m))
-    height = float((room.ceiling_m or room.wall_height_m).draw(rng))
+    height = float(room.ceiling_m.draw(rng))
     if not room.outline_m:
         bounds = (-behind, ahead, -width / 2, width / 2)
         x_min, x_max, y_min, y_max = bounds

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from vla_sim.core.config import KeyForEach, ListOf, Name, Number, Table
-from vla_sim.core.surfaces import FLOOR_TEXTURES, INDOOR, STYLES, TEXTURES, WALL_TEXTURES
+from vla_sim.core.surfaces import FLOOR_TEXTURES, TEXTURES, WALL_TEXTURES
 from vla_sim.core.types import Kind
 from vla_sim.scenarios.colors import PALETTE
 from vla_sim.scenarios.distributions import Choice, Distribution, Names, Numbers, Points, Uniform, fixed
@@ -82,16 +82,14 @@ class RoomDistribution:
         ahead_m: from the usual start to the front wall.
         behind_m: from the usual start to the back wall.
         width_m: from the left to the right wall; the usual start is in the middle.
-        wall_height_m: of all walls, where there is no ceiling.
-        ceiling_m: height of a ceiling, and of the walls that carry it; none without it.
+        ceiling_m: height of the ceiling, and of all walls, which carry it.
         outline_m: in place of the first three: the corners of the room, each at right angles to the last.
     """
 
     ahead_m: Annotated[Distribution, Numbers(0.5, 30)] = fixed(5.2)
     behind_m: Annotated[Distribution, Numbers(0.3, 30)] = fixed(0.8)
     width_m: Annotated[Distribution, Numbers(1, 30)] = fixed(5.0)
-    wall_height_m: Annotated[Distribution, Numbers(0.1, 4)] = Uniform(0.6, 1.0)
-    ceiling_m: Annotated[Distribution | None, Numbers(1.0, 6)] = Uniform(2.4, 3.0)
+    ceiling_m: Annotated[Distribution, Numbers(1.0, 6)] = Uniform(2.4, 3.0)
     outline_m: Annotated[tuple[tuple[Distribution, Distribution], ...], Points(-30, 30, 4, 24)] = ()
 
 
@@ -105,13 +103,11 @@ class AppearanceDistribution:
         sun_azimuth_deg: where the light comes from, counter-clockwise from ahead.
         sun_elevation_deg: its height above the horizon.
         tint: factor of the light for each of red, green and blue.
-        floor_brightness: of the floor's colour; indoors, without it, a colour that such floors have.
-        wall_brightness: of the walls' colour; indoors, without it, a colour that walls have.
+        floor_brightness: of the floor's colour; without it, a colour that such floors have.
+        wall_brightness: of the walls' colour; without it, a colour that walls have.
         camera_tilt_deg: extra roll, pitch and yaw of the camera, each drawn by itself.
         floor_texture: of the floor.
         wall_texture: of the walls.
-        style: "bare": walls in the open; "indoor": doors and windows on walls that are high enough, cartons, finer
-            surfaces, softer light, shadows under everything, the robot's own included.
         exposure: factor of all light.
         vignette: share of light that the corners of the image lose.
         haze: share of white that stray light in the lens lays over the image.
@@ -135,7 +131,6 @@ class AppearanceDistribution:
     wall_texture: Annotated[Choice, Names(WALL_TEXTURES)] = Choice(
         ("plain", "plain", "plain", "plaster", "panel", "brick")
     )
-    style: Annotated[str, Name(STYLES)] = INDOOR
     # Real images of the users' robot have a cast of colour: about (110, 137, 132) on average in one room.
     exposure: Annotated[Distribution, Numbers(0.3, 2)] = Uniform(0.85, 1.15)
     vignette: Annotated[Distribution, Numbers(0, 0.8)] = Uniform(0.0, 0.3)

@@ -1,4 +1,4 @@
-"""Models of the indoor style for goals and boxes: cartons, mugs, bottles of plastic. Used by `meshes`."""
+"""Models of cartons, mugs and bottles of plastic. Used by `meshes`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes a scene look indoors: floor and ceiling of the room, doors, windows and skirting on its walls.
+"""What a room shows besides what stands in it: floor and ceiling, doors, windows and skirting on its walls.
 
 Pure numpy, used by `mesh_scene`. Which door or window hangs where follows from the look's `texture_seed` and the name
 of the wall. Nothing here can be touched: it lies flat on walls, and doors that open are bodies of kind "door".
@@ -20,7 +20,6 @@ from vla_sim.sim.fixtures import WallSide, fixtures
 from vla_sim.sim.layers import VERTEX, Layer, to_bytes
 from vla_sim.sim.light import LEAST_ALBEDO, Light
 from vla_sim.sim.mesh_parts import METRES, Mesh, join, moved, quad
-from vla_sim.sim.textures import VARIANTS
 
 Bounds = tuple[float, float, float, float]
 
@@ -121,11 +120,10 @@ def _evenly(first: float, last: float) -> list[float]:
 
 
 def _blank(texture: str, look: Look, count: int, triangles: np.ndarray, label: int) -> Layer:
-    name = materials.PREFIX + texture if texture else ""
     vertices = np.zeros(count, VERTEX)
     vertices["color"][:, 3] = 255
     labels = np.full(count, label, np.uint16)
-    return Layer(name, look.texture_seed % VARIANTS, vertices, triangles.astype(np.uint16), labels)
+    return Layer(texture, look.texture_seed % materials.VARIANTS, vertices, triangles.astype(np.uint16), labels)
 
 
 def _color(layer: Layer, color: Vec3, light: Light, *, up: float) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_sim.sim.textures import SHADOW
+from vla_sim.sim.materials import SHADOW
 
 VERTEX = np.dtype([("position", "<f4", 3), ("color", "u1", 4), ("uv", "<f4", 2)])
 
@@ -17,7 +17,7 @@ class Layer:
     """Triangles that share one texture.
 
     Attributes:
-        texture: name for `texture_pixels`; "" for none.
+        texture: name for `material_pixels`; "" for none.
         variant: which grain of it.
         vertices: VERTEX (n,), world frame.
         triangles: uint16 (m, 3), counter-clockwise seen from outside.

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from vla_sim.core.surfaces import INDOOR
 from vla_sim.core.types import Look
 
 # A real camera sets its exposure: light levels (sun on the floor plus ambient) outside are drawn as if at the border.
@@ -19,7 +18,7 @@ TONE = 0.75
 
 
 class Light:
-    """Sun and ambient of a look, after exposure."""
+    """Lamps at the ceiling and daylight from a side: shades are soft, what faces up is lit best."""
 
     def __init__(self, look: Look) -> None:
         self.azimuth_rad = look.sun_azimuth_rad
@@ -31,23 +30,7 @@ class Light:
         level = look.ambient + look.sun * float(self.toward[2])
         gain = min(max(level, EXPOSURE[0]), EXPOSURE[1]) / max(level, 1e-3)
         self.sun, self.ambient = gain * look.sun, gain * look.ambient
-        self.tint = np.array(look.tint)
-
-    def shade(self, normals: np.ndarray) -> np.ndarray:
-        """Light on faces with these unit normals (n, 3): RGB factors (n, 3)."""
-        ambient = self.ambient * (0.9 + 0.1 * normals[:, 2])
-        # The second term wraps around, so that faces away from the sun differ from each other.
-        facing = normals @ self.toward
-        sun = self.sun * (0.8 * np.maximum(facing, 0) + 0.1 * (1 + facing))
-        return (np.maximum(ambient + sun, LEAST_SHADE) ** TONE)[:, None] * self.tint
-
-
-class IndoorLight(Light):
-    """Lamps at the ceiling and daylight from a side: shades are soft, what faces up is lit best."""
-
-    def __init__(self, look: Look) -> None:
-        super().__init__(look)
-        self.exposure = look.exposure
+        self.tint, self.exposure = np.array(look.tint), look.exposure
 
     def shade(self, normals: np.ndarray) -> np.ndarray:
         """Light on faces with these unit normals (n, 3): RGB factors (n, 3)."""
@@ -56,8 +39,3 @@ class IndoorLight(Light):
         lamps = self.ambient * (0.92 + 0.2 * np.maximum(up, 0) - 0.1 * np.maximum(-up, 0))
         daylight = self.sun * (0.42 * np.maximum(facing, 0) + 0.2 * (1 + facing))
         return (np.maximum(lamps + daylight, LEAST_SHADE) ** TONE)[:, None] * self.tint * self.exposure
-
-
-def light_of(look: Look) -> Light:
-    """The light of a look."""
-    return IndoorLight(look) if look.style == INDOOR else Light(look)

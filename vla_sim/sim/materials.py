@@ -1,7 +1,7 @@
-"""Surfaces of the indoor style: finer than `vla_sim.sim.textures`, so that no texel shows as a block near the camera.
+"""Surfaces drawn with numpy, by name: patterns that the colour of a body, floor or wall multiplies.
 
-A pixel of a 224-pixel image that shows the floor half a metre ahead is 3 to 5 mm wide, and so are the texels here.
-Every image tiles, except that of cardboard, which holds four faces side by side.
+A pixel of a 224-pixel image that shows the floor half a metre ahead is 3 to 5 mm wide, and so are the texels here, so
+that none shows as a block. Every image tiles, except that of cardboard, which holds four faces side by side.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vla_sim.sim.textures import texture_pixels
-
 SIZE_PX = 512
-# Surfaces of this module are known to renderers by names of their own.
-PREFIX = "fine "
+VARIANTS = 4
+SHADOW = "shadow"
 
 # How many metres one repeat covers.
 REPEAT_M = {
@@ -38,15 +36,12 @@ Image = np.ndarray
 
 @functools.cache
 def material_pixels(name: str, variant: int = 0) -> np.ndarray:
-    """The image of a surface: uint8 (N, N, 3) RGB top-down, read-only.
+    """The image of a surface: uint8 (N, N, 3) RGB top-down, read-only; the shadow has 4 channels.
 
     Args:
-        name: as in `vla_sim.core.surfaces`, "ceiling", or one of the looks behind "plain"; those that gain nothing
-            by finer texels are the images of `vla_sim.sim.textures`.
-        variant: 0 to `vla_sim.sim.textures.VARIANTS` - 1, which grain.
+        name: as in `vla_sim.core.surfaces` except "plain", or "ceiling" or "shadow".
+        variant: 0 to VARIANTS - 1, which grain.
     """
-    if name not in _DRAW:
-        return texture_pixels(name, variant)
     rng = np.random.default_rng([sum(name.encode()), variant, SIZE_PX])
     pixels = np.clip(np.rint(_DRAW[name](rng) * 255), 0, 255).astype(np.uint8)
     pixels.setflags(write=False)
@@ -208,6 +203,32 @@ def _fabric(rng: np.random.Generator) -> Image:
     return _grey(0.88 + weave + _noise(rng, 0.02, (1, 1), 256))
 
 
+def _metal(rng: np.random.Generator) -> Image:
+    """Brushed along u, lighter half way up."""
+    rows, _ = _grid()
+    return _grey(0.88 + 0.08 * np.sin(rows * math.pi) + _noise(rng, 0.02, (0.7, 60)))
+
+
+def _stripes(rng: np.random.Generator) -> Image:
+    rows, _ = _grid(256)
+    return _grey(np.where((rows * 6).astype(int) % 2 == 0, 1.0, 0.6) + _noise(rng, 0.01, (1, 1), 256))
+
+
+def _checker(_: np.random.Generator) -> Image:
+    rows, columns = _grid(256)
+    return _grey(np.where(((rows * 4).astype(int) + (columns * 4).astype(int)) % 2 == 0, 1.0, 0.6))
+
+
+def _shadow(_: np.random.Generator) -> Image:
+    """A soft rounded square: colour 0, opacity falls from the middle to nothing at the rim."""
+    rows, columns = _grid(64)
+    x, y = np.abs(2 * columns - 1), np.abs(2 * rows - 1)
+    reach = (x**4 + y**4) ** 0.25
+    fall = np.clip((1 - reach) / 0.5, 0, 1)
+    alpha = fall * fall * (3 - 2 * fall)
+    return np.concatenate([np.zeros((*alpha.shape, 3)), alpha[..., None]], axis=2)
+
+
 _DRAW: dict[str, Callable[[np.random.Generator], Image]] = {
     "wood": _wood,
     "tiles": _tiles,
@@ -220,4 +241,8 @@ _DRAW: dict[str, Callable[[np.random.Generator], Image]] = {
     "cardboard": _cardboard,
     "slots": _slots,
     "fabric": _fabric,
+    "metal": _metal,
+    "stripes": _stripes,
+    "checker": _checker,
+    SHADOW: _shadow,
 }

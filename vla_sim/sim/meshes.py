@@ -1,6 +1,6 @@
 """Low-poly models of the kinds of objects, as arrays. Used by `vla_sim.sim.mesh_scene`; knows no renderer.
 
-A model fills the unit cube [-0.5, 0.5]^3 and is stretched to `Body.size_m`, so that boxes, baskets and walls keep the
+A model fills the unit cube [-0.5, 0.5]^3 and is stretched to `Body.size_m`, so that boxes and baskets keep the
 outline of their collision cuboid, and cups, bottles and pots lie inside their collision cylinder.
 """
 
@@ -18,16 +18,13 @@ from vla_sim.sim.mesh_parts import FACES, Mesh, band, cuboid, graded, inward, jo
 from vla_sim.sim.movers import PEOPLE, cart, door_leaf, gait_phase, person, service_robot
 
 
-def mesh_of(kind: Kind, variant: int = 0, *, indoor: bool = False) -> Mesh:
-    """The model of a kind of object; built once a process.
+def mesh_of(kind: Kind, variant: int = 0) -> Mesh:
+    """The model of a kind of object other than walls; built once a process.
 
     Args:
         kind: what it is.
         variant: any whole number; which of several models, where there are several.
-        indoor: the models of the indoor style, for kinds that have one.
     """
-    if indoor and kind in _INDOOR:
-        return _INDOOR[kind](variant)
     return _MODELS[kind](variant)
 
 
@@ -38,7 +35,8 @@ def walking_person(variant: int, body: Body, center: Vec3, yaw_rad: float) -> Me
 
 
 @functools.cache
-def _box() -> Mesh:
+def block() -> Mesh:
+    """A box that is no carton."""
     return join([graded(cuboid(), 0.82, 1.0), _underside(1.0)])
 
 
@@ -51,52 +49,6 @@ def _underside(foot: float) -> Mesh:
 def _disc(radius: float) -> Mesh:
     """The bottom of something round, which shows when it is tipped over."""
     return inward(band((radius, -0.5), (0.0, -0.5)), (0.6, 0.6, 0.6))
-
-
-@functools.cache
-def _wall() -> Mesh:
-    return graded(cuboid(stretch=True), 0.8, 1.0)
-
-
-@functools.cache
-def _cup() -> Mesh:
-    """A tapered mug: handle on the +x side, dark inside."""
-    rim, foot, thickness = 0.42, 0.34, 0.035
-    outside = graded(band((foot, -0.5), (rim, 0.5)), 0.75, 1.0)
-    lip = band((rim, 0.5), (rim - thickness, 0.5), color=(1.15, 1.15, 1.15))
-    inside = inward(band((foot - thickness, -0.35), (rim - thickness, 0.5)), (0.5, 0.5, 0.5))
-    bottom = band((foot, -0.2), (0.0, -0.2), color=(0.22, 0.2, 0.2))
-    return join([outside, lip, inside, bottom, *_handle(), _disc(foot)])
-
-
-def _handle() -> list[Mesh]:
-    """A C-shaped strap, as three small blocks, that stays inside the collision cylinder."""
-    parts = []
-    for x0, x1, z0, z1 in ((0.36, 0.5, 0.2, 0.34), (0.33, 0.5, -0.3, -0.16), (0.44, 0.5, -0.3, 0.34)):
-        block = cuboid(color=(0.9, 0.9, 0.9))
-        center = np.array([(x0 + x1) / 2, 0.0, (z0 + z1) / 2])
-        scale = np.array([x1 - x0, 0.13, z1 - z0])
-        block.positions[:] = block.positions * scale + center
-        # A little inside the circle at its corners.
-        block.positions[:, 0] = np.minimum(block.positions[:, 0], 0.494)
-        parts.append(block)
-    return parts
-
-
-@functools.cache
-def _bottle() -> Mesh:
-    """A bottle with shoulder, narrow neck, light label and cap."""
-    glass = [
-        band((0.46, -0.5), (0.49, -0.44), color=(0.6, 0.6, 0.6)),
-        band((0.49, -0.44), (0.49, -0.3), color=(0.85, 0.85, 0.85)),
-        band((0.49, 0.02), (0.47, 0.12), color=(1.0, 1.0, 1.0)),
-        band((0.47, 0.12), (0.19, 0.28), color=(1.1, 1.1, 1.1)),
-        band((0.19, 0.28), (0.16, 0.4), color=(0.95, 0.95, 0.95)),
-    ]
-    label = band((0.495, -0.3), (0.495, 0.02), color=(0.93, 0.93, 0.88), tint=0.15)
-    cap = band((0.2, 0.4), (0.2, 0.5), color=(0.92, 0.92, 0.95), tint=0.0)
-    top = band((0.2, 0.5), (0.0, 0.5), color=(0.95, 0.95, 0.98), tint=0.0)
-    return join([*glass, label, cap, top, _disc(0.46)])
 
 
 @functools.cache
@@ -160,10 +112,9 @@ def _one(model: Callable[[], Mesh]) -> Callable[[int], Mesh]:
 
 
 _MODELS: dict[Kind, Callable[[int], Mesh]] = {
-    Kind.BOX: _one(_box),
-    Kind.WALL: _one(_wall),
-    Kind.CUP: _one(_cup),
-    Kind.BOTTLE: _one(_bottle),
+    Kind.BOX: lambda variant: carton(variant % CARTONS),
+    Kind.CUP: _one(mug),
+    Kind.BOTTLE: _one(pet_bottle),
     Kind.POT: _one(_pot),
     Kind.BASKET: _one(_basket),
     Kind.TABLE: _one(table),
@@ -176,9 +127,4 @@ _MODELS: dict[Kind, Callable[[int], Mesh]] = {
     Kind.CART: _one(cart),
     Kind.ROBOT: _one(service_robot),
     Kind.DOOR: _one(door_leaf),
-}
-_INDOOR: dict[Kind, Callable[[int], Mesh]] = {
-    Kind.BOX: lambda variant: carton(variant % CARTONS),
-    Kind.CUP: _one(mug),
-    Kind.BOTTLE: _one(pet_bottle),
 }

@@ -129,8 +129,7 @@ class _Slot:
         self.target.look(lens.half_tan, camera.near_m, camera.far_m)
         self._node, self._geoms = colored_node(mesh_scene)
         self._colored = self._root.attachNewNode(self._node)
-        if mesh_scene.robot_shadow is not None:
-            self._shadow = self._colored.attachNewNode(shadow_node(mesh_scene.robot_shadow))
+        self._shadow = self._colored.attachNewNode(shadow_node(mesh_scene.robot_shadow))
         self._sensor = Sensor(scene.look, camera)
         self.place(scene.start, {}, Shot())
 

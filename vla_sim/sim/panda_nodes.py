@@ -9,11 +9,10 @@ import numpy as np
 
 from vla_sim.core.types import Pose2
 from vla_sim.sim.layers import Layer
-from vla_sim.sim.materials import PREFIX, material_pixels
+from vla_sim.sim.materials import SHADOW, material_pixels
 from vla_sim.sim.mesh_scene import MeshScene
 from vla_sim.sim.panda_target import core_module
 from vla_sim.sim.robot_model import robot_layers
-from vla_sim.sim.textures import SHADOW, texture_pixels
 
 # Every triangle is a colour of its own, steps apart from its neighbours so that rounding cannot confuse them.
 NUMBER_STEP = 8
@@ -30,12 +29,11 @@ def triangle_numbers(drawn: np.ndarray) -> np.ndarray:
 
 def styled_layers(scene: MeshScene) -> list[tuple[Layer, str]]:
     """All layers of a scene with the style they are drawn in, see `_state`."""
-    lamps = [] if scene.lamps is None else [(scene.lamps, "lamp")]
     fittings = [] if scene.fittings is None else [(scene.fittings, "fitting")]
     return [
         *((layer, "backdrop") for layer in scene.backdrop),
-        *lamps,
-        (scene.shadows.layer, "shadow" if scene.shadows.blended else "lamp"),
+        (scene.lamps, "overlay"),
+        (scene.shadows.layer, "overlay"),
         *((layer, "solid") for layer in scene.solids),
         *fittings,
     ]
@@ -75,7 +73,7 @@ def overview_node(scene: MeshScene, hidden: frozenset[int], robot: Pose2) -> Any
 
 def numbered_layers(scene: MeshScene) -> list[tuple[Layer, str]]:
     """The layers whose triangles are numbered: all that are solid to the eye."""
-    return [(layer, style) for layer, style in styled_layers(scene) if style not in ("shadow", "lamp")]
+    return [(layer, style) for layer, style in styled_layers(scene) if style != "overlay"]
 
 
 def numbered_node(scene: MeshScene) -> Any:
@@ -157,9 +155,7 @@ def _state(texture: str, variant: int, style: str) -> Any:
 def _texture(name: str, variant: int) -> Any:
     """Panda's copy of a surface, shared by every scene of the process."""
     core = core_module()
-    fine = name.startswith(PREFIX)
-    pixels = material_pixels(name.removeprefix(PREFIX), variant) if fine else texture_pixels(name, variant)
-    pixels = pixels[::-1]
+    pixels = material_pixels(name, variant)[::-1]
     height, width, channels = pixels.shape
     texture = core.Texture(name)
     color_format, order = (core.Texture.FRgba, [2, 1, 0, 3]) if channels == 4 else (core.Texture.FRgb, [2, 1, 0])

@@ -1,16 +1,15 @@
 """Shadows that bodies cast on the floor. Pure numpy, used by `mesh_scene`.
 
-Both kinds keep one layer with a fixed number of vertices a body, which `write` fills for a pose.
+One layer holds those of all bodies, with a fixed number of vertices each, which `write` fills for a pose.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import numpy as np
 
-from vla_sim.core.types import Body, Look
+from vla_sim.core.types import Look
 from vla_sim.sim.layers import VERTEX, Layer, around, soft_patches, to_bytes
 from vla_sim.sim.light import Light
 
@@ -19,63 +18,22 @@ CORNERS = 12
 CONTACT_DARKNESS = 0.5
 CONTACT_SPREAD_M = 0.05
 # Daylight through windows comes from a side, but lamps keep shadows short.
-INDOOR_REACH = 0.7
+REACH = 0.7
 MAX_REACH_M = 0.7
+# Of the robot's own shadow, the only part of it that its camera sees.
+ROBOT_RADIUS_M = 0.16
+ROBOT_HEIGHT_M = 0.3
 
 
-class Shadows(Protocol):
-    """Shadows of a scene.
-
-    Attributes:
-        layer: what is drawn over the floor.
-        blended: whether the layer is see-through; else it covers the floor, and so has its texture.
-    """
-
-    layer: Layer
-    blended: bool
-
-    def write(self, index: int, positions: np.ndarray, body: Body, turn: np.ndarray) -> None:
-        """Set the shadow of a body.
-
-        Args:
-            index: which of the bodies that cast one.
-            positions: its vertices in the world, (n, 3).
-            body: what it is.
-            turn: its rotation (3, 3).
-        """
-
-
-class SoftShadows:
-    """Two see-through patches a body: darkness where it stands, and its shadow away from the sun."""
-
-    blended = True
-
-    def __init__(self, count: int, look: Look, light: Light) -> None:
-        self.layer = soft_patches(2 * count)
-        self._look, self._light = look, light
-
-    def write(self, index: int, positions: np.ndarray, body: Body, turn: np.ndarray) -> None:
-        """See `Shadows`."""
-        rows = self.layer.vertices[6 * index : 6 * index + 6]
-        upright = turn[2, 2] > 0.999
-        yaw = math.atan2(turn[1, 0], turn[0, 0]) if upright and not body.round else 0.0
-        rows["position"][:3, :2] = around(positions, yaw, 0.35, 0.35)
-        height = float(positions[:, 2].max())
-        reach = min(height / math.tan(self._light.elevation_rad), 1.2 * height)
-        azimuth = self._light.azimuth_rad + math.pi
-        rows["position"][3:, :2] = around(positions, azimuth, reach, 0.3, forward_only=True)
-        rows["color"][:3, 3] = 120
-        rows["color"][3:, 3] = round(130 * min(1.0, 1.6 * self._look.sun))
-
-
-class FloorShadows:
+class Shadows:
     """One patch of darker floor a body, which is several times cheaper to draw than a see-through one.
 
     Its middle is as dark as the contact, its corners fade with the way to the end of the shadow, and the ring around
     them ends in the floor's own colour.
-    """
 
-    blended = False
+    Attributes:
+        layer: what is drawn over the floor: it covers it, and so has its texture.
+    """
 
     def __init__(self, count: int, look: Look, light: Light, floor: Layer) -> None:
         angles = np.arange(CORNERS) * 2 * math.pi / CORNERS
@@ -98,12 +56,17 @@ class FloorShadows:
         labels = np.zeros(len(vertices), np.uint16)
         self.layer = Layer(floor.texture, floor.variant, vertices, triangles.astype(np.uint16), labels)
 
-    def write(self, index: int, positions: np.ndarray, body: Body, turn: np.ndarray) -> None:
-        """See `Shadows`."""
+    def write(self, index: int, positions: np.ndarray) -> None:
+        """Set the shadow of a body.
+
+        Args:
+            index: which of the bodies that cast one.
+            positions: its vertices in the world, (n, 3).
+        """
         points = positions[:, :2].astype(np.float64)
         foot = points[np.argmax(points @ self._around.T, axis=0)]
         height = float(positions[:, 2].max())
-        reach = self._away * min(height * self._slope * INDOOR_REACH, MAX_REACH_M, INDOOR_REACH * height)
+        reach = self._away * min(height * self._slope * REACH, MAX_REACH_M, REACH * height)
         both = np.concatenate([foot, foot + reach])
         corners = both[np.argmax(both @ self._around.T, axis=0)]
         length = max(float(np.hypot(*reach)), 1e-6)
@@ -118,6 +81,18 @@ class FloorShadows:
         rows["position"][:, :2] = place
         rows["uv"] = self._floor.uv(place)
         rows["color"][:, :3] = to_bytes(self._floor.colors(place) * (1 - darkness[:, None]))
+
+
+def robot_shadow(look: Look, light: Light) -> Layer:
+    """See-through, of a robot at the origin; it moves with the robot and does not turn with it."""
+    angles = np.linspace(0, 2 * math.pi, 16)
+    outline = ROBOT_RADIUS_M * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    shadow = soft_patches(1)
+    reach = min(ROBOT_HEIGHT_M / math.tan(light.elevation_rad), 2 * ROBOT_HEIGHT_M)
+    azimuth = light.azimuth_rad + math.pi
+    shadow.vertices["position"][:, :2] = around(outline, azimuth, reach, 0.4, forward_only=True)
+    shadow.vertices["color"][:, 3] = round(130 * min(1.0, 1.6 * look.sun))
+    return shadow
 
 
 class FloorPaint:
