@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recipes.training_options import TrainingOptions, print_line, publish
 from vla_sim.core.cli import run_command
@@ -59,6 +59,31 @@ LOOKS = {
     "refuse_stop": 0.04,
     "refuse_nothing": 0.03,
 }
+# Telling what is there from what is not takes more images than finding it.
+ABSENT = {"refuse_absent": 0.4, "refuse_ambiguous": 0.3, "choose_goal": 0.2, "hard_choose_goal": 0.1}
+# What a clone does worst: several legs, and objects that are not there.
+HARDEST = {
+    "choose_goal": 0.14,
+    "hard_choose_goal": 0.08,
+    "obstacle_left": 0.03,
+    "obstacle_right": 0.03,
+    "two_obstacles_left": 0.03,
+    "two_obstacles_right": 0.03,
+    "reach_goal": 0.02,
+    "hard_obstacle_left": 0.04,
+    "hard_obstacle_right": 0.04,
+    "hard_two_obstacles_left": 0.04,
+    "hard_two_obstacles_right": 0.04,
+    "suite seed": 0.03,
+    "refuse_absent": 0.06,
+    "refuse_ambiguous": 0.06,
+    "refuse_nothing": 0.02,
+    "refuse_stop": 0.02,
+    "refuse_contradiction": 0.01,
+    "stop_midway_left": 0.01,
+    "stop_midway_right": 0.01,
+    "suite route": 0.26,
+}
 
 
 @dataclass(frozen=True)
@@ -87,12 +112,18 @@ class Round:
     decay: bool = False
 
 
+# Batches in which an episode of several legs is learned as a whole.
+LONG: dict[str, Any] = {"batch_episodes": 72, "max_steps": 64}
 # Words first: which object is meant is learned on single images, and kept alive by them while driving is learned.
 ROUNDS = (
     Round("look", first_world=30000, episodes=9000, steps=400, mix=LOOKS, single=True, batch_episodes=384, max_steps=4),
     Round("clone", first_world=0, episodes=4000, steps=900, noise=0.5),
-    Round("dagger_1", first_world=5000, episodes=2000, steps=600, learner_share=0.8, noise=0.15),
-    Round("dagger_2", first_world=40000, episodes=2000, steps=1000, learner_share=1.0, noise=0.05, decay=True),
+    Round(
+        "absent", first_world=15000, episodes=5000, steps=100, mix=ABSENT, single=True, batch_episodes=384, max_steps=4
+    ),
+    Round("routes", first_world=22000, episodes=1800, steps=300, mix={"suite route": 1.0}, noise=0.3, **LONG),
+    Round("dagger_1", first_world=5000, episodes=2000, steps=500, mix=HARDEST, learner_share=0.8, noise=0.15, **LONG),
+    Round("dagger_2", 40000, 2000, steps=1000, mix=HARDEST, learner_share=1.0, noise=0.05, decay=True, **LONG),
 )
 
 
