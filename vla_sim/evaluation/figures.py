@@ -322,9 +322,9 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "successes",
         _successes,
-        "episodes that did as told without touching anything, within the area and the time: stopped within reach of the "
-        'right goal (where a scenario says success = "reached": came within reach) on the side that was asked for, or '
-        "stood still where that is right",
+        "episodes that did as told without touching anything, within the area and the time: stopped within reach of "
+        'the right goal (where a scenario says success = "reached": came within reach) on the side that was asked '
+        "for, or stood still where that is right",
         benchmark="successes",
     ),
     Figure(

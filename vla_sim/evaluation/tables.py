@@ -46,7 +46,7 @@ def p_value(pair: Row) -> str:
 def _cells(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     floors = floor_rows(summary)
     pooled = any("suite" in row for row in floors)
-    rows = [*table_rows(summary), *(row for row in floors if "suite" in row or row["successes"] or not pooled)]
+    rows = [*table_rows(summary), *(row for row in floors if "suite" in row or row["success_reach"] or not pooled)]
     shown = columns(rows)
     names = [[shown_policy(row), row["scenario"]] for row in rows]
     body = [[*start, *(figure.show(row) for figure in shown)] for start, row in zip(names, rows, strict=True)]

@@ -93,7 +93,7 @@ def fit(
     *,
     count: int,
     seed: int,
-    success: SuccessRule | None = None,
+    success: SuccessRule = SuccessRule.REACHED,
     wide: Ranges = WIDE,
 ) -> Fit:
     """Try a rollout in `count` worlds around those of its scenario.
@@ -104,7 +104,7 @@ def fit(
         speed_mps: at which it translates; the robot's own speed is `robot.cruise_mps`.
         count: worlds of each round.
         seed: of the first of the scenario's worlds, and of what is drawn.
-        success: the rule by which it succeeds; None: the scenario's.
+        success: the rule by which it succeeds.
         wide: ranges of the first round.
 
     Raises:
@@ -113,7 +113,7 @@ def fit(
     radius = robot.body.radius_m
     scenario = load_scenario(drive.scenario)
     own = worlds_of([scenario.sample(seed + i, robot_radius_m=radius) for i in range(SCENES)])
-    own = replace(own, success=success or own.success)
+    own = replace(own, success=success)
     path = path_of(drive.actions, robot) * (speed_mps / robot.cruise_mps)
     as_is = judge(own, path, radius)
     rng = np.random.default_rng(seed)
