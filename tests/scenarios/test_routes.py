@@ -17,9 +17,10 @@ from vla_sim.envs.navigate import NavigateEnv
 from vla_sim.evaluation.api import evaluate
 from vla_sim.evaluation.reporting.map import Map
 from vla_sim.scenarios import load_scenario, load_suite, opposite
-from vla_sim.scenarios.languages import language_codes, load_language
+from vla_sim.scenarios.languages import language_codes, load_language, sentences_hash
 
 NAMES = [scenario.name for scenario in load_suite("route")]
+DOORS = ["through_then_choose", "past_then_through_left", "past_then_through_right"]
 RADIUS_M = 0.15
 
 
@@ -77,7 +78,7 @@ def test_the_scene_of_a_leg_has_its_goal_and_what_was_reached_is_in_the_way():
     assert [body.name for body in targets(first)] == ["a", "b"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *DOORS])
 def test_paths_lead_through_all_legs_and_have_the_length_that_is_said(name):
     for seed in range(12):
         world = load_scenario(name).sample(seed)
@@ -103,7 +104,7 @@ def test_a_path_through_two_goals_is_no_longer_than_by_hand():
     assert best - 1e-6 <= Planner(world, RADIUS_M).distance(0.0, 0.0) <= best + 0.12
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *DOORS])
 @pytest.mark.parametrize("language", language_codes())
 def test_sentences_name_the_legs_in_order(name, language):
     words, scenario = load_language(language).words, load_scenario(name)
@@ -123,7 +124,7 @@ def test_sentences_name_the_legs_in_order(name, language):
     assert said
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *DOORS])
 def test_training_and_evaluation_have_parts_of_their_own(name):
     scenario = load_scenario(name)
     train, held_out = (set(scenario.instructions(split)) for split in ("train", "eval"))
@@ -196,6 +197,17 @@ role = "candidate"
 kind = "pot"
 ahead_m = 2.8
 aside_m = -0.6
+[walls.inner]
+from_m = [2, -2.5]
+to_m = [2, 2.5]
+door_at_m = 2.5
+[walls.other]
+from_m = [4, -2.5]
+to_m = [4, 2.5]
+door_at_m = 2.5
+[walls.solid]
+from_m = [5, -2.5]
+to_m = [5, 2.5]
 """
 
 
@@ -206,7 +218,14 @@ aside_m = -0.6
         ('{ past = "a" }, { to = "b" }', "legs names 'a', which is no obstacle"),
         ('{ to = "a" }, { past = "box" }', "must end with something to go to"),
         ('{ to = "a" }, { to = "a" }', "must name each object once"),
-        ('{ to = "a", past = "box" }', "either to or past"),
+        ('{ to = "a", past = "box" }', "one of to, past and through"),
+        (
+            '{ through = "inne" }, { to = "a" }',
+            "legs names 'inne', which is no wall with a doorway; did you mean 'inner'",
+        ),
+        ('{ through = "solid" }, { to = "a" }', "legs names 'solid', which is no wall with a doorway"),
+        ('{ through = "inner" }, { to = "a" }', "must be gone through, but not other"),
+        ('{ through = "inner" }', "must end with something to go to"),
         ('{ too = "a" }', "did you mean 'to'"),
     ],
 )
@@ -215,6 +234,42 @@ def test_wrong_legs_are_refused(tmp_path, legs, said):
     path.write_text(HEAD.replace("format = 1\n", f"format = 1\nlegs = [{legs}]\n"), encoding="utf-8")
     with pytest.raises(UserError, match=re.escape(said)):
         load_scenario(path)
+
+
+@pytest.mark.parametrize("language", language_codes())
+def test_a_doorway_is_said_between_what_comes_before_and_after(language):
+    scenario, parts = load_scenario("past_then_through_left"), load_language(language).table["route"]["train"]
+    for seed in range(6):
+        text = scenario.sample(seed, language=language).instruction.text.lower()
+        assert sum(part.lower() in text for part in parts["through"]) == 1, text
+        box = min(i for i in (text.find(word) for word in BEFORE[language]) if i >= 0)
+        assert box < min(text.find(part.lower()) for part in parts["through"] if part.lower() in text)
+
+
+BEFORE = {
+    "en": ("box", "obstacle"),
+    "ko": ("상자", "장애물", "박스"),
+    "de": ("kiste", "karton", "hindernis"),
+}
+
+
+def test_twins_with_a_doorway_differ_in_the_side():
+    left, right = (load_scenario(f"past_then_through_{side}").sample(4) for side in ("left", "right"))
+    assert opposite(left) == right
+
+
+def test_what_is_not_behind_the_doorway_is_not_told_to_be(tmp_path):
+    path = tmp_path / "mine.toml"
+    text = 'extends = "rooms/through_then_choose"\nformat = 1\n[objects.goal]\nahead_m = 0.9\n'
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match="what comes next does not stand behind inner"):
+        load_scenario(path).sample(0)
+
+
+def test_only_scenarios_with_doorways_have_their_sentences_in_the_hash():
+    """So that what is said of doors leaves every other scenario of several legs what it was."""
+    plain, doors = (sentences_hash(("en",), ("route", *more)) for more in ((), ("through",)))
+    assert plain != doors
 
 
 def test_past_needs_a_side(tmp_path):

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from vla_sim.core.doorways import Doorway
 from vla_sim.core.geometry import surface_distance
-from vla_sim.core.legs import next_target
+from vla_sim.core.legs import behind_doorway, doorway_ahead, next_target
+from vla_sim.core.obstruction import CORNERS, EPS, Obstruction, corners_of, crossing, gates_of, grown, nearest_on
 from vla_sim.core.types import Body, Pose2, Role, Scene, Side
 
-# Corners are rounded with 12-gons drawn around the circle: paths get at most 3.5 % of the radius longer.
-_CORNERS = 12
 # A start this far inside a grown body is moved straight out first: contacts overlap by millimetres.
 _OVERLAP_M = 0.03
 # Room beside the reach of a distractor, so that passing it is never taken for reaching it.
@@ -25,119 +25,10 @@ _DISTRACTOR_ROOM_M = 0.05
 _DEPTH = 0.5
 # Targets on the way are planned to be approached to this share of the reach, so that a follower does not miss them.
 _TOUCH = 0.85
-_EPS = 1e-7
+# Doorways are planned to be gone through at one of so many places, and from this far before the middle of the wall.
+_PLACES, _BEFORE_M = 9, 0.02
 # Roles of bodies that stand in the way, walls apart.
 SOLID = (Role.OBSTACLE, Role.DISTRACTOR, Role.FURNITURE)
-
-
-def _turned(points: np.ndarray, yaw_rad: float) -> np.ndarray:
-    cos, sin = math.cos(yaw_rad), math.sin(yaw_rad)
-    return points @ np.array([[cos, sin], [-sin, cos]])
-
-
-def _seen_from(pose: Pose2, points: np.ndarray) -> np.ndarray:
-    """World points (n, 2) as metres ahead of a pose and to its left."""
-    return _turned(points - np.array((pose.x_m, pose.y_m)), -pose.yaw_rad)
-
-
-def _centre(body: Body) -> np.ndarray:
-    return np.array((body.x_m, body.y_m))
-
-
-def _circle(radius_m: float) -> np.ndarray:
-    """Corners (12, 2) on a circle, counter-clockwise, none straight ahead or aside."""
-    angles = (np.arange(_CORNERS) + 0.5) * (2 * math.pi / _CORNERS)
-    return radius_m * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-
-def _corners(body: Body) -> np.ndarray:
-    """Corners (4, 2) of a rectangular footprint in the world, counter-clockwise."""
-    half = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * (np.array(body.size_m[:2]) / 2)
-    return _turned(half, body.yaw_rad) + _centre(body)
-
-
-def _grown(body: Body, by_m: float) -> np.ndarray:
-    """Convex polygon (n, 2) around a footprint, everywhere at least `by_m` away from it; counter-clockwise."""
-    around = 1 / math.cos(math.pi / _CORNERS)
-    if body.round:
-        return _circle((body.size_m[0] / 2 + by_m) * around) + _centre(body)
-    arcs = _turned(_circle(by_m * around), body.yaw_rad).reshape(4, _CORNERS // 4, 2)
-    return (_corners(body)[:, None, :] + arcs).reshape(-1, 2)
-
-
-def _nearest_on(body: Body, points: np.ndarray) -> np.ndarray:
-    """Points of a footprint that are nearest to the given ones (n, 2)."""
-    centre = _centre(body)
-    if body.round:
-        away = points - centre
-        length = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), _EPS)
-        return centre + away * np.minimum(1.0, body.size_m[0] / 2 / length)
-    half = np.array(body.size_m[:2]) / 2
-    return centre + _turned(np.clip(_turned(points - centre, -body.yaw_rad), -half, half), body.yaw_rad)
-
-
-class _Obstruction:
-    """Convex polygons and forbidden crossings: which straight moves are free."""
-
-    def __init__(self, polygons: Sequence[np.ndarray], gates: Sequence[tuple[float, float, int]], start: Pose2) -> None:
-        """Gates are (ahead_m, aside_m, sign), seen from the start.
-
-        That line ahead may be crossed forward only where (aside - aside_m) * sign > 0.
-        """
-        self._gates = gates
-        self._start = start
-        self.corners = np.concatenate(polygons) if polygons else np.zeros((0, 2))
-        edges = [np.roll(p, -1, axis=0) - p for p in polygons]
-        normals = [np.stack([e[:, 1], -e[:, 0]], axis=1) / np.linalg.norm(e, axis=1, keepdims=True) for e in edges]
-        self._normals = np.concatenate(normals) if polygons else np.zeros((0, 2))
-        self._offsets = np.einsum("ij,ij->i", self._normals, self.corners)
-        self._starts = np.cumsum([0, *(len(p) for p in polygons)])[:-1]
-
-    def _outside(self, points: np.ndarray) -> np.ndarray:
-        """Distance (n, edges) of points from every edge's line, positive outside."""
-        return points @ self._normals.T - self._offsets
-
-    def free(self, points: np.ndarray) -> np.ndarray:
-        """Which points (n, 2) lie in no polygon."""
-        if not len(self.corners):
-            return np.ones(len(points), dtype=bool)
-        inside = np.logical_and.reduceat(self._outside(points) < -_EPS, self._starts, axis=1)
-        return np.logical_not(inside.any(axis=1))
-
-    def moved_out(self, point: np.ndarray, most_m: float) -> np.ndarray | None:
-        """The point, or the nearest one outside its polygons; None when that is farther than `most_m`."""
-        moved = point
-        for _ in range(4 if len(self.corners) else 0):
-            outside = self._outside(moved[None])[0]
-            depth = np.maximum.reduceat(outside, self._starts)
-            worst = int(np.argmin(depth))
-            if depth[worst] >= -_EPS:
-                break
-            start = self._starts[worst]
-            stop = self._starts[worst + 1] if worst + 1 < len(self._starts) else len(outside)
-            edge = start + int(np.argmax(outside[start:stop]))
-            moved = moved - self._normals[edge] * (outside[edge] - _EPS)
-        near = math.dist(moved, point) <= most_m
-        return moved if near and self.free(moved[None])[0] else None
-
-    def blocked(self, here: np.ndarray, there: np.ndarray) -> np.ndarray:
-        """Which straight moves here -> there, both (n, 2), cut a polygon or cross a gate on the wrong side."""
-        blocked = _crossing(self._gates, self._start, here, there)
-        if len(self.corners):
-            blocked |= self._cut(here, there)
-        return blocked
-
-    def _cut(self, here: np.ndarray, there: np.ndarray) -> np.ndarray:
-        """Separating axes: a move misses a convex polygon if an edge's line or its own line keeps them apart."""
-        apart = (self._outside(here) >= -_EPS) & (self._outside(there) >= -_EPS)
-        missed = np.logical_or.reduceat(apart, self._starts, axis=1)
-        move = there - here
-        cross = move @ np.stack([self.corners[:, 1], -self.corners[:, 0]])
-        cross -= (move[:, 0] * here[:, 1] - move[:, 1] * here[:, 0])[:, None]
-        slack = _EPS * np.linalg.norm(move, axis=1)[:, None]
-        missed |= np.minimum.reduceat(cross, self._starts, axis=1) >= -slack
-        missed |= np.maximum.reduceat(cross, self._starts, axis=1) <= slack
-        return np.logical_not(missed.all(axis=1))
 
 
 class _Graph:
@@ -160,24 +51,27 @@ class _Graph:
         by_m[Role.DISTRACTOR] = robot_radius_m + distractor_margin_m
         self._limits, inner_walls = _limits(scene, robot_radius_m + margin_m)
         solid = [b for b in scene.bodies if b.role in SOLID] + inner_walls
-        self._world = _Obstruction([_grown(b, by_m[b.role]) for b in solid], _gates(scene), scene.start)
-        region = _grown(self._goal, (self._within_m - _EPS) * math.cos(math.pi / _CORNERS))
-        nodes = np.concatenate([self._world.corners, region])
+        self._world = Obstruction([grown(b, by_m[b.role]) for b in solid], gates_of(scene), scene.start)
+        nodes = np.concatenate([self._world.corners, self._region()])
         keep = self._world.free(nodes) & self._inside(nodes)
         self._nodes = nodes[keep]
         self._solve()
 
+    def _region(self) -> np.ndarray:
+        """Points (n, 2) at which a path may come into the success region."""
+        return grown(self._goal, (self._within_m - EPS) * math.cos(math.pi / CORNERS))
+
     def _inside(self, points: np.ndarray) -> np.ndarray:
         low, high = self._limits
-        within = (points >= low - _EPS) & (points <= high + _EPS)
+        within = (points >= low - EPS) & (points <= high + EPS)
         return within[:, 0] & within[:, 1]
 
     def _entries(self, points: np.ndarray, within_m: float) -> tuple[np.ndarray, np.ndarray]:
         """Where straight moves at the goal come within `within_m` of it, (n, 2), and their lengths (n,)."""
-        towards = _nearest_on(self._goal, points) - points
+        towards = nearest_on(self._goal, points) - points
         gap = np.linalg.norm(towards, axis=1)
         length = np.maximum(0.0, gap - within_m)
-        return points + towards * (length / np.maximum(gap, _EPS))[:, None], length
+        return points + towards * (length / np.maximum(gap, EPS))[:, None], length
 
     def _direct(self, points: np.ndarray) -> np.ndarray:
         """Length of the straight move into the region, infinite where it is blocked; (n,)."""
@@ -199,7 +93,7 @@ class _Graph:
         for _ in range(count):
             via = lengths + self._cost
             best = via.argmin(axis=1)
-            better = via[np.arange(count), best] < self._cost - _EPS
+            better = via[np.arange(count), best] < self._cost - EPS
             if not better.any():
                 break
             self._cost = np.where(better, via[np.arange(count), best], self._cost)
@@ -232,7 +126,7 @@ class _Graph:
             return np.zeros((0, 2))
         _, start, node = found
         points = [np.array((x_m, y_m))]
-        if math.dist(start, points[0]) > _EPS:
+        if math.dist(start, points[0]) > EPS:
             points.append(start)
         while node >= 0:
             points.append(self._nodes[node])
@@ -244,9 +138,58 @@ class _Graph:
         """The stretch into the region, and on to its depth where nothing is in the way."""
         for within_m in (self._depth_m, self._within_m):
             entries, lengths = self._entries(point[None], within_m)
-            if lengths[0] > _EPS and not self._world.blocked(point[None], entries)[0] and self._inside(entries)[0]:
+            if lengths[0] > EPS and not self._world.blocked(point[None], entries)[0] and self._inside(entries)[0]:
                 return [entries[0]]
         return []
+
+
+class _DoorwayGraph(_Graph):
+    """Cost to go from every corner through a doorway and on from there: its paths end just behind it."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        doorway: Doorway,
+        *,
+        robot_radius_m: float,
+        margin_m: float,
+        distractor_margin_m: float,
+        onward: Callable[[float, float], float],
+    ) -> None:
+        room_m = robot_radius_m + margin_m
+        along = np.linspace(room_m, doorway.width_m - room_m, _PLACES if doorway.width_m >= 2 * room_m else 0)
+        places = [doorway.point(x, aside) for aside in (_BEFORE_M, -_BEFORE_M) for x in along.tolist()]
+        self._places = np.array(places).reshape(-1, 2)
+        self._beyond, self._rest = np.roll(self._places, len(along), axis=0), onward
+        super().__init__(
+            scene,
+            robot_radius_m=robot_radius_m,
+            margin_m=margin_m,
+            distractor_margin_m=distractor_margin_m,
+            onward=onward,
+        )
+
+    def _region(self) -> np.ndarray:
+        return self._places
+
+    def _place(self, point: np.ndarray) -> int | None:
+        apart = np.abs(self._places - point).max(axis=1, initial=0.0)
+        found = np.flatnonzero(apart < EPS)
+        return int(found[0]) if len(found) else None
+
+    def _direct(self, points: np.ndarray) -> np.ndarray:
+        """From the places in the doorway to the other side and on; infinite elsewhere; (n,)."""
+        lengths = np.full(len(points), np.inf)
+        for index, place in enumerate(map(self._place, points)):
+            if place is not None:
+                here, there = self._places[place], self._beyond[place]
+                if not self._world.blocked(here[None], there[None])[0]:
+                    lengths[index] = math.dist(here, there) + self._rest(*there.tolist())
+        return lengths
+
+    def _last(self, point: np.ndarray) -> list[np.ndarray]:
+        place = self._place(point)
+        return [] if place is None else [self._beyond[place]]
 
 
 def _limits(scene: Scene, by_m: float) -> tuple[tuple[np.ndarray, np.ndarray], list[Body]]:
@@ -255,9 +198,9 @@ def _limits(scene: Scene, by_m: float) -> tuple[tuple[np.ndarray, np.ndarray], l
     low, high = np.array((x_min, y_min)), np.array((x_max, y_max))
     free_low, free_high, inner = low.copy(), high.copy(), []
     for wall in scene.with_role(Role.WALL):
-        corners = _corners(wall)
+        corners = corners_of(wall)
         least, most = corners.min(axis=0), corners.max(axis=0)
-        below, above = most <= low + _EPS, least >= high - _EPS
+        below, above = most <= low + EPS, least >= high - EPS
         free_low = np.where(below, np.maximum(free_low, most + by_m), free_low)
         free_high = np.where(above, np.minimum(free_high, least - by_m), free_high)
         if not (below | above).any():
@@ -265,33 +208,9 @@ def _limits(scene: Scene, by_m: float) -> tuple[tuple[np.ndarray, np.ndarray], l
     return (free_low, free_high), inner
 
 
-def _gates(scene: Scene) -> list[tuple[float, float, int]]:
-    side = scene.task.side
-    if side is None:
-        return []
-    return [(*scene.start.seen_from(b.x_m, b.y_m), side.sign) for b in scene.with_role(Role.OBSTACLE)]
-
-
-def _crossing(
-    gates: Sequence[tuple[float, float, int]], start: Pose2, here: np.ndarray, there: np.ndarray
-) -> np.ndarray:
-    """Which straight moves here -> there, both (n, 2), cross a gate on the wrong side."""
-    blocked = np.zeros(len(here), dtype=bool)
-    if not gates:
-        return blocked
-    here, there = _seen_from(start, here), _seen_from(start, there)
-    for x, y, sign in gates:
-        ahead = (here[:, 0] < x) & (there[:, 0] >= x)
-        if ahead.any():
-            run = np.where(ahead, there[:, 0] - here[:, 0], 1.0)
-            crossing = here[:, 1] + (there[:, 1] - here[:, 1]) * (x - here[:, 0]) / run
-            blocked |= ahead & ((crossing - y) * sign < 0)
-    return blocked
-
-
 def crosses_gates(scene: Scene, here: np.ndarray, there: np.ndarray) -> np.ndarray:
     """Which straight moves here -> there, both (n, 2), pass an obstacle on the side that was not asked for; (n,)."""
-    return _crossing(_gates(scene), scene.start, here, there)
+    return crossing(gates_of(scene), scene.start, here, there)
 
 
 class Planner:
@@ -303,13 +222,23 @@ class Planner:
         self._radius_m = robot_radius_m
         self._margin_m = margin_m
         self._solid = [body for body in scene.bodies if body.role not in (Role.GOAL, Role.MOVER)]
-        onward = None if scene.task.refuse else next_target(scene)
+        self._doorway = None if scene.task.refuse else doorway_ahead(scene)
+        onward = None if scene.task.refuse else behind_doorway(scene) if self._doorway else next_target(scene)
         self._onward = None if onward is None else Planner(onward, robot_radius_m, margin_m)
         wide = max(margin_m, scene.task.reach_m + _DISTRACTOR_ROOM_M)
         self._berths = [wide, margin_m] if scene.with_role(Role.DISTRACTOR) else [margin_m]
         self._graphs = [] if scene.task.refuse else [self._graph(self._berths[0])]
 
     def _graph(self, berth_m: float) -> _Graph:
+        if self._doorway is not None and self._onward is not None:
+            return _DoorwayGraph(
+                self._scene,
+                self._doorway,
+                robot_radius_m=self._radius_m,
+                margin_m=self._margin_m,
+                distractor_margin_m=berth_m,
+                onward=self._onward.distance,
+            )
         return _Graph(
             self._scene,
             robot_radius_m=self._radius_m,
@@ -341,14 +270,18 @@ class Planner:
         It ends not at the border of the success region but halfway to the goal's surface, if that is free. Of a task of
         several legs it leads through all that are left.
         """
-        corners = self.leg_path(x_m, y_m)
-        if self._onward is None or not len(corners):
-            return corners
-        onward = self._onward.path(*corners[-1])
-        return np.concatenate([corners, onward[1:]]) if len(onward) else onward
+        corners = self._first_part(x_m, y_m)
+        return corners if self._onward is None else _joined(corners, self._onward.path)
 
     def leg_path(self, x_m: float, y_m: float) -> np.ndarray:
         """The part of that path that ends at the present goal; all of it where there are no more legs."""
+        corners = self._first_part(x_m, y_m)
+        if self._doorway is None or self._onward is None:
+            return corners
+        return _joined(corners, self._onward.leg_path)
+
+    def _first_part(self, x_m: float, y_m: float) -> np.ndarray:
+        """The part that ends at the present goal, or behind a doorway before it."""
         if self._scene.task.refuse:
             return np.array([(x_m, y_m)])
         corners = self._graphs[0].path(x_m, y_m)
@@ -371,6 +304,14 @@ class Planner:
         if self._scene.task.refuse:
             return 0.0
         return surface_distance(self._scene.goal, x_m, y_m) - self._radius_m
+
+
+def _joined(corners: np.ndarray, onward: Callable[[float, float], np.ndarray]) -> np.ndarray:
+    """A path and the one that goes on from its end; empty where either is."""
+    if not len(corners):
+        return corners
+    rest = onward(*corners[-1])
+    return np.concatenate([corners, rest[1:]]) if len(rest) else rest
 
 
 def _passing_m(start: Pose2, body: Body, before: Sequence[float], after: Sequence[float]) -> float | None:

@@ -12,6 +12,8 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
+from vla_sim.core.doorways import Doorway
+
 Vec3 = tuple[float, float, float]
 
 
@@ -255,12 +257,19 @@ class Leg:
     """One of several things to do in order.
 
     Attributes:
-        name: of the body that is to be reached, or passed.
+        name: of the body that is to be reached or passed, or of the wall whose doorway is to be gone through.
         past: whether it is to be passed, on the side of the task.
+        through: whether it is a wall with a doorway.
     """
 
     name: str
     past: bool = False
+    through: bool = False
+
+    @property
+    def is_target(self) -> bool:
+        """Whether the robot is to come within reach of it."""
+        return not (self.past or self.through)
 
 
 @dataclass(frozen=True)
@@ -294,7 +303,7 @@ class Task:
     leg: int = 0
 
     def __post_init__(self) -> None:
-        if self.legs and (self.legs[-1].past or not 0 <= self.leg < len(self.legs)):
+        if self.legs and (not self.legs[-1].is_target or not 0 <= self.leg < len(self.legs)):
             raise ValueError(f"the last leg must be something to be reached, and leg one of them, got {self}")
         if self.stop_steps < 1:
             raise ValueError(f"stop_steps must be at least 1, got {self.stop_steps}")
@@ -356,6 +365,7 @@ class Scene:
         twin: name of the scenario that asks for the other side in the same worlds; "" for none.
         changes: what else is said later, in order of time.
         motions: of the bodies that move by themselves, one for each body with Role.MOVER.
+        doorways: of the inner walls.
     """
 
     scenario: str
@@ -369,6 +379,7 @@ class Scene:
     twin: str = ""
     changes: tuple[Change, ...] = ()
     motions: tuple[Motion, ...] = ()
+    doorways: tuple[Doorway, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:

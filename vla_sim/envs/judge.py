@@ -73,17 +73,20 @@ class Judge:
             return Outcome.OUT_OF_BOUNDS
         if task.side and crossed_wrong_side(scene, (now.before.x_m, now.before.y_m), (here.x_m, here.y_m)):
             return Outcome.WRONG_SIDE
-        self._finish_legs(here)
+        self._finish_legs(now.before, here)
         return self._arrival(here) or self._standstill(here) or self._late(now.time_s)
 
-    def _finish_legs(self, here: Pose2) -> None:
+    def _finish_legs(self, before: Pose2, here: Pose2) -> None:
         """Go on to the next leg while the present one is done; the last one is judged as a goal is."""
-        while self.legs_done + 1 < len(self.scene.task.legs) and self._leg_done(here):
+        while self.legs_done + 1 < len(self.scene.task.legs) and self._leg_done(before, here):
             self.legs_done += 1
             self.scene = at_leg(self.scene, self.legs_done)
 
-    def _leg_done(self, here: Pose2) -> bool:
+    def _leg_done(self, before: Pose2, here: Pose2) -> bool:
         leg = self.scene.task.legs[self.legs_done]
+        if leg.through:
+            doorway = next(one for one in self.scene.doorways if one.wall == leg.name)
+            return doorway.passed((before.x_m, before.y_m), (here.x_m, here.y_m))
         body = next(body for body in self.scene.bodies if body.name == leg.name)
         if leg.past:
             start = self.scene.start

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vla_sim.core.geometry import resample
+from vla_sim.core.legs import doorway_ahead
 from vla_sim.core.movers import Movers
 from vla_sim.core.planner import Planner
 from vla_sim.core.specs import ACTION_NAMES, DriveKind, Embodiment
@@ -49,7 +50,7 @@ class _Driver:
         planner = self._planner(1.0)
         gap = planner.goal_gap(pose.x_m, pose.y_m)
         task = self.scene.task
-        if task.success is SuccessRule.STOPPED and gap <= task.reach_m * 0.9:
+        if task.success is SuccessRule.STOPPED and gap <= task.reach_m * 0.9 and doorway_ahead(self.scene) is None:
             return (0.0, 0.0, 0.0)
         car = self._embodiment.drive.kind is DriveKind.ACKERMANN
         point = self._way_given(pose, movers) if movers is not None else None

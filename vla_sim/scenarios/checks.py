@@ -95,11 +95,12 @@ def _check_refusal(distribution: SceneDistribution, place: Place) -> None:
 
 
 def _check_legs(distribution: SceneDistribution, place: Place) -> None:
-    """Legs name objects of the right roles and end with one to go to."""
+    """Legs name objects of the right roles, or the only walls with a doorway, and end with one to go to."""
     roles, here = {item.name: item.role for item in distribution.objects}, place.at("legs")
+    doors = [wall.name for wall in distribution.walls if wall.door_at_m is not None]
     for leg in distribution.legs:
-        role = CANDIDATE if leg.to else "obstacle"
-        allowed = [name for name, its in roles.items() if its == role]
+        role = CANDIDATE if leg.to else "obstacle" if leg.past else "wall with a doorway"
+        allowed = doors if leg.through else [name for name, its in roles.items() if its == role]
         if leg.name not in allowed:
             raise here.wrong(f"names {shown(leg.name)}, which is no {role}; {suggest(leg.name, allowed)}")
     if not distribution.legs:
@@ -107,8 +108,11 @@ def _check_legs(distribution: SceneDistribution, place: Place) -> None:
     names = [leg.name for leg in distribution.legs]
     if len(set(names)) < len(names):
         raise here.wrong(f"must name each object once, got {', '.join(names)}")
-    if distribution.legs[-1].past:
-        raise here.wrong("must end with something to go to, not with something to pass")
+    if not distribution.legs[-1].to:
+        raise here.wrong("must end with something to go to, not with something to pass or to go through")
+    if any(leg.through for leg in distribution.legs) and not set(doors) <= set(names):
+        unsaid = ", ".join(name for name in doors if name not in names)
+        raise here.wrong(f"says through, so every wall with a doorway must be gone through, but not {unsaid}")
     if any(leg.past for leg in distribution.legs) and distribution.task.side is None:
         raise here.wrong("says past, so task.side must say on which side")
     if distribution.task.refuse or distribution.later:

@@ -55,7 +55,12 @@ def facts_of(
         section=refusal.section if refusal else "",
     )
     by_name = {body.name: body for body in bodies}
-    legs = [_leg(facts, by_name[leg.name], named, colors, past=leg.past is not None) for leg in plan.legs]
+    legs = [
+        replace(facts, through=True, references=())
+        if rule.through
+        else _leg(facts, by_name[rule.name], named, colors, past=rule.past is not None)
+        for rule in plan.legs
+    ]
     return replace(facts, legs=tuple(legs))
 
 
@@ -189,8 +194,8 @@ def _with_legs(plan: SceneDistribution, facts: Sequence[Facts], first: int) -> F
     legs = []
     for number, leg in enumerate(plan.legs):
         its = facts[(first + number) % len(facts)]
-        references = () if leg.past else _beside_sides(its.side, its.references)
-        legs.append(replace(its, count=1, references=references))
+        references = _beside_sides(its.side, its.references) if leg.to else ()
+        legs.append(replace(its, count=1, references=references, through=leg.through is not None))
     return replace(facts[first], legs=tuple(legs))
 
 

@@ -165,15 +165,17 @@ def _why_a_leg_fails(plan: SceneDistribution, layout: Layout, robot_radius_m: fl
     """Whether every leg can be driven, from where the one before it ended, without coming near another object."""
     for side in (Side.LEFT, Side.RIGHT) if plan.task.side else (None,):
         scene, at = _scene(plan, layout, side), _at(layout.start)
-        legs = tuple(Leg(leg.name, past=leg.past is not None) for leg in plan.legs)
+        legs = tuple(rule.leg for rule in plan.legs)
         scene = replace(scene, task=replace(scene.task, legs=legs))
+        since = 0
         for index, leg in enumerate(legs):
             here = at_leg(scene, index)
-            if leg.past:
-                if not _behind(here, leg.name, robot_radius_m):
-                    return f"what to go to does not stand behind {leg.name}"
+            if not leg.is_target:
+                if not _behind(here, leg, at, robot_radius_m):
+                    return f"what comes next does not stand behind {leg.name}"
                 continue
-            alone = replace(here, task=replace(here.task, legs=(), leg=0))
+            doors, since = tuple(one for one in legs[since:index] if one.through), index + 1
+            alone = replace(here, task=replace(here.task, legs=(*doors, leg), leg=0))
             # A path ends halfway to the surface of what it leads to, and the next one begins there.
             room_m = min(plan.task.clearance_m, plan.task.reach_m / 3)
             way = Planner(alone, robot_radius_m, room_m).path(*at)
@@ -186,11 +188,24 @@ def _why_a_leg_fails(plan: SceneDistribution, layout: Layout, robot_radius_m: fl
     return None
 
 
-def _behind(scene: Scene, name: str, robot_radius_m: float) -> bool:
-    """Whether the goal can be reached only after a body was passed: all its reach lies beyond the body's centre."""
-    body = next(body for body in scene.bodies if body.name == name)
+def _behind(scene: Scene, leg: Leg, at: tuple[float, float], robot_radius_m: float) -> bool:
+    """Whether what comes after a body that is passed, or a doorway, can be reached only after it.
+
+    Of a doorway: it lies on the other side of its line, seen from where the robot sets off for it.
+    """
     goal, start = scene.goal, scene.start
-    apart = start.seen_from(goal.x_m, goal.y_m)[0] - start.seen_from(body.x_m, body.y_m)[0]
+    doorways = {one.wall: one for one in scene.doorways}
+    later = [one for one in scene.task.legs[scene.task.leg + 1 :] if not one.past]
+    next_door = doorways[later[0].name] if later[0].through else None
+    if leg.through:
+        before = [doorways[one.name] for one in scene.task.legs[: scene.task.leg] if one.through]
+        since = before[-1].middle if before and scene.task.legs[scene.task.leg - 1].through else at
+        return doorways[leg.name].apart(since, next_door.middle if next_door else (goal.x_m, goal.y_m))
+    body = next(body for body in scene.bodies if body.name == leg.name)
+    passed_m = start.seen_from(body.x_m, body.y_m)[0]
+    if next_door is not None:
+        return all(start.seen_from(*post)[0] > passed_m + robot_radius_m for post in next_door.posts)
+    apart = start.seen_from(goal.x_m, goal.y_m)[0] - passed_m
     return apart > math.hypot(*goal.size_m[:2]) / 2 + scene.task.reach_m + robot_radius_m
 
 
@@ -239,6 +254,7 @@ def _scene(plan: SceneDistribution, layout: Layout, side: Side | None) -> Scene:
         look=Look(),
         instruction=Instruction(""),
         motions=layout.motions,
+        doorways=layout.doorways,
     )
 
 

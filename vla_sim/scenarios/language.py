@@ -22,6 +22,7 @@ from vla_sim.scenarios.languages import (
     REFERENCES,
     ROUTE,
     SPLITS,
+    THROUGH,
     Language,
     Noun,
     Phrase,
@@ -46,6 +47,7 @@ class Facts:
         sentences: optional sets of sentences that fit this family.
         section: of the language's file, where the facts alone do not say what kind of sentence is needed.
         legs: what is said of each leg, where there are several; an obstacle that is passed has no references.
+        through: of a leg: whether it leads through a doorway.
     """
 
     goal: Kind
@@ -57,6 +59,7 @@ class Facts:
     sentences: tuple[str, ...] = ()
     section: str = ""
     legs: tuple[Facts, ...] = ()
+    through: bool = False
 
     @property
     def intent(self) -> str:
@@ -201,6 +204,7 @@ def _instruct_route(facts: Facts, rng: np.random.Generator, split: str, chosen: 
     texts = []
     for number, leg in enumerate(facts.legs):
         part = "last" if number + 1 == len(facts.legs) else "to" if leg.references else "past"
+        part = THROUGH if leg.through else part
         index = int(rng.integers(len(parts[part])))
         reference = leg.references[int(rng.integers(len(leg.references)))] if leg.references else None
         forms = _goal_forms(leg, language, reference) if reference else _obstacle_forms(leg, language)

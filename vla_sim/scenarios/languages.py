@@ -25,7 +25,9 @@ from vla_sim.core.types import NAMED_KINDS
 FOLDER = "languages"
 # Section of the parts that sentences of several legs are made of.
 ROUTE = "route"
-LEG_PARTS = ("past", "to", "last")
+LEG_PARTS = ("past", "through", "to", "last")
+# Section that a scenario names beside ROUTE where it uses the part about doorways.
+THROUGH = "through"
 FORMAT = 1
 SPLITS = ("train", "eval")
 INTENTS = ("pass_side", "avoid", "reach", "choose")
@@ -255,7 +257,8 @@ def _check_route(language: Language, path: Path, split: str) -> None:
         raise UserError(f"{path}: {ROUTE}.{split} must hold {', '.join(LEG_PARTS)}, got {shown(parts)}")
     for part, entries in parts.items():
         for entry in entries if isinstance(entries, list) and entries else [None]:
-            problem = _problem(language, entry, "pass_side" if part == "past" else "reach")
+            intent = {"past": "pass_side", "through": THROUGH}.get(part, "reach")
+            problem = _problem(language, entry, intent)
             if problem:
                 raise UserError(f"{path}: {ROUTE}.{split}.{part}: {problem} in {entry!r}")
 
@@ -307,7 +310,7 @@ def _problem(language: Language, entry: Any, intent: str) -> str | None:
 
 
 def _example_fillers(language: Language, intent: str) -> dict[str, Any]:
-    if intent == "nothing":
+    if intent in ("nothing", THROUGH):
         return {}
     cup = language.noun_phrase(Noun.of(language.words["cup"][0]))
     fillers: dict[str, Any] = {"goal": cup}
@@ -331,12 +334,18 @@ def sentences_hash(codes: tuple[str, ...], intents: tuple[str, ...] = (), kinds:
     """
     content: dict[str, Any] = {}
     spoken = sorted({*codes, *FIRST_LANGUAGES})
-    for section in (*INTENTS, "reference", *sorted(set(intents) - set(INTENTS))):
+    for section in (*INTENTS, "reference", *sorted(set(intents) - {*INTENTS, THROUGH})):
         content[section] = {code: load_language(code).table.get(section, {}) for code in spoken}
+    if ROUTE in content and THROUGH not in intents:
+        content[ROUTE] = {code: _without_doorways(route) for code, route in content[ROUTE].items()}
     content["words"] = {code: _hashed_words(load_language(code).words, kinds) for code in spoken}
     for code in sorted(set(codes) - set(FIRST_LANGUAGES)):
         content[f"all of {code}"] = dict(load_language(code).table)
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _without_doorways(route: Mapping[str, Any]) -> dict[str, Any]:
+    return {split: {key: part for key, part in parts.items() if key != THROUGH} for split, parts in route.items()}
 
 
 def _hashed_words(words: Mapping[str, Any], kinds: Iterable[str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vla_sim.core.doorways import Doorway
 from vla_sim.core.types import Body, Motion, Pose2, Role
 from vla_sim.scenarios.scene_distribution import ObjectDistribution
 
@@ -20,6 +21,7 @@ class Layout:
         start: of the robot.
         motions: of the movers.
         outline: corners of the room, counter-clockwise.
+        doorways: of the inner walls.
     """
 
     bodies: tuple[Body, ...]
@@ -28,6 +30,7 @@ class Layout:
     start: Pose2
     motions: tuple[Motion, ...]
     outline: tuple[tuple[float, float], ...]
+    doorways: tuple[Doorway, ...] = ()
 
 
 def candidates(bodies: Sequence[Body], start: Pose2) -> list[Body]:

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from vla_sim.core.doorways import Doorway
 from vla_sim.core.types import Body, Kind, Role
 from vla_sim.scenarios.distributions import Distribution
 from vla_sim.scenarios.scene_distribution import RoomDistribution
@@ -35,9 +36,12 @@ def draw_room(room: RoomDistribution, rng: np.random.Generator) -> tuple[tuple[P
     return outline, (min(xs), max(xs), min(ys), max(ys)), _walls_along(outline, height)
 
 
-def draw_walls(plans: Sequence[WallDistribution], height_m: float, rng: np.random.Generator) -> tuple[Body, ...]:
-    """The inner walls: two pieces where there is a doorway."""
-    return tuple(piece for plan in plans for piece in _pieces(plan, height_m, rng))
+def draw_walls(
+    plans: Sequence[WallDistribution], height_m: float, rng: np.random.Generator
+) -> tuple[tuple[Body, ...], tuple[Doorway, ...]]:
+    """The inner walls, two pieces where there is a doorway, and the doorways."""
+    drawn = [_drawn(plan, height_m, rng) for plan in plans]
+    return tuple(piece for pieces, _ in drawn for piece in pieces), tuple(one for _, one in drawn if one is not None)
 
 
 def inside(outline: Sequence[Point], x_m: float, y_m: float) -> bool:
@@ -104,22 +108,30 @@ def _convex(a: Point, b: Point, c: Point) -> bool:
     return (b[0] - a[0]) * (c[1] - b[1]) - (b[1] - a[1]) * (c[0] - b[0]) > 0
 
 
-def _pieces(plan: WallDistribution, height_m: float, rng: np.random.Generator) -> list[Body]:
+def _drawn(plan: WallDistribution, height_m: float, rng: np.random.Generator) -> tuple[list[Body], Doorway | None]:
     here, there = draw_point(plan.from_m[0], rng), draw_point(plan.to_m[0], rng)
     thickness = float(plan.thickness_m.draw(rng))
     length = math.dist(here, there)
-    spans = [(0.0, length)]
+    spans, doorway = [(0.0, length)], None
     if plan.door_at_m is not None:
         middle, width = float(plan.door_at_m.draw(rng)), float(plan.door_width_m.draw(rng))
         spans = [(0.0, middle - width / 2), (middle + width / 2, length)]
         if spans[0][1] < 0 or spans[1][0] > length:
             raise NoRoomError(f"the doorway of {plan.name} lies beside the wall")
+        doorway = Doorway(plan.name, (_on(here, there, middle - width / 2), _on(here, there, middle + width / 2)))
     names = [plan.name] if len(spans) == 1 else [f"{plan.name}_1", f"{plan.name}_2"]
-    return [
+    pieces = [
         _piece(name, here, there, span, (thickness, height_m))
         for name, span in zip(names, spans, strict=True)
         if span[1] - span[0] > 0.01
     ]
+    return pieces, doorway
+
+
+def _on(here: Point, there: Point, along_m: float) -> Point:
+    """The point of a wall so far from its first end."""
+    share = along_m / math.dist(here, there)
+    return here[0] + share * (there[0] - here[0]), here[1] + share * (there[1] - here[1])
 
 
 def _piece(name: str, here: Point, there: Point, span: tuple[float, float], profile: tuple[float, float]) -> Body:

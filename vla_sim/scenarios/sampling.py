@@ -80,7 +80,7 @@ def _layout(plan: SceneDistribution, kinds: Mapping[str, Kind], rng: np.random.G
     chosen = _pick(plan, rng)
     outline, bounds, outer = draw_room(plan.room, rng)
     start = _start(plan, rng)
-    inner = draw_walls(plan.walls, outer[0].size_m[2], rng)
+    inner, doorways = draw_walls(plan.walls, outer[0].size_m[2], rng)
     movers, motions = draw_movers(plan.movers, rng)
     places = _places(plan, aheads, asides, start)
     bodies = tuple(
@@ -96,7 +96,7 @@ def _layout(plan: SceneDistribution, kinds: Mapping[str, Kind], rng: np.random.G
         )
         for item in plan.objects
     )
-    return Layout((*bodies, *outer, *inner, *movers), bounds, plan.objects, start, motions, outline)
+    return Layout((*bodies, *outer, *inner, *movers), bounds, plan.objects, start, motions, outline, doorways)
 
 
 def _start(plan: SceneDistribution, rng: np.random.Generator) -> Pose2:

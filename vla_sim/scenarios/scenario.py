@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from vla_sim.core.seeds import checked_seed
-from vla_sim.core.types import Body, Change, Instruction, Leg, Look, Role, Scene, Side, SuccessRule, Task
+from vla_sim.core.types import Body, Change, Instruction, Look, Role, Scene, Side, SuccessRule, Task
 from vla_sim.scenarios.appearance import draw_appearance
 from vla_sim.scenarios.facts import facts_of, possible_facts
 from vla_sim.scenarios.language import Facts, drawn_language, instruct, sentences
-from vla_sim.scenarios.languages import ROUTE, check_language, sentences_hash
+from vla_sim.scenarios.languages import ROUTE, THROUGH, check_language, sentences_hash
 from vla_sim.scenarios.layout import Layout
 from vla_sim.scenarios.reading import InfeasibleScenarioError
 from vla_sim.scenarios.sampling import Stream, draw_layout, stream
@@ -69,7 +69,8 @@ class Scenario:
         reasons = {plan.task.refuse.section for plan in self.distributions if plan.task.refuse}
         said = {one.say for plan in self.distributions for one in plan.later} - {"again"}
         routes = {ROUTE for plan in self.distributions if plan.legs}
-        return (reasons | said | routes) - {""}
+        doors = {THROUGH for plan in self.distributions if any(leg.through for leg in plan.legs)}
+        return (reasons | said | routes | doors) - {""}
 
     @property
     def side(self) -> Side | None:
@@ -112,6 +113,7 @@ class Scenario:
             twin=self.twin,
             changes=_changes(plan, facts, seed, task, instruction),
             motions=layout.motions,
+            doorways=layout.doorways,
         )
 
     def equivalents(self, seed: int, *, split: str = "train", robot_radius_m: float = 0.15) -> list[str]:
@@ -201,5 +203,5 @@ def _task(plan: SceneDistribution) -> Task:
         give_up_s=task.give_up_s,
         refuse=task.refuse is not None,
         stay_m=task.stay_m,
-        legs=tuple(Leg(leg.name, past=leg.past is not None) for leg in plan.legs),
+        legs=tuple(rule.leg for rule in plan.legs),
     )

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Annotated
 
 from vla_sim.core.config import Name, Number
-from vla_sim.core.types import Side, SuccessRule
+from vla_sim.core.types import Leg, Side, SuccessRule
 from vla_sim.scenarios.distributions import Distribution, Numbers
 
 
@@ -47,19 +47,26 @@ class LegRule:
     Attributes:
         to: name of a candidate to come within reach of.
         past: name of an obstacle to pass, on the side of `task.side`; the next object to go to stands behind it.
+        through: name of a wall through whose doorway to go; what comes next is on its other side.
     """
 
     to: str | None = None
     past: str | None = None
+    through: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.to is None) == (self.past is None):
-            raise ValueError("each of legs says either to or past")
+        if sum(name is not None for name in (self.to, self.past, self.through)) != 1:
+            raise ValueError("each of legs says one of to, past and through")
 
     @property
     def name(self) -> str:
-        """Of the object."""
-        return self.to or self.past or ""
+        """Of the object or wall."""
+        return self.to or self.past or self.through or ""
+
+    @property
+    def leg(self) -> Leg:
+        """As part of a task."""
+        return Leg(self.name, past=self.past is not None, through=self.through is not None)
 
 
 @dataclass(frozen=True)
