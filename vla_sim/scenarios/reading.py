@@ -28,10 +28,9 @@ from vla_sim.scenarios.scene_distribution import (
     AppearanceDistribution,
     LanguageMix,
     ObjectDistribution,
-    RoomDistribution,
     SceneDistribution,
 )
-from vla_sim.scenarios.surroundings import MoverDistribution, StartDistribution, WallDistribution
+from vla_sim.scenarios.surroundings import MoverDistribution, RoomDistribution, StartDistribution, WallDistribution
 from vla_sim.scenarios.task_rules import TaskRules
 from vla_sim.scenarios.usual_sizes import ENLARGED, REAL
 

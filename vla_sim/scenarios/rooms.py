@@ -11,8 +11,7 @@ import numpy as np
 from vla_sim.core.doorways import Doorway
 from vla_sim.core.types import Body, Kind, Role
 from vla_sim.scenarios.distributions import Distribution
-from vla_sim.scenarios.scene_distribution import RoomDistribution
-from vla_sim.scenarios.surroundings import WallDistribution
+from vla_sim.scenarios.surroundings import RoomDistribution, WallDistribution
 
 WALL_THICKNESS_M = 0.05
 Point = tuple[float, float]

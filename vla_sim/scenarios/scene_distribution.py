@@ -12,9 +12,9 @@ from vla_sim.core.config import KeyForEach, ListOf, Name, Number, Table
 from vla_sim.core.surfaces import FLOOR_TEXTURES, TEXTURES, WALL_TEXTURES
 from vla_sim.core.types import Kind
 from vla_sim.scenarios.colors import PALETTE
-from vla_sim.scenarios.distributions import Choice, Distribution, Names, Numbers, Points, Uniform, fixed
+from vla_sim.scenarios.distributions import Choice, Distribution, Names, Numbers, Uniform, fixed
 from vla_sim.scenarios.languages import language_codes, usual_shares
-from vla_sim.scenarios.surroundings import MoverDistribution, StartDistribution, WallDistribution
+from vla_sim.scenarios.surroundings import MoverDistribution, RoomDistribution, StartDistribution, WallDistribution
 from vla_sim.scenarios.task_rules import LaterSentence, LegRule, TaskRules
 from vla_sim.scenarios.usual_sizes import ENLARGED, REAL
 
@@ -72,25 +72,6 @@ class ObjectDistribution:
     mass_kg: Annotated[Distribution | None, Numbers(0, 200)] = None
     color: Annotated[Choice, Names(tuple(PALETTE))] = Choice(tuple(PALETTE))
     texture: Annotated[Choice | None, Names(TEXTURES)] = None
-
-
-@dataclass(frozen=True)
-class RoomDistribution:
-    """The outer walls, measured to their inner faces: four around the usual start, or any outline of right angles.
-
-    Attributes:
-        ahead_m: from the usual start to the front wall.
-        behind_m: from the usual start to the back wall.
-        width_m: from the left to the right wall; the usual start is in the middle.
-        ceiling_m: height of the ceiling, and of all walls, which carry it.
-        outline_m: in place of the first three: the corners of the room, each at right angles to the last.
-    """
-
-    ahead_m: Annotated[Distribution, Numbers(0.5, 30)] = fixed(5.2)
-    behind_m: Annotated[Distribution, Numbers(0.3, 30)] = fixed(0.8)
-    width_m: Annotated[Distribution, Numbers(1, 30)] = fixed(5.0)
-    ceiling_m: Annotated[Distribution, Numbers(1.0, 6)] = Uniform(2.4, 3.0)
-    outline_m: Annotated[tuple[tuple[Distribution, Distribution], ...], Points(-30, 30, 4, 24)] = ()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a scenario file may say of what is around its objects: the robot's start, inner walls, and what moves."""
+"""What a scenario file may say around its objects: the robot's start, the room and its inner walls, what moves."""
 
 from __future__ import annotations
 
@@ -24,6 +24,25 @@ class StartDistribution:
     x_m: Annotated[Distribution, Numbers(-30, 30)] = fixed(0.0)
     y_m: Annotated[Distribution, Numbers(-30, 30)] = fixed(0.0)
     yaw_deg: Annotated[Distribution, Numbers(-360, 360)] = fixed(0.0)
+
+
+@dataclass(frozen=True)
+class RoomDistribution:
+    """The outer walls, measured to their inner faces: four around the usual start, or any outline of right angles.
+
+    Attributes:
+        ahead_m: from the usual start to the front wall.
+        behind_m: from the usual start to the back wall.
+        width_m: from the left to the right wall; the usual start is in the middle.
+        ceiling_m: height of the ceiling, and of all walls, which carry it.
+        outline_m: in place of the first three: the corners of the room, each at right angles to the last.
+    """
+
+    ahead_m: Annotated[Distribution, Numbers(0.5, 30)] = fixed(5.2)
+    behind_m: Annotated[Distribution, Numbers(0.3, 30)] = fixed(0.8)
+    width_m: Annotated[Distribution, Numbers(1, 30)] = fixed(5.0)
+    ceiling_m: Annotated[Distribution, Numbers(1.0, 6)] = Uniform(2.4, 3.0)
+    outline_m: Annotated[tuple[tuple[Distribution, Distribution], ...], Points(-30, 30, 4, 24)] = ()
 
 
 @dataclass(frozen=True)
