@@ -3,7 +3,7 @@
 Importing it registers the Gymnasium ids and loads neither torch nor pybullet.
 
     >>> import gymnasium, vla_sim
-    >>> env = gymnasium.make("VLASim/Navigate-v0", scenario="obstacle_left")
+    >>> env = gymnasium.make("VLASim/Navigate-v1", scenario="obstacle_left")
     >>> env.reset(seed=1)[0]["image"].shape
     (224, 224, 3)
     >>> env.close()
@@ -55,9 +55,14 @@ _HOMES = {
 }
 
 gymnasium.register(
-    id="VLASim/Navigate-v0",
+    id="VLASim/Navigate-v1",
     entry_point="vla_sim.envs.navigate:NavigateEnv",
     vector_entry_point="vla_sim.envs.vector:NavigateVectorEnv",
+)
+gymnasium.register(
+    id="VLASim/Navigate-v0",
+    entry_point="vla_sim.envs.gone:navigate_v0",
+    vector_entry_point="vla_sim.envs.gone:navigate_v0",
 )
 
 

@@ -1,4 +1,4 @@
-"""The Gymnasium contract and determinism of `VLASim/Navigate-v0`."""
+"""The Gymnasium contract and determinism of `VLASim/Navigate-v1`."""
 
 import hashlib
 import multiprocessing
@@ -16,7 +16,7 @@ from vla_sim.core.errors import UserError
 from vla_sim.core.types import Change, Instruction, SuccessRule, Task
 from vla_sim.envs.simulation import ActionError
 
-ID = "VLASim/Navigate-v0"
+ID = "VLASim/Navigate-v1"
 
 
 def actions_for(seed, count=12, size=2):

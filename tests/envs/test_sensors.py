@@ -13,7 +13,7 @@ from vla_sim.envs.vector import NavigateVectorEnv
 from vla_sim.policies.base import PolicySpec, fit
 from vla_sim.policies.baselines import HoldPolicy
 
-ID = "VLASim/Navigate-v0"
+ID = "VLASim/Navigate-v1"
 SENSORS = """
 [camera]
 image_px = [48, 32]

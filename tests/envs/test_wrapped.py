@@ -14,7 +14,7 @@ from vla_sim.core.errors import UserError
 from vla_sim.envs.navigate import NavigateEnv
 from vla_sim.envs.vector import NavigateVectorEnv
 
-ID = "VLASim/Navigate-v0"
+ID = "VLASim/Navigate-v1"
 FORWARD = np.float32([0.5, 0.0])
 
 

@@ -19,7 +19,7 @@ def test_a_long_text_is_cut_between_characters():
 @pytest.mark.filterwarnings("ignore")
 def test_stable_baselines_accepts_the_wrapped_env():
     checker = pytest.importorskip("stable_baselines3.common.env_checker")
-    env = EncodeInstruction(gymnasium.make("VLASim/Navigate-v0", scenario="obstacle_left"))
+    env = EncodeInstruction(gymnasium.make("VLASim/Navigate-v1", scenario="obstacle_left"))
     try:
         checker.check_env(env, warn=False)
     finally:

@@ -22,7 +22,7 @@ def test_the_examples_are_true():
 @pytest.mark.parametrize("embodiment", embodiment_names())
 def test_the_stub_has_the_spaces_of_the_real_env(embodiment):
     stub = StubEnv(embodiment=embodiment)
-    real = gymnasium.make("VLASim/Navigate-v0", scenario="reach_goal", embodiment=embodiment)
+    real = gymnasium.make("VLASim/Navigate-v1", scenario="reach_goal", embodiment=embodiment)
     assert stub.action_space == real.action_space
     assert stub.observation_space.keys() == real.observation_space.keys()
     assert stub.observation_space["image"] == real.observation_space["image"]

@@ -1,4 +1,4 @@
-"""`VLASim/Navigate-v0`: one robot, one world, one sentence."""
+"""`VLASim/Navigate-v1`: one robot, one world, one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several scenes in one process, drawn in one frame: the vector entry point of `VLASim/Navigate-v0`."""
+"""Several scenes in one process, drawn in one frame: the vector entry point of `VLASim/Navigate-v1`."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from vla_sim.scenarios.scene_distribution import SceneDistribution
 from vla_sim.scenarios.task_rules import LaterSentence, Refusal
 
 # Raise it when the same file and seed give another world: it is part of every scenario's hash.
-SAMPLER_VERSION = 2
+SAMPLER_VERSION = 3
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ INSTRUCTION = "Pass the box on the left and stop at the basket"
 
 
 class StubEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
-    """Has the spaces of `VLASim/Navigate-v0`, no world, and ends with success after so many steps.
+    """Has the spaces of `VLASim/Navigate-v1`, no world, and ends with success after so many steps.
 
     The robot moves as it is told, in its own frame of the start; images are noise that follows from the seed.
 
