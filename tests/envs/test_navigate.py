@@ -173,13 +173,14 @@ def test_driving_straight_into_a_wall_is_a_collision_with_its_name():
         env.close()
 
 
-def test_standing_still_is_a_timeout_and_truncates(env):
+@pytest.mark.parametrize(("speed", "ending"), [(0.0, (True, False, "stopped_short")), (0.3, (False, True, "timeout"))])
+def test_standing_still_ends_and_swinging_to_and_fro_is_a_timeout_that_truncates(env, speed, ending):
     env.reset(seed=4)
-    for _ in range(200):
-        *_, terminated, truncated, info = env.step(np.zeros(2, np.float32))
+    for step in range(200):
+        *_, terminated, truncated, info = env.step(np.array([0.0, speed * (-1) ** step], np.float32))
         if terminated or truncated:
             break
-    assert (terminated, truncated, info["outcome"]) == (False, True, "timeout")
+    assert (terminated, truncated, info["outcome"]) == ending
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,10 @@ def driven(env, steps=60, seed=5):
 
 
 def straight_at_goal(observation):
+    """Full speed until the goal is near, and then a stop."""
     to_goal = observation[:, :2]
-    return to_goal / np.linalg.norm(to_goal, axis=1, keepdims=True)
+    near = observation[:, [GAP]] < 0.25
+    return np.where(near, 0.0, to_goal / np.linalg.norm(to_goal, axis=1, keepdims=True))
 
 
 def test_importing_the_envs_needs_no_learning_library():
@@ -74,15 +76,17 @@ def test_an_ended_env_starts_anew_and_tells_how_it_ended(env):
         assert info["TimeLimit.truncated"] == (info["outcome"] == "timeout")
 
 
-def test_standing_still_is_truncated_at_the_time_limit(env):
+@pytest.mark.parametrize(("share", "outcome"), [(0.0, "stopped_short"), (0.5, "timeout")])
+def test_only_the_time_limit_truncates(env, share, outcome):
     env.seed(1)
     env.reset()
-    for _ in range(60):
-        _, _, dones, infos = env.step(np.zeros((3, 2)))
+    for step in range(60):
+        _, _, dones, infos = env.step(np.tile([0.0, share * (-1) ** step], (3, 1)))
         if dones.any():
             break
-    assert [infos[env_index]["outcome"] for env_index in np.flatnonzero(dones)] == ["timeout"] * int(dones.sum())
-    assert all(infos[env_index]["TimeLimit.truncated"] for env_index in np.flatnonzero(dones))
+    ended = [infos[env_index] for env_index in np.flatnonzero(dones)]
+    assert {info["outcome"] for info in ended} == {outcome}
+    assert {info["TimeLimit.truncated"] for info in ended} == {outcome == "timeout"}
 
 
 def test_running_envs_have_no_ending(env):
