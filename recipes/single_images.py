@@ -2,7 +2,7 @@
 
 An episode shows one goal in a dozen images that look alike, and a network does fairly well on drives without reading
 what the goal looks like. Here the same image comes with other words and another way to go, so only reading helps.
-Used by `recipes.train_shipped`.
+Used by `recipes.rounds`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.pool import run_units
 from vla_sim.core.threads import torch_threads
 from vla_sim.core.types import Pose2, Scene
 from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.policies.images import shrink
-from vla_sim.rollout.demonstrations import goal_in_image
+from vla_sim.rollout.demonstrations import Collection, goal_in_image
 from vla_sim.rollout.recording import LABEL_MARGIN_M
 from vla_sim.scenarios import load_scenario
 from vla_sim.scenarios.scenario import Scenario
@@ -34,37 +33,36 @@ SHARD_WORLDS = 500
 KEPT_SENTENCES = 24
 
 
-def collect_looks(
-    worlds: Sequence[tuple[str, int]], embodiment: str, *, image_px: int, workers: int = 2
-) -> Demonstrations:
+def collect_looks(worlds: Sequence[tuple[str, int]], collection: Collection, *, workers: int = 2) -> Demonstrations:
     """One image a world, as many one-step episodes as it has objects; the same for any number of workers.
 
     Args:
         worlds: scenario and training seed of each; where the right answer is to stand still, one episode says so.
-        embodiment: name of the robot.
-        image_px: side of the square images to keep.
+        collection: robot, images and components of the actions.
         workers: processes.
     """
     shards = [worlds[i : i + SHARD_WORLDS] for i in range(0, len(worlds), SHARD_WORLDS)]
-    factory = functools.partial(_Looker, embodiment, image_px)
+    factory = functools.partial(_Looker, collection)
     return Demonstrations.joined(list(run_units(shards, factory, workers=workers, ordered=True)))
 
 
 class _Looker:
     """What a worker does with a shard."""
 
-    def __init__(self, embodiment: str, image_px: int) -> None:
-        self._embodiment, self._image_px = embodiment, image_px
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
 
     def __call__(self, worlds: Sequence[tuple[str, int]]) -> Iterator[Demonstrations]:
         with torch_threads(1):
-            yield _shard(worlds, self._embodiment, self._image_px)
+            yield _shard(worlds, self._collection)
 
 
-def _shard(worlds: Sequence[tuple[str, int]], embodiment: str, image_px: int) -> Demonstrations:
+def _shard(worlds: Sequence[tuple[str, int]], collection: Collection) -> Demonstrations:
     from vla_sim.policies.expert import heading_twist
 
-    spec = load_embodiment(embodiment)
+    spec = collection.robot()
+    columns = [spec.action_names.index(name) for name in collection.kept(spec)]
+    margin_m, sideways = LABEL_MARGIN_M[0], collection.sideways(spec)
     renderer = make_renderer(spec.camera.image_px)
     images, actions, goals, texts = [], [], [], []
     try:
@@ -74,10 +72,10 @@ def _shard(worlds: Sequence[tuple[str, int]], embodiment: str, image_px: int) ->
             alternatives = _alternatives(load_scenario(scenario), seed, spec.body.radius_m)
             renderer.load(0, alternatives[0][0], spec.camera)
             renderer.place(0, pose)
-            small = shrink(renderer.render(), image_px)[0]
+            small = shrink(renderer.render(), collection.image_px)[0]
             for scene, sentences in alternatives:
                 images.append([small])
-                actions.append([heading_twist(scene, spec, pose, margin_m=LABEL_MARGIN_M[0])])
+                actions.append([heading_twist(scene, spec, pose, margin_m=margin_m, sideways=sideways)[columns]])
                 goals.append([goal_in_image(scene, spec, pose)])
                 chosen = rng.choice(len(sentences), min(KEPT_SENTENCES, len(sentences)), replace=False)
                 texts.append([sentences[i] for i in chosen])
@@ -90,6 +88,8 @@ def _shard(worlds: Sequence[tuple[str, int]], embodiment: str, image_px: int) ->
         texts=texts,
         scenarios=[LOOK] * len(images),
         outcomes=["success"] * len(images),
+        action_names=collection.kept(spec),
+        step_s=spec.control_s,
     )
 
 

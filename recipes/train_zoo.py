@@ -163,7 +163,7 @@ def _fit_ensembles(options: Options) -> None:
 def _held_out(options: Options) -> Demonstrations:
     """Demonstrations of the expert, disturbed, in worlds of their own."""
     from recipes.pretrain import SMALL_IMAGE_PX
-    from vla_sim.rollout.demonstrations import Task, collect
+    from vla_sim.rollout.demonstrations import Collection, Task, collect
     from vla_sim.training.recorded import FACTS, read_round, save_round
 
     folder = options.out / "held_out"
@@ -172,7 +172,7 @@ def _held_out(options: Options) -> Demonstrations:
             Task(HELD_OUT_SCENARIOS[i % len(HELD_OUT_SCENARIOS)], HELD_OUT_SEED + i, 0.0, HELD_OUT_NOISE)
             for i in range(HELD_OUT_EPISODES)
         ]
-        save_round(folder, collect(tasks, "serbot", learner=None, image_px=SMALL_IMAGE_PX, workers=options.workers))
+        save_round(folder, collect(tasks, Collection("serbot", SMALL_IMAGE_PX), workers=options.workers))
     return read_round(folder)
 
 

@@ -192,8 +192,33 @@ def test_standing_still_is_found_where_it_happens():
         drive.actions = np.concatenate([np.zeros((5, 2)), drive.actions[:-1]])
     assert severity(drives, "stop_share") == "warning"
     assert severity(drives, "first_frame_zeros") == "warning"
-    assert severity(drives, "no_final_stop") == "note"
     assert severity(good(), "first_frame_zeros") == "absent"
+
+
+@pytest.mark.parametrize(("stopping", "expected"), [(0, "critical"), (1, "warning"), (19, "warning"), (20, "absent")])
+def test_demonstrations_that_do_not_stop_at_the_goal_cannot_teach_the_task(stopping, expected):
+    """Real recordings too: what none of them shows is not learned."""
+    drives = good()
+    for drive in drives[stopping:]:
+        drive.actions = drive.actions[:-1]
+    assert severity(drives, "no_final_stop") == expected
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"), [({"success": "reached"}, "note"), ({"success": "stopped"}, "critical")]
+)
+def test_where_reaching_is_enough_a_missing_stop_is_a_note(facts, expected):
+    drives = good(**facts)
+    for drive in drives:
+        drive.actions = drive.actions[:-1]
+    assert severity(drives, "no_final_stop") == expected
+
+
+def test_failed_episodes_need_not_stop():
+    drives = good()
+    for drive in drives[:30]:
+        drive.actions, drive.labels["outcome"] = drive.actions[:-1], "collision"
+    assert severity(drives, "no_final_stop") == "absent"
 
 
 def test_keys_are_told_from_speeds():

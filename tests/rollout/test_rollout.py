@@ -154,11 +154,11 @@ def test_collecting_leaves_the_threads_of_a_training_alone(threads):
     """A DAgger iteration that was collected inside the training process left torch at one thread."""
     import torch
 
-    from vla_sim.rollout.demonstrations import Task, collect
+    from vla_sim.rollout.demonstrations import Collection, Task, collect
     from vla_sim.rollout.recording import Recorder, RecordingJob, RecordingSetup
 
     with torch_threads(threads):
-        collect([Task("reach_goal", 0)], "serbot", learner=None, image_px=16, workers=1)
+        collect([Task("reach_goal", 0)], Collection("serbot", 16), workers=1)
         with Recorder(RecordingSetup(policy="random", image_px=(32, 32)), num_envs=1) as recorder:
             list(recorder.record([RecordingJob(0, "reach_goal", 0)]))
         assert torch.get_num_threads() == threads

@@ -278,11 +278,11 @@ def test_clone_refuses_what_makes_no_sense_in_one_sentence(arguments, message, t
 @pytest.fixture
 def drives(tmp_path):
     """A folder of simulated rounds at the tiny policy's size."""
-    from vla_sim.rollout.demonstrations import Task, collect
+    from vla_sim.rollout.demonstrations import Collection, Task, collect
     from vla_sim.training.recorded import save_round
 
     tasks = [Task("obstacle_left", seed) for seed in range(6)]
-    save_round(tmp_path / "drives" / "clone", collect(tasks, "serbot", learner=None, image_px=SIDE_PX, workers=1))
+    save_round(tmp_path / "drives" / "clone", collect(tasks, Collection("serbot", SIDE_PX), workers=1))
     return tmp_path / "drives"
 
 

@@ -129,11 +129,11 @@ def test_simulated_episodes_of_one_scene_stay_together():
 
 
 def test_rounds_know_the_scenes_that_were_driven(tmp_path):
-    from vla_sim.rollout.demonstrations import Task, collect
+    from vla_sim.rollout.demonstrations import Collection, Task, collect
     from vla_sim.training.recorded import read_round, save_round
 
     tasks = [Task("obstacle_left", 5), Task("obstacle_left", 5, noise=0.3), Task("obstacle_right", 6)]
-    save_round(tmp_path / "round", collect(tasks, "serbot", learner=None, image_px=32, workers=1))
+    save_round(tmp_path / "round", collect(tasks, Collection("serbot", 32), workers=1))
     origins = read_round(tmp_path / "round").origins
     assert [len(group) for group in copies_together(origins)] == [2, 1]
     source = Source(SourceSpec("round", tmp_path), [read_round(tmp_path / "round")])

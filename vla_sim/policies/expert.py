@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vla_sim.core.errors import UserError
 from vla_sim.core.geometry import resample
 from vla_sim.core.legs import doorway_ahead
 from vla_sim.core.movers import Movers
@@ -36,10 +37,12 @@ TURNING_SHARE = 0.75
 class _Driver:
     """The expert in one env."""
 
-    def __init__(self, scene: Scene, embodiment: Embodiment, margin_m: float) -> None:
+    def __init__(self, scene: Scene, embodiment: Embodiment, margin_m: float, *, sideways: bool = True) -> None:
         self.scene = scene
         self._embodiment = embodiment
         self._margin_m = margin_m
+        omni = embodiment.drive.kind is DriveKind.OMNI3
+        self._turns_first = embodiment.drive.kind is DriveKind.DIFFERENTIAL or (omni and not sideways)
         self._planners: dict[float, Planner] = {}
         self._timed: TimedPlanner | None = None
 
@@ -64,7 +67,7 @@ class _Driver:
         """Body twist along a world heading; a robot that cannot go sideways turns first, or may go backwards."""
         if self._embodiment.drive.kind is DriveKind.ACKERMANN:
             return steer_to(heading, pose, self._embodiment, self._planner(1.0).clearance)
-        if self._embodiment.drive.kind is DriveKind.DIFFERENTIAL:
+        if self._turns_first:
             error = wrap_angle(heading - pose.yaw_rad)
             if backwards and abs(error) > math.pi / 2:
                 ahead, aside, turn = self._steer(wrap_angle(error + math.pi))
@@ -91,14 +94,13 @@ class _Driver:
         if self._timed is None:
             robot = self._embodiment
             # One that has to turn first gets less far than a straight line at full speed.
-            turns_first = robot.drive.kind is DriveKind.DIFFERENTIAL
-            speed = robot.cruise_mps * (TURNING_SHARE if turns_first else 1.0)
+            speed = robot.cruise_mps * (TURNING_SHARE if self._turns_first else 1.0)
             step = speed * robot.control_s
             self._timed = TimedPlanner(
                 self.scene,
                 robot.body.radius_m,
                 margin_m=self._margin_m * TIGHTER[1],
-                mover_margin_m=MOVER_MARGIN_M * (2 if turns_first else 1),
+                mover_margin_m=MOVER_MARGIN_M * (2 if self._turns_first else 1),
                 speed_mps=speed,
                 step_s=robot.control_s * max(1, math.ceil(PLAN_STEP_M / step - 1e-9)),
             )
@@ -155,21 +157,29 @@ class _Driver:
         return away + max(-math.pi / 3, min(math.pi / 3, turn))
 
 
-def heading_twist(scene: Scene, embodiment: Embodiment, pose: Pose2, *, margin_m: float) -> np.ndarray:
-    """What the expert does at a pose of a scene: body twist, float32 (action_dim,)."""
-    twist = dict(zip(ACTION_NAMES, _Driver(scene, embodiment, margin_m).twist(pose), strict=True))
+def heading_twist(
+    scene: Scene, embodiment: Embodiment, pose: Pose2, *, margin_m: float, sideways: bool = True
+) -> np.ndarray:
+    """What the expert does at a pose of a scene: body twist, float32 (action_dim,); see `ExpertPolicy`."""
+    driver = _Driver(scene, embodiment, margin_m, sideways=sideways)
+    twist = dict(zip(ACTION_NAMES, driver.twist(pose), strict=True))
     return np.array([twist[name] for name in embodiment.action_names], dtype=np.float32)
 
 
 class ExpertPolicy(Policy):
-    """Privileged: reads scene and pose from the infos. Follows the shortest path with an episode's own clearance."""
+    """Privileged: reads scene and pose from the infos. Follows the shortest path with an episode's own clearance.
+
+    Args:
+        margin_m: least and largest clearance that it keeps, drawn for each episode.
+        sideways: False: a robot that can move sideways turns instead and drives ahead, as one with two wheels must.
+    """
 
     spec = PolicySpec(
         action_names=(), image_px=(), requires_privileged_info=True, description="scripted shortest-path expert"
     )
 
-    def __init__(self, *, margin_m: tuple[float, float] = MARGIN_M) -> None:
-        self._margin_m = margin_m
+    def __init__(self, *, margin_m: tuple[float, float] = MARGIN_M, sideways: bool = True) -> None:
+        self._margin_m, self._sideways = margin_m, sideways
         self._drivers: list[_Driver | None] = []
         self._margins: list[float] = []
 
@@ -190,10 +200,13 @@ class ExpertPolicy(Policy):
 
     def _act(self, env_index: int, info: Mapping[str, Any]) -> np.ndarray:
         embodiment: Embodiment = info["embodiment"]
+        if not self._sideways and "wz" not in embodiment.action_names:
+            raise UserError(f"{embodiment.name} cannot turn: its actions are {list(embodiment.action_names)}")
         if "scene" not in info:
             return np.zeros(len(embodiment.action_names), dtype=np.float32)
         driver = self._drivers[env_index]
         if driver is None or driver.scene is not info["scene"]:
-            driver = self._drivers[env_index] = _Driver(info["scene"], embodiment, self._margins[env_index])
+            margin_m, scene = self._margins[env_index], info["scene"]
+            driver = self._drivers[env_index] = _Driver(scene, embodiment, margin_m, sideways=self._sideways)
         twist = dict(zip(ACTION_NAMES, driver.twist(Pose2(*map(float, info["pose"])), info.get("movers")), strict=True))
         return np.array([twist[name] for name in embodiment.action_names], dtype=np.float32)

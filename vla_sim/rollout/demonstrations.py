@@ -67,34 +67,69 @@ def goal_in_image(scene: Scene, spec: Embodiment, pose: Pose2) -> tuple[float, f
     return place_in_image(spec.camera, scene.look, pose, centre) or (math.nan, math.nan)
 
 
-def collect(
-    tasks: Sequence[Task], embodiment: str, *, learner: str | None, image_px: int, workers: int = 2
-) -> Demonstrations:
+@dataclass(frozen=True)
+class Collection:
+    """What all tasks of a collection share.
+
+    Attributes:
+        embodiment: name or file of the robot.
+        image_px: side of the square images to keep.
+        learner: policy that steers its fraction; "": none.
+        action_names: components to keep, of those of the robot; the expert leaves the others at 0. Empty: all.
+        noise_at_rest: whether a robot that is to stand still is pushed about, too; see `Noisy`.
+    """
+
+    embodiment: str
+    image_px: int
+    learner: str = ""
+    action_names: tuple[str, ...] = ()
+    noise_at_rest: bool = True
+
+    def robot(self) -> Embodiment:
+        """The embodiment.
+
+        Raises:
+            UserError: there is none, or it lacks a component.
+        """
+        robot = load_embodiment(self.embodiment)
+        lacking = [name for name in self.action_names if name not in robot.action_names]
+        if lacking:
+            raise UserError(f"{robot.name} has no action {lacking[0]!r}: it takes {list(robot.action_names)}")
+        return robot
+
+    def kept(self, robot: Embodiment) -> tuple[str, ...]:
+        """The components to keep."""
+        return self.action_names or robot.action_names
+
+    def sideways(self, robot: Embodiment) -> bool:
+        """Whether the expert may move sideways."""
+        return "vy" in self.kept(robot)
+
+
+def collect(tasks: Sequence[Task], collection: Collection, *, workers: int = 2) -> Demonstrations:
     """Run all tasks; the same tasks give the same data for any number of workers.
 
     Args:
         tasks: what to run.
-        embodiment: name or file of the robot.
-        learner: policy that steers its fraction, or None.
-        image_px: side of the square images to keep.
+        collection: how.
         workers: processes.
 
     Raises:
         UserError: the learner does not fit the robot, or a scenario cannot be used.
     """
     shards = [tasks[i : i + SHARD_EPISODES] for i in range(0, len(tasks), SHARD_EPISODES)]
-    factory = functools.partial(_Collector, embodiment, learner, image_px)
+    factory = functools.partial(_Collector, collection)
     return Demonstrations.joined(list(run_units(shards, factory, workers=workers, ordered=True)))
 
 
 class _Collector:
     """What a worker does with a shard."""
 
-    def __init__(self, embodiment: str, learner: str | None, image_px: int) -> None:
-        self._common = (embodiment, learner, image_px)
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
 
     def __call__(self, tasks: Sequence[Task]) -> Iterator[Demonstrations]:
-        yield collect_shard(tasks, *self._common)
+        yield collect_shard(tasks, self._collection)
 
 
 class _Trace(Observer):
@@ -125,25 +160,26 @@ class _Trace(Observer):
         self.actions.append(taken.proposals[EXPERT])
 
 
-def collect_shard(tasks: Sequence[Task], embodiment: str, learner: str | None, image_px: int) -> Demonstrations:
+def collect_shard(tasks: Sequence[Task], collection: Collection) -> Demonstrations:
     """Run these tasks in one vector env; see `collect`."""
-    robot = load_embodiment(embodiment)
+    robot = collection.robot()
     env = NavigateVectorEnv(NUM_ENVS, tasks[0].scenario, robot, autoreset_mode="Disabled")
     scenes, traces = Scenes(robot), {}
     try:
-        steering = _steering(learner, robot)
+        steering = _steering(collection, robot)
         with torch_threads(1):
-            for ended in rollout(env, steering, tasks, scenes, functools.partial(_Trace, image_px)):
+            for ended in rollout(env, steering, tasks, scenes, functools.partial(_Trace, collection.image_px)):
                 if ended.error:
-                    raise UserError(f"{learner}: {ended.error.strip().splitlines()[-1]}")
+                    raise UserError(f"{collection.learner or EXPERT}: {ended.error.strip().splitlines()[-1]}")
                 traces[ended.number] = ended.observer, ended.outcome.value
     finally:
         env.close()
     sources = [scenes.source(task.scenario).scenario for task in tasks]
     in_turn = [traces[number] for number in range(len(tasks))]
+    columns = [robot.action_names.index(name) for name in collection.kept(robot)]
     return Demonstrations.padded(
         images=[trace.images[:-1] for trace, _ in in_turn],
-        actions=[trace.actions for trace, _ in in_turn],
+        actions=[np.stack(trace.actions)[:, columns] for trace, _ in in_turn],
         goals=[trace.goals[:-1] for trace, _ in in_turn],
         texts=[
             source.equivalents(task.seed, robot_radius_m=robot.body.radius_m)
@@ -151,7 +187,7 @@ def collect_shard(tasks: Sequence[Task], embodiment: str, learner: str | None, i
         ],
         scenarios=[task.scenario for task in tasks],
         outcomes=[outcome for _, outcome in in_turn],
-        action_names=robot.action_names,
+        action_names=collection.kept(robot),
         step_s=robot.control_s,
         origins=[(scene_origin(source.family, task.seed),) for source, task in zip(sources, tasks, strict=True)],
         later=[
@@ -170,14 +206,17 @@ def _later(source: Scenario, task: Task, sentences: Sentences, robot: Embodiment
     return tuple((step, texts) for step, texts in zip(steps, phrasings, strict=False) if step < len(sentences.stopped))
 
 
-def _steering(learner: str | None, robot: Embodiment) -> Steering[Task]:
-    from vla_sim.policies.expert import ExpertPolicy
+def _steering(collection: Collection, robot: Embodiment) -> Steering[Task]:
+    from vla_sim.policies.expert import MARGIN_M, ExpertPolicy
     from vla_sim.policies.registry import load_policy
 
     loaded = None
-    if learner:
-        loaded = load_policy(learner)
-        fit(loaded, robot, f"policy {learner!r}")
-    expert = ExpertPolicy(margin_m=LABEL_MARGIN_M) if loaded else ExpertPolicy()
+    if collection.learner:
+        loaded = load_policy(collection.learner)
+        fit(loaded, robot, f"policy {collection.learner!r}")
+    expert = ExpertPolicy(margin_m=LABEL_MARGIN_M if loaded else MARGIN_M, sideways=collection.sideways(robot))
     steering = Supervised[Task](expert, robot, loaded, lambda job: job.learner_fraction, lambda job: job.hold)
-    return Noisy(steering, action_bounds(robot).astype(np.float64), lambda job: job.noise)
+    # Components that nobody uses are not disturbed either.
+    used = np.array([name in collection.kept(robot) for name in robot.action_names])
+    bounds = action_bounds(robot).astype(np.float64) * used
+    return Noisy(steering, bounds, lambda job: job.noise, at_rest=collection.noise_at_rest)

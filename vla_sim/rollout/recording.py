@@ -189,6 +189,7 @@ class Recorder:
             "scenario_hash": source.hash,
             "seed": scene.seed,
             "side": scene.task.side.value if scene.task.side else "",
+            "success": scene.task.success.value,
             "distance": distance,
             "target": scene.goal.kind.value if scene.has_goal else "",
             "obstacle": obstacles[0].kind.value if obstacles else "",

@@ -182,6 +182,8 @@ class Noisy(Generic[J]):
         bounds: full speed of each action component, (A,), scales the noise.
         noise: size in fractions of full speed, by job; 0 leaves an episode as it is.
         seed: of the noise, by job.
+        at_rest: False: who stands still is left alone. Noise there keeps a robot that has arrived from ever coming to
+            rest, or pushes it into the goal.
     """
 
     def __init__(
@@ -190,8 +192,10 @@ class Noisy(Generic[J]):
         bounds: np.ndarray,
         noise: Callable[[J], float],
         seed: Callable[[J], Any] = lambda job: [job.seed, NOISE_STREAM],
+        *,
+        at_rest: bool = True,
     ) -> None:
-        self._steering, self._noise, self._seed = steering, noise, seed
+        self._steering, self._noise, self._seed, self._at_rest = steering, noise, seed, at_rest
         self._bounds = bounds
         self._running: list[OrnsteinUhlenbeck | None] = []
 
@@ -211,7 +215,9 @@ class Noisy(Generic[J]):
         actions = np.array(decision.actions, dtype=np.float32)
         for index, noise in enumerate(self._running):
             if noise is not None:
-                actions[index] = decision.actions[index] + noise.next()
+                push = noise.next()
+                if self._at_rest or actions[index].any():
+                    actions[index] = decision.actions[index] + push
         return replace(decision, actions=actions)
 
 

@@ -25,7 +25,7 @@ from vla_sim.core.pool import run_units
 from vla_sim.core.run_folder import check_same, read_object
 from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.datasets.store import content_hash
-from vla_sim.rollout.demonstrations import Task, collect_shard
+from vla_sim.rollout.demonstrations import Collection, Task, collect_shard
 from vla_sim.training.recorded import FACTS, read_round, save_round
 
 log = logging.getLogger(__name__)
@@ -99,6 +99,7 @@ class Gathering:
         learner: policy folder that steers the rest; "" where the expert steers alone.
         learner_hash: of that policy.
         embodiment, image_px: the robot; side of the images to keep.
+        action_names: components to keep, see `Collection`.
         frames: enough images; seeds beyond are not driven, and the last drive is cut. 0: all seeds, uncut.
     """
 
@@ -112,6 +113,7 @@ class Gathering:
     learner_hash: str = ""
     embodiment: str = "serbot"
     image_px: int = 96
+    action_names: tuple[str, ...] = ()
     frames: int = 0
 
     def __post_init__(self) -> None:
@@ -137,6 +139,7 @@ class Gathering:
             "format": FORMAT,
             **facts,
             "scenarios": list(self.scenarios),
+            "action_names": list(self.action_names),
             "seeds": seeds,
             "frames_wanted": self.frames,
         }
@@ -247,7 +250,8 @@ class _Driver:
     def __call__(self, part: tuple[str, Sequence[Task]]) -> Iterator[str]:
         name, tasks = part
         made_by = self._gathering
-        demonstrations = collect_shard(tasks, made_by.embodiment, made_by.learner or None, made_by.image_px)
+        common = (made_by.embodiment, made_by.image_px, made_by.learner, made_by.action_names)
+        demonstrations = collect_shard(tasks, Collection(*common))
         shutil.rmtree(self._folder / name, ignore_errors=True)
         with whole_folder(self._folder / name) as aside:
             save_round(aside, demonstrations)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -83,16 +83,16 @@ class Sampler:
         return sum(len(part.mask) for part in self._parts)
 
     def add(self, part: Demonstrations) -> None:
-        """Add episodes.
+        """Add episodes, perhaps of another robot: the wanted components are taken by their names.
 
         Raises:
-            ValueError: they cannot be learned from.
+            ValueError: they cannot be learned from, or not together with those that are there.
         """
         part.check_learnable()
-        if part.actions.shape[2] != len(self._config.action_names):
-            raise ValueError(
-                f"actions must have columns {list(self._config.action_names)}, got {part.actions.shape[2]}"
-            )
+        part = _columns(part, self._config.action_names)
+        steps = {known.step_s for known in (*self._parts, part) if known.step_s is not None}
+        if len(steps) > 1:
+            raise ValueError(f"episodes with steps of {' and '.join(f'{s:g} s' for s in sorted(steps))} do not mix")
         for episode, group in enumerate(part.groups):
             self._groups.setdefault(group, []).append((len(self._parts), episode))
         self._parts.append(part)
@@ -151,6 +151,18 @@ class Sampler:
         frames = shifted(frames, int(down), int(right))
         said = [(step, vary_text(text, rng, share=config.vary_words)) for step, text in said]
         return frames, actions.astype(np.float32), goals, said
+
+
+def _columns(part: Demonstrations, names: Sequence[str]) -> Demonstrations:
+    """The same with these components of the actions."""
+    given = part.action_names or tuple(names)
+    if not set(names) <= set(given) or len(given) != part.actions.shape[2]:
+        raise ValueError(
+            f"actions must have columns {list(names)}, got {part.actions.shape[2]} ({', '.join(given) or 'no names'})"
+        )
+    if given == tuple(names):
+        return part
+    return replace(part, actions=part.actions[..., [given.index(name) for name in names]], action_names=tuple(names))
 
 
 def _said(part: Demonstrations, episode: int, span: slice, rng: np.random.Generator | None = None) -> _Said:

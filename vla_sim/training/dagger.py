@@ -136,6 +136,7 @@ class Rounds:
         self._demonstrations, self._weights = list(demonstrations), dict(weights)
         self._workers = workers
         self._image_px = 0
+        self._action_names: tuple[str, ...] = ()
         self.driver = ""
 
     def run(self) -> list[dict[str, Any]]:
@@ -165,7 +166,7 @@ class Rounds:
     def _start(self) -> str:
         """A copy of the policy to start with; which of its policies drives."""
         begun = self._begun(self.plan.policy)
-        self._image_px = begun.image_px
+        self._image_px, self._action_names = begun.image_px, begun.action_names
         record = self.out / START / "start.json"
         if not record.exists():
             sweep_aside(self.out / START)
@@ -211,6 +212,7 @@ class Rounds:
             learner_hash=policy_hash(str(learner)) if learner else "",
             embodiment=plan.embodiment,
             image_px=self._image_px,
+            action_names=self._action_names,
             frames=plan.frames[number - 1] if plan.frames and number else 0,
         )
 

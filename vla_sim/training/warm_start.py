@@ -20,14 +20,75 @@ if TYPE_CHECKING:
     from vla_sim.training.members import Members, Part
 
 VOCABULARY = 800
-# What a training from new weights makes: two heads on one backbone, and their ensemble.
-SMALL = "clip_small"
-FRESH_HEADS = {
-    "clip_lstm": ("lstm", "small CLIP with an LSTM head that remembers its episode", 0.6),
-    "clip_mlp": ("mlp", "small CLIP with an MLP head that sees one image", 0.4),
-}
 ENSEMBLE = "ensemble"
-DRIVERS = (*FRESH_HEADS, ENSEMBLE)
+
+
+@dataclass(frozen=True)
+class NewHead:
+    """A head with new weights.
+
+    Attributes:
+        kind: see `HeadSpec`.
+        description: one line.
+        share: its weight in the ensemble.
+    """
+
+    kind: str
+    description: str
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class NewPolicies:
+    """What a training from new weights makes: heads on one small convolutional CLIP; of several, their ensemble too.
+
+    Attributes:
+        backbone: name of the CLIP's folder.
+        heads: by the names of their policies.
+        action_scale: the m/s or rad/s of a component that become 1, by its name; the robot's limits where it says
+            nothing.
+        still: components of the robot that the policies leave at 0.
+    """
+
+    backbone: str
+    heads: Mapping[str, NewHead]
+    action_scale: Mapping[str, float] = field(default_factory=dict)
+    still: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the policies, the ensemble last."""
+        return (*self.heads, ENSEMBLE) if len(self.heads) > 1 else tuple(self.heads)
+
+    @property
+    def best(self) -> str:
+        """The one that drives while more is learned: the ensemble, or the only head."""
+        return self.names[-1]
+
+    def ensemble(self) -> Ensemble | None:
+        """Of all heads; None for a single one."""
+        if len(self.heads) == 1:
+            return None
+        shares = {name: head.share for name, head in self.heads.items()}
+        kinds = " and the ".join(head.kind.upper() for head in self.heads.values())
+        config = {
+            "format": 1,
+            "type": ENSEMBLE,
+            "description": f"{'/'.join(f'{100 * share:g}' for share in shares.values())} of the {kinds} on one CLIP",
+            "members": list(shares),
+            "weights": list(shares.values()),
+            "fusion": "weighted",
+        }
+        return Ensemble(ENSEMBLE, config)
+
+
+SMALL = NewPolicies(
+    "clip_small",
+    {
+        "clip_lstm": NewHead("lstm", "small CLIP with an LSTM head that remembers its episode", 0.6),
+        "clip_mlp": NewHead("mlp", "small CLIP with an MLP head that sees one image", 0.4),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +115,7 @@ class Beginning:
         driver: which of the policies that the training writes continues the given one.
         action_names: components that the robot is sent.
         action_scale: the m/s or rad/s that become 1, for each.
+        still: components that a robot may have besides, see `PolicySpec`.
         control_s: seconds from one action to the next; None: not said yet.
         ensemble: of the members; None where there is none.
         policy_hash: of the given policy; "" for new weights.
@@ -64,6 +126,7 @@ class Beginning:
     driver: str
     action_names: tuple[str, ...]
     action_scale: tuple[float, ...]
+    still: tuple[str, ...] = ()
     control_s: float | None = None
     ensemble: Ensemble | None = None
     policy_hash: str = ""
@@ -92,16 +155,17 @@ def begin_with(policy: str, *, seed: int = 0) -> Beginning:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         members = _joined(owners)
-    specs = {model.config.action_spec.driven_names: model.config.action_spec for model in members.by_name().values()}
+    all_specs = [model.config.action_spec for model in members.by_name().values()]
+    specs = {(spec.driven_names, spec.still): spec for spec in all_specs}
     if len(specs) != 1:
-        raise folder.error(f"members must drive the same components, got {sorted(specs)}")
-    ((driven, spec),) = specs.items()
+        raise folder.error(f"members must drive the same components, got {sorted(names for names, _ in specs)}")
+    (((driven, still), spec),) = specs.items()
     scale = tuple(float(spec.scale[spec.names.index(name)]) for name in driven)
     weights = folder.path / "model.safetensors"
     ensemble = Ensemble(folder.name, folder.config, weights if weights.is_file() else None)
     return Beginning(
         members,
-        *(folder.name, driven, scale),
+        *(folder.name, driven, scale, still),
         control_s=next((rate for rate in (f.control_s() for f in (folder, *owners)) if rate is not None), None),
         ensemble=ensemble if folder.kind == ENSEMBLE else None,
         policy_hash=folder_hash(folder),
@@ -116,7 +180,7 @@ def for_robot(begun: Beginning, robot: Embodiment) -> Beginning:
     """
     from vla_sim.policies.base import PolicySpec
 
-    reason = PolicySpec(begun.action_names, (), control_s=begun.control_s).misfit(robot)
+    reason = PolicySpec(begun.action_names, (), control_s=begun.control_s, still=begun.still).misfit(robot)
     if reason:
         raise UserError(f"{begun.driver} {reason}")
     return replace(begun, control_s=robot.control_s)
@@ -174,15 +238,22 @@ def _parts_of(folder: PolicyFolder, model: VlaModel) -> dict[str, tuple[Part, Ba
 
 
 def begin_afresh(
-    robot: Embodiment, *, seed: int = 0, texts: Sequence[str] | None = None, hidden: int = 256, **sizes: Any
+    robot: Embodiment,
+    *,
+    seed: int = 0,
+    texts: Sequence[str] | None = None,
+    hidden: int = 256,
+    made: NewPolicies = SMALL,
+    **sizes: Any,
 ) -> Beginning:
-    """New weights: an LSTM and an MLP head on the small convolutional CLIP.
+    """New weights: heads on a small convolutional CLIP.
 
     Args:
-        robot: whose actions it gives.
+        robot: whose actions they give.
         seed: of the weights.
-        texts: what its tokenizer is made for; None: the training phrasings of all scenarios.
+        texts: what the tokenizer is made for; None: the training phrasings of all scenarios.
         hidden: width of the heads.
+        made: which heads.
         sizes: fields of `ConvClipSpec`.
     """
     from vla_sim.policies.tokenizer import InstructionTokenizer
@@ -191,8 +262,10 @@ def begin_afresh(
     if texts is None:
         texts = sorted({text for name in scenario_names() for text in load_scenario(name).instructions("train")})
     tokenizer = InstructionTokenizer.trained(texts, vocab_size=VOCABULARY)
-    scale = tuple(robot.max_radps if name == "wz" else robot.max_mps for name in robot.action_names)
-    return for_robot(fresh(tokenizer, robot.action_names, scale, seed=seed, hidden=hidden, **sizes), robot)
+    names = tuple(name for name in robot.action_names if name not in made.still)
+    usual = {"vx": robot.max_mps, "vy": robot.max_mps, "wz": robot.max_radps}
+    scale = tuple(float(made.action_scale.get(name, usual[name])) for name in names)
+    return for_robot(fresh(tokenizer, names, scale, seed=seed, hidden=hidden, made=made, **sizes), robot)
 
 
 def fresh(
@@ -202,6 +275,7 @@ def fresh(
     *,
     seed: int = 0,
     hidden: int = 256,
+    made: NewPolicies = SMALL,
     **sizes: Any,
 ) -> Beginning:
     """As `begin_afresh`, for a tokenizer and an action.
@@ -212,6 +286,7 @@ def fresh(
         action_scale: the m/s or rad/s of 1, for each.
         seed: of the weights.
         hidden: width of the heads.
+        made: which heads.
         sizes: other fields of `ConvClipSpec`.
     """
     import torch
@@ -221,41 +296,31 @@ def fresh(
     from vla_sim.policies.models.texts import TextReader
     from vla_sim.training.members import Members, Part
 
-    action = {"names": list(action_names), "scale": list(action_scale)}
+    action: dict[str, Any] = {"names": list(action_names), "scale": list(action_scale)}
+    if made.still:
+        action["still"] = list(made.still)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         models = {
             name: VlaModel(
                 VlaConfig(
                     backbone="conv_clip",
-                    description=description,
+                    description=head.description,
                     conv_clip={"vocab_size": tokenizer.vocab_size, **sizes},
                     context_length=tokenizer.context_length,
-                    backbone_folders={"conv_clip": SMALL},
+                    backbone_folders={"conv_clip": made.backbone},
                     backbone_sha256={"conv_clip": ""},
-                    head={"kind": kind, "hidden": hidden, "single_cell": kind == "lstm"},
+                    head={"kind": head.kind, "hidden": hidden, "single_cell": head.kind == "lstm"},
                     action=action,
                 )
             )
-            for name, (kind, description, _) in FRESH_HEADS.items()
+            for name, head in made.heads.items()
         }
-    part = Part("conv_clip", SMALL, TextReader.small(tokenizer, ["conv_clip"]), {})
-    members = Members(models, [(part, models["clip_lstm"].backbone)], [[0], [0]])
+    part = Part("conv_clip", made.backbone, TextReader.small(tokenizer, ["conv_clip"]), {})
+    first = next(iter(models))
+    members = Members(models, [(part, models[first].backbone)], [[0]] * len(models))
     names, scale = tuple(action_names), tuple(map(float, action_scale))
-    return Beginning(members, "clip_lstm", names, scale, ensemble=_fresh_ensemble(), tokenizer=tokenizer)
-
-
-def _fresh_ensemble() -> Ensemble:
-    shares = {name: share for name, (_, _, share) in FRESH_HEADS.items()}
-    config = {
-        "format": 1,
-        "type": ENSEMBLE,
-        "description": "60/40 of the LSTM and the MLP on one CLIP",
-        "members": list(shares),
-        "weights": list(shares.values()),
-        "fusion": "weighted",
-    }
-    return Ensemble(ENSEMBLE, config)
+    return Beginning(members, first, names, scale, made.still, ensemble=made.ensemble(), tokenizer=tokenizer)
 
 
 def check_driver(name: str, beginning: Beginning | None = None) -> str:
@@ -269,7 +334,7 @@ def check_driver(name: str, beginning: Beginning | None = None) -> str:
         UserError: it is none.
     """
     ensemble = beginning.ensemble if beginning else None
-    made = DRIVERS if beginning is None else (*beginning.members.names, *([ensemble.name] if ensemble else []))
+    made = SMALL.names if beginning is None else (*beginning.members.names, *([ensemble.name] if ensemble else []))
     if name not in made:
         raise UserError(f"a training makes {', '.join(made)}, not {name!r}; {suggest(name, made)}")
     return name

@@ -15,6 +15,9 @@ SIDE_CRITICAL, SIDE_WARNING = 0.1, 1 / 3
 SCENARIO_RATIO = 3.0
 # Standstill: share of all steps that is much, share of episodes whose first (last) step stands.
 STOP_WARNING, FIRST_WARNING = 0.2, 0.5
+# Share of episodes that end with a stop below which stopping is learned badly; outcomes of those that did their task.
+STOPPED_WARNING = 0.5
+ENDED_WELL = ("success", "refused", "")
 # Episodes in which robot and label go to different sides.
 MISMATCH_WARNING, MISMATCH_CRITICAL = 0.02, 0.2
 # Sideways sum, in steps at full speed, that counts as swinging out.
@@ -204,18 +207,39 @@ def standstill(table: ActionTable) -> list[Finding]:
                 episodes=some(table.names(np.flatnonzero(first))),
             )
         )
-    if not last.any():
-        found.append(
-            Finding(
-                "no_final_stop",
-                Severity.NOTE,
-                "no demonstration ends with a stop",
-                text="Nothing shows that one stops at the goal: success can only be reaching it, not stopping there.",
-                figures={"last": 0},
-                weight=0.4,
-            )
+    return [*found, *_final_stops(table, last)]
+
+
+def _final_stops(table: ActionTable, last: np.ndarray) -> list[Finding]:
+    """Whether demonstrations show that one stops at the goal.
+
+    That is the task, also of recordings that do not say so. Only episodes of scenarios in which coming near is enough
+    (success = "reached") and failed ones need not stop.
+    """
+    asked = np.array([r.labels.get("success") != "reached" for r in table.recorded])
+    done = np.array([r.labels.get("outcome", "success") in ENDED_WELL for r in table.recorded])
+    wanted = asked & done
+    share = float(last[wanted].mean()) if wanted.any() else 0.0
+    if share >= STOPPED_WARNING or (last.any() and not wanted.any()):
+        return []
+    severity = Severity.WARNING if share else Severity.CRITICAL if wanted.any() else Severity.NOTE
+    missing = np.flatnonzero((wanted if wanted.any() else np.ones(len(table), dtype=bool)) & ~last)
+    title = f"{len(missing)} of {int(wanted.sum())} demonstrations do not end with a stop"
+    return [
+        Finding(
+            "no_final_stop",
+            severity,
+            title if share else "no demonstration ends with a stop",
+            text="A policy does what it was shown: it drives on into the goal. Success is to reach it and stop there."
+            if severity is not Severity.NOTE
+            else "Nothing shows that one stops at the goal: success can only be reaching it, not stopping there.",
+            advice="Record one or two stops at the goal before an episode ends, or drive the episodes again in "
+            "simulation (vla_sim.augment, vla_sim.synthesize), where the expert stops.",
+            weight=1 - share,
+            figures={"last": int(last.sum()), "share": share},
+            episodes=some(table.names(missing)),
         )
-    return found
+    ]
 
 
 def lattice(table: ActionTable) -> Finding:

@@ -46,7 +46,7 @@ class Recorded(Protocol):
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """What is known: scenario, side, distance, seed, split, outcome, channel_order; absent where unknown."""
+        """What is known: scenario, side, distance, seed, split, success (rule), outcome, channel_order; else absent."""
 
     def image(self, t: int) -> np.ndarray:
         """The image before action t, uint8 (height, width, 3): RGB where the file says its order, else as stored."""
@@ -135,7 +135,7 @@ class RecordedEpisode:
         return self.loading() if self.loading else self.episode.loaded()
 
 
-KNOWN_LABELS = ("scenario", "side", "distance", "seed", "split")
+KNOWN_LABELS = ("scenario", "side", "distance", "seed", "split", "success")
 
 
 def labels_of(provenance: Mapping[str, object]) -> dict[str, str]:
