@@ -8,6 +8,7 @@ import pytest
 
 from vla_sim.core.content import embodiment_names
 from vla_sim.core.embodiments import load_embodiment
+from vla_sim.core.errors import UserError
 from vla_sim.core.types import Outcome, SuccessRule
 from vla_sim.envs.simulation import Simulation
 from vla_sim.policies.expert import ExpertPolicy
@@ -20,10 +21,10 @@ def stopping(scene):
     return replace(scene, task=replace(scene.task, success=SuccessRule.STOPPED))
 
 
-def drive(scenario, seed, embodiment="serbot", change=lambda scene: scene):
+def drive(scenario, seed, embodiment="serbot", change=lambda scene: scene, **habits):
     """Outcome and actions of one expert episode, without images."""
     spec = load_embodiment(embodiment) if isinstance(embodiment, str) else embodiment
-    simulation, expert = Simulation(spec), ExpertPolicy()
+    simulation, expert = Simulation(spec), ExpertPolicy(**habits)
     actions = []
     try:
         simulation.start(change(load_scenario(scenario).sample(seed, robot_radius_m=spec.body.radius_m)))
@@ -66,6 +67,28 @@ def test_expert_turns_round_where_the_goal_is_behind(embodiment):
         return replace(scene, start=replace(scene.start, yaw_rad=yaw_rad), task=replace(scene.task, time_limit_s=40.0))
 
     assert {drive("obstacle_left", seed, embodiment, turned)[0] for seed in range(6)} == {Outcome.SUCCESS}
+
+
+@pytest.mark.parametrize("scenario", [scenario.name for scenario in load_suite("core")])
+def test_a_robot_that_could_move_sideways_turns_instead_where_it_is_to(scenario):
+    outcome, actions = drive(scenario, 7, "lekiwi", stopping, sideways=False)
+    twists = np.array(actions)
+    assert outcome is Outcome.SUCCESS
+    assert not twists[:, 1].any()
+    assert np.abs(twists[:, 2]).max() > 0.05
+
+
+def test_a_robot_that_cannot_turn_is_not_asked_to():
+    with pytest.raises(UserError, match="serbot cannot turn"):
+        drive("reach_goal", 0, "serbot", sideways=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", [scenario.name for scenario in load_suite("core")])
+@pytest.mark.parametrize("embodiment", ["lekiwi", "diffbot"])
+def test_expert_that_turns_succeeds_in_99_of_100(embodiment, scenario):
+    ended = [drive(scenario, seed, embodiment, stopping, sideways=False)[0] for seed in range(50_000, 50_100)]
+    assert sum(outcome is Outcome.SUCCESS for outcome in ended) >= 99
 
 
 def test_expert_drives_with_a_weak_wheel():

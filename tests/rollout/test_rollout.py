@@ -134,6 +134,28 @@ def test_noise_is_a_fraction_of_the_full_speed_of_each_component(embodiment):
     np.testing.assert_allclose(values.std(axis=0), wanted, rtol=0.05)
 
 
+@pytest.mark.parametrize("embodiment", ["serbot", "diffbot"])
+def test_without_noise_at_rest_a_robot_comes_to_rest_where_it_should(embodiment):
+    """With it, one that has arrived is pushed about until the time is over, or into the goal."""
+
+    def steering(robot, at_rest):
+        expert = Supervised(ExpertPolicy(), robot)
+        return Noisy(expert, action_bounds(robot), lambda job: 0.3, at_rest=at_rest)
+
+    jobs = [Job("reach_goal", seed) for seed in range(4)]
+    ended = driven(lambda robot: steering(robot, False), jobs, embodiment=embodiment)
+    assert all(one.outcome.succeeded for one in ended)
+    for one in ended:
+        labels = np.stack(one.observer.actions.proposed[EXPERT])
+        executed = np.stack(one.observer.actions.executed)
+        still = ~labels.any(axis=1)
+        assert still.any()
+        assert not executed[still].any()
+        assert not np.array_equal(executed, labels)
+    shaken = driven(lambda robot: steering(robot, True), jobs, embodiment=embodiment)
+    assert not any(one.outcome.succeeded for one in shaken)
+
+
 def test_threads_of_torch_are_as_before_also_after_an_error():
     import torch
 
