@@ -43,8 +43,8 @@ def invented(*, steps=5, names=("vx", "vy", "wz"), seed=0, last_image=True, **fi
 
 
 def plain(scene: Scene) -> Scene:
-    """The world without the grain of surfaces."""
-    look = replace(scene.look, floor_texture="plain", wall_texture="plain")
+    """The world without the grain of surfaces and of the sensor."""
+    look = replace(scene.look, floor_texture="plain", wall_texture="plain", noise=0.0, shutter_s=0.0)
     return replace(scene, look=look, bodies=tuple(replace(body, texture="plain") for body in scene.bodies))
 
 

@@ -12,10 +12,11 @@ from vla_sim.augmentation.mirroring import Mirror, is_mirrored
 from vla_sim.augmentation.redriving import Studio, origin_of
 from vla_sim.augmentation.words import mirror_name, mirror_text
 from vla_sim.core.errors import UserError
-from vla_sim.core.types import Pose2
+from vla_sim.core.types import Pose2, Role
 from vla_sim.rollout.steering import ByActions
 from vla_sim.scenarios import load_scenario, scenario_names
 from vla_sim.scenarios.language import opposite
+from vla_sim.sim.camera import FIRST_BODY_LABEL, SKY_LABEL
 from vla_sim.sim.renderers import make_renderer
 
 WORLDS = [("obstacle_left", "serbot"), ("choose_goal", "serbot"), ("two_obstacles_right", "lekiwi")]
@@ -112,27 +113,34 @@ def test_the_mirrored_actions_drive_the_mirrored_path_in_the_mirrored_world(scen
 
 @pytest.mark.parametrize(("scenario", "embodiment"), WORLDS)
 def test_the_simulators_mirrored_world_gives_the_mirrored_pictures(scenario, embodiment):
-    """Plain surfaces, as the grain of others is not mirrored: 3 of 255 levels apart in the mean, 6 in one image."""
+    """Where the image shows no wall, and without grain and noise, which are not mirrored: nor is what hangs on walls.
+
+    3 of 255 levels apart in the mean, 10 in one image: labels and prints of objects keep their place.
+    """
     episode = driven(scenario, embodiment=embodiment)
     origin = origin_of(episode)
     world = plain(origin.scene)
     here, there = make_renderer((96, 96)), make_renderer((96, 96))
     here.load(0, world, origin.robot.camera)
     there.load(0, mirrored_scene(world), origin.robot.camera)
-    images, twins = [], []
+    walls = {FIRST_BODY_LABEL + i for i, body in enumerate(world.bodies) if body.role is Role.WALL}
+    images, twins, apart, unmirrored = [], [], [], []
     for x, y, yaw in episode.states[:, :3].tolist():
         pose = Pose2(x, y, yaw)
         here.place(0, pose)
         there.place(0, mirrored_pose(pose))
         images.append(here.render()[0].copy())
         twins.append(there.render()[0].copy())
-        assert _outlines_agree(here.segmentation(0)[:, ::-1], there.segmentation(0))
-    mirrored = Mirror()(replace(episode, images=np.stack(images))).images
-    apart = np.abs(mirrored.astype(int) - np.stack(twins)).mean(axis=(1, 2, 3))
-    assert apart.mean() < 3
-    assert apart.max() < 6
-    unmirrored = np.abs(np.stack(images).astype(int) - np.stack(twins)).mean(axis=(1, 2, 3))
-    assert unmirrored.mean() > 3 * apart.mean()
+        labels = there.segmentation(0)
+        assert _outlines_agree(here.segmentation(0)[:, ::-1], labels)
+        inside = ~np.isin(labels, [*walls, SKY_LABEL])
+        difference = np.abs(np.stack([images[-1][:, ::-1], images[-1]]).astype(int) - twins[-1]).mean(axis=3)
+        apart.append(difference[0][inside].mean())
+        unmirrored.append(difference[1][inside].mean())
+    assert np.array_equal(Mirror()(replace(episode, images=np.stack(images))).images, np.stack(images)[:, :, ::-1])
+    assert np.mean(apart) < 3
+    assert np.max(apart) < 10
+    assert np.mean(unmirrored) > 3 * np.mean(apart)
     here.close()
     there.close()
 
