@@ -20,7 +20,7 @@ from vla_sim.envs.vector import NavigateVectorEnv
 @pytest.mark.parametrize("make", [gymnasium.make, gymnasium.make_vec])
 @pytest.mark.filterwarnings("ignore:.*is out of date:DeprecationWarning")
 def test_the_first_version_says_that_it_is_gone_and_why(make):
-    with pytest.raises(UserError, match="v0 is gone: success now means reached and stopped.*use VLASim/Navigate-v1"):
+    with pytest.raises(UserError, match=r"v0 is gone: success now means reached and stopped.*use VLASim/Navigate-v1"):
         make("VLASim/Navigate-v0", scenario="obstacle_left")
 
 
