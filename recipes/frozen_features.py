@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,12 +117,14 @@ class FeatureBatch:
         actions: float32 (F, A), normalised.
         goals: float32 (F, 2).
         mask: bool (E, T).
+        sensors: see `Batch`; none.
     """
 
     features: Mapping[str, Mapping[str, np.ndarray]]
     actions: np.ndarray
     goals: np.ndarray
     mask: np.ndarray
+    sensors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def frames(self) -> int:

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 from recipes.training_options import TrainingOptions, print_line, publish
 from vla_sim.core.options import Folder
 from vla_sim.core.types import Outcome
-from vla_sim.training.warm_start import NewPolicies
+from vla_sim.training.new_policies import NewPolicies
 
 if TYPE_CHECKING:
+    from vla_sim.core.specs import Embodiment
     from vla_sim.datasets.demonstrations import Demonstrations
     from vla_sim.rollout.demonstrations import Collection, Task
     from vla_sim.training.batches import Sampler
     from vla_sim.training.behaviour_cloning import Trainer
+    from vla_sim.training.warm_start import Beginning
 
 EPILOG = """The folder OUT holds data, checkpoint, logs and the policies of each round. Started again
 on the same folder, it goes on where it was interrupted. Seeds are below 100000: no evaluation seed is ever seen.
@@ -67,6 +69,7 @@ class Recipe:
         rounds: in order.
         sizes: hidden, and fields of `ConvClipSpec`.
         noise_at_rest: see `vla_sim.rollout.demonstrations.Collection`.
+        begin: policy that the only head begins as; "": new weights.
     """
 
     policies: NewPolicies
@@ -74,6 +77,7 @@ class Recipe:
     rounds: tuple[Round, ...]
     sizes: Mapping[str, int]
     noise_at_rest: bool = True
+    begin: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,19 +126,28 @@ def _train(recipe: Recipe, options: RoundsOptions) -> None:
 
 def _trainer(recipe: Recipe, options: RoundsOptions) -> Trainer:
     from vla_sim.core.embodiments import load_embodiment
-    from vla_sim.scenarios import load_scenario
     from vla_sim.training.behaviour_cloning import Trainer
     from vla_sim.training.config import TrainConfig
-    from vla_sim.training.warm_start import begin_afresh, for_robot
+    from vla_sim.training.warm_start import begin_as, for_robot
 
     first, *others = map(load_embodiment, recipe.embodiments)
-    names = {name for round_ in recipe.rounds if not round_.single for entry in round_.mix for name in _names(entry)}
-    texts = sorted({text for name in names for text in load_scenario(name).instructions("train")})
-    begun = begin_afresh(first, seed=options.seed, texts=texts, made=recipe.policies, **recipe.sizes)
+    if recipe.begin:
+        begun = begin_as(recipe.begin, recipe.policies, first, seed=options.seed)
+    else:
+        begun = _afresh(recipe, options, first)
     for robot in others:
         for_robot(begun, robot)
     config = TrainConfig(action_names=begun.action_names, action_scale=begun.action_scale, seed=options.seed)
     return Trainer(begun, config, options.out)
+
+
+def _afresh(recipe: Recipe, options: RoundsOptions, robot: Embodiment) -> Beginning:
+    from vla_sim.scenarios import load_scenario
+    from vla_sim.training.warm_start import begin_afresh
+
+    names = {name for round_ in recipe.rounds if not round_.single for entry in round_.mix for name in _names(entry)}
+    texts = sorted({text for name in names for text in load_scenario(name).instructions("train")})
+    return begin_afresh(robot, seed=options.seed, texts=texts, made=recipe.policies, **recipe.sizes)
 
 
 def _sampler(trainer: Trainer, round_: Round, parts: Sequence[Demonstrations]) -> Sampler:

@@ -17,10 +17,11 @@ from vla_sim.core.threads import torch_threads
 from vla_sim.core.types import Pose2, Scene
 from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.policies.images import shrink
-from vla_sim.rollout.demonstrations import Collection, goal_in_image
+from vla_sim.rollout.demonstrations import Collection, goal_in_image, lidars_of
 from vla_sim.rollout.recording import LABEL_MARGIN_M
 from vla_sim.scenarios import load_scenario
 from vla_sim.scenarios.scenario import Scenario
+from vla_sim.sim.lidar import Lidar
 from vla_sim.sim.renderers import make_renderer
 from vla_sim.training.recorded import LOOK
 
@@ -64,7 +65,8 @@ def _shard(worlds: Sequence[tuple[str, int]], collection: Collection) -> Demonst
     columns = [spec.action_names.index(name) for name in collection.kept(spec)]
     margin_m, sideways = LABEL_MARGIN_M[0], collection.sideways(spec)
     renderer = make_renderer(spec.camera.image_px)
-    images, actions, goals, texts = [], [], [], []
+    images, actions, goals, texts, ranges = [], [], [], [], []
+    lidars = {name: Lidar(sensor) for name, sensor in lidars_of(spec).items()}
     try:
         for scenario, seed in worlds:
             rng = np.random.default_rng([seed, PLACE_STREAM])
@@ -73,8 +75,12 @@ def _shard(worlds: Sequence[tuple[str, int]], collection: Collection) -> Demonst
             renderer.load(0, alternatives[0][0], spec.camera)
             renderer.place(0, pose)
             small = shrink(renderer.render(), collection.image_px)[0]
+            for lidar in lidars.values():
+                lidar.load(alternatives[0][0].bodies, rng)
+            measured = {name: [lidar.measure(pose, {})] for name, lidar in lidars.items()}
             for scene, sentences in alternatives:
                 images.append([small])
+                ranges.append(measured)
                 actions.append([heading_twist(scene, spec, pose, margin_m=margin_m, sideways=sideways)[columns]])
                 goals.append([goal_in_image(scene, spec, pose)])
                 chosen = rng.choice(len(sentences), min(KEPT_SENTENCES, len(sentences)), replace=False)
@@ -86,6 +92,8 @@ def _shard(worlds: Sequence[tuple[str, int]], collection: Collection) -> Demonst
         actions=actions,
         goals=goals,
         texts=texts,
+        sensors=ranges,
+        lidars=lidars_of(spec),
         scenarios=[LOOK] * len(images),
         outcomes=["success"] * len(images),
         action_names=collection.kept(spec),

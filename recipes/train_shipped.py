@@ -12,7 +12,7 @@ from recipes import rounds
 from recipes.rounds import Recipe, Round, RoundsOptions, train_in_rounds
 from vla_sim.core.cli import run_command
 from vla_sim.core.options import Folder, Name
-from vla_sim.training.warm_start import SMALL
+from vla_sim.training.new_policies import SMALL
 
 EPILOG = f"""{rounds.EPILOG}
 examples:

@@ -12,7 +12,7 @@ from recipes import rounds
 from recipes.rounds import Recipe, Round, RoundsOptions, train_in_rounds
 from vla_sim.core.cli import run_command
 from vla_sim.core.options import Folder
-from vla_sim.training.warm_start import NewHead, NewPolicies
+from vla_sim.training.new_policies import NewHead, NewPolicies
 
 EPILOG = f"""{rounds.EPILOG}
 examples:

@@ -13,7 +13,7 @@ from vla_sim.core.errors import UserError
 from vla_sim.datasets.dataset import open_dataset
 from vla_sim.datasets.serbot.frames import write_serbot_frames
 from vla_sim.datasets.serbot.hdf5 import LAYOUTS, SerbotStyle, write_serbot_hdf5
-from vla_sim.rollout.demonstrations import Task, collect_shard
+from vla_sim.rollout.demonstrations import Collection, Task, collect_shard
 from vla_sim.rollout.recording import Recorder, RecordingJob, RecordingSetup
 from vla_sim.training.batches import Sampler
 from vla_sim.training.config import TrainConfig
@@ -110,7 +110,7 @@ def test_sentences_must_fit_the_actions(sentences):
 def told():
     """Two demonstrations in which another sentence is said on the way, and one without."""
     tasks = [Task("stop_midway_left", 3), Task("reach_goal", 4), Task("stop_midway_right", 5)]
-    return collect_shard(tasks, "serbot", None, 32)
+    return collect_shard(tasks, Collection("serbot", 32))
 
 
 def test_demonstrations_keep_from_which_step_what_is_said(told, episode):

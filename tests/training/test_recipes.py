@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from recipes import train_shipped, train_turning
+from recipes import train_rooms, train_shipped, train_turning
 from recipes.rounds import Recipe, Round, RoundsOptions, round_tasks, train_in_rounds
 from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError
@@ -18,11 +18,13 @@ from vla_sim.policies.folders import PolicyFolder
 from vla_sim.policies.registry import load_policy
 from vla_sim.training.batches import Sampler
 from vla_sim.training.config import TrainConfig
+from vla_sim.training.export import export_policies
+from vla_sim.training.new_policies import SMALL
 from vla_sim.training.recorded import read_rounds
-from vla_sim.training.warm_start import SMALL, begin_with, for_robot
+from vla_sim.training.warm_start import begin_afresh, begin_with, for_robot
 
 SHIPPED = Recipe(SMALL, ("serbot",), train_shipped.ROUNDS, {})
-RECIPES = {"shipped": SHIPPED, "turning": train_turning.RECIPE}
+RECIPES = {"shipped": SHIPPED, "turning": train_turning.RECIPE, "rooms": train_rooms.RECIPE}
 SIZES = {"hidden": 16, "channels": (8, 8, 8), "fused_channels": 8, "text_width": 16, "text_heads": 2, "feature_dim": 16}
 
 
@@ -82,6 +84,26 @@ def test_rounds_of_two_robots_make_one_policy_that_drives_both(tmp_path, monkeyp
         assert for_robot(begin_with(str(folder)), robot).action_names == ("vx", "wz")
     with pytest.raises(UserError, match="serbot takes"):
         fit(load_policy(str(folder)), load_embodiment("serbot"))
+
+
+def test_rounds_that_begin_as_a_policy_make_one_that_reads_a_lidar_as_well(tmp_path):
+    drive = {"mix": {"doorway_left": 0.5, "crossing_right": 0.5}, "batch_episodes": 2, "max_steps": 8}
+    rounds = (
+        Round("look", 0, 4, 1, {"oncoming": 1.0}, single=True, batch_episodes=4),
+        Round("clone", 10, 2, 1, noise=0.3, **drive),
+        Round("dagger", 20, 2, 1, learner_share=1.0, decay=True, **drive),
+    )
+    begun = begin_afresh(load_embodiment("serbot"), seed=1, **SIZES)
+    export_policies(begun.members.eval(), begun, tmp_path / "old", {})
+    old = str(tmp_path / "old" / "clip_lstm")
+    recipe = dataclasses.replace(train_rooms.RECIPE, rounds=rounds, begin=old)
+    given = options(tmp_path, publish=tmp_path / "policies")
+    train_in_rounds(recipe, given)
+    assert all(set(part.sensors) == {"lidar"} for part in read_rounds(given.out / "data"))
+    assert sorted(path.name for path in (tmp_path / "policies").iterdir()) == ["clip_rooms", "rooms_lstm"]
+    policy = load_policy(str(tmp_path / "policies" / "rooms_lstm"))
+    fit(policy, load_embodiment("serbot_lidar"))
+    assert policy.spec.sensors == {"lidar": (72,)}
 
 
 def part(names, step_s=0.2, **actions):

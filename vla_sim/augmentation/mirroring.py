@@ -63,9 +63,7 @@ def _mirrored(episode: Episode, name: str) -> np.ndarray:
     sensor = robot.sensors.get(name)
     if not isinstance(sensor, LidarSpec) or sensor.mount_m[1] != 0:
         raise UserError(f"{episode.name}: cannot mirror {name!r}, which {robot.name} does not have in its middle")
-    ranges = np.asarray(episode.sensors[name])[:, ::-1]
-    # Of a full circle the first ray looks back, and is its own mirror image.
-    return np.ascontiguousarray(np.roll(ranges, 1, axis=1) if sensor.full_circle else ranges)
+    return sensor.mirrored(np.asarray(episode.sensors[name]))
 
 
 @dataclass(frozen=True)

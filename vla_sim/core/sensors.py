@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import numpy as np
+
 from vla_sim.core.config import ListOf, Number, Place, Table, Text, Value, check_fields, check_keys, read_table, shown
 from vla_sim.core.errors import suggest
 from vla_sim.core.types import Vec3
@@ -18,7 +20,7 @@ IMAGE = "image"
 TAKEN = (IMAGE, "instruction", "state")
 # What `DepthSpec.camera` calls it.
 MAIN_CAMERA = "camera"
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+SENSOR_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,12 @@ class LidarSpec:
         """Whether it looks all around."""
         return self.fov_rad >= 2 * math.pi - 1e-9
 
+    def mirrored(self, ranges: np.ndarray) -> np.ndarray:
+        """Ranges (..., rays) with left and right exchanged, for a LiDAR in the middle of its robot."""
+        reversed_ = ranges[..., ::-1]
+        # Of a full circle the first ray looks back, and is its own mirror image.
+        return np.ascontiguousarray(np.roll(reversed_, 1, axis=-1) if self.full_circle else reversed_)
+
 
 Sensor = CameraSpec | DepthSpec | LidarSpec
 KINDS: dict[str, type[Sensor]] = {"camera": CameraSpec, "depth": DepthSpec, "lidar": LidarSpec}
@@ -156,7 +164,7 @@ def check_sensors(sensors: Mapping[str, Sensor]) -> None:
     """
     cameras = [MAIN_CAMERA, *(name for name, sensor in sensors.items() if isinstance(sensor, CameraSpec))]
     for name, sensor in sensors.items():
-        if name in (*TAKEN, MAIN_CAMERA) or not _NAME.fullmatch(name):
+        if name in (*TAKEN, MAIN_CAMERA) or not SENSOR_NAME.fullmatch(name):
             raise ValueError(
                 f"sensors.{name} must have another name: small letters, digits and _, and none of "
                 f"{', '.join((*TAKEN, MAIN_CAMERA))}"

@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+
+from vla_sim.core.sensors import LidarSpec
 
 ARRAYS = ("images", "actions", "goals", "mask")
 _PER_EPISODE = ("texts", "later", "groups", "origins", "scenarios", "outcomes")
 # Sentences that are said later in an episode: before which step, and its equivalent phrasings.
 Later = tuple[tuple[int, Sequence[str]], ...]
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What a LiDAR measured at each step.
+
+    Attributes:
+        values: float32 (E, T, rays) in metres, 0 where there is no step; an array or a memory map.
+        lidar: measured them.
+
+    Raises:
+        ValueError: they contradict each other.
+    """
+
+    values: np.ndarray
+    lidar: LidarSpec
+
+    def __post_init__(self) -> None:
+        if self.values.dtype != np.float32 or self.values.ndim != 3 or self.values.shape[2] != self.lidar.rays:
+            raise ValueError(
+                f"ranges must be float32 (E, T, {self.lidar.rays}), got {self.values.dtype} {self.values.shape}"
+            )
 
 
 @dataclass(frozen=True)
@@ -28,6 +52,7 @@ class Demonstrations:
         groups: per episode, what it is counted under: groups are drawn equally often. Empty: all one.
         goals: float32 (E, T, 2), where the goal is in each image: (right, down) as shares of its sides, NaN where it
             is outside. None: nowhere known.
+        sensors: what each LiDAR measured, by its name; robots' other sensors are not kept.
         origins: per episode, where it comes from (`vla_sim.datasets.origins`). Empty: not known.
         scenarios, outcomes: per episode, where it was driven and how it ended. Empty: not known.
         action_names: of the components of actions, as the robot takes them; empty: not known.
@@ -44,6 +69,7 @@ class Demonstrations:
     groups: Sequence[str] = ()
     later: Sequence[Later] = ()
     goals: np.ndarray = None  # type: ignore[assignment]
+    sensors: Mapping[str, Ranges] = field(default_factory=dict)
     origins: Sequence[tuple[str, ...]] = ()
     scenarios: Sequence[str] = ()
     outcomes: Sequence[str] = ()
@@ -65,6 +91,9 @@ class Demonstrations:
             object.__setattr__(self, "goals", np.full((*shape, 2), np.nan, dtype=np.float32))
         if self.goals.shape != (*shape, 2):
             raise ValueError(f"goals must have shape (E, T, 2), got {self.goals.shape}")
+        for name, ranges in self.sensors.items():
+            if ranges.values.shape[:2] != shape:
+                raise ValueError(f"{name} must agree with mask on (E, T), got {ranges.values.shape[:2]} and {shape}")
         if len(self.texts) != len(self) or not all(self.texts):
             raise ValueError(f"texts must give each of {len(self)} episodes at least one phrasing")
         for name, unknown in (("groups", ""), ("later", ()), ("origins", ()), ("scenarios", ""), ("outcomes", "")):
@@ -85,13 +114,16 @@ class Demonstrations:
         """Look at the numbers, too.
 
         Raises:
-            ValueError: an episode is empty or has a gap, or an action is not a number.
+            ValueError: an episode is empty or has a gap, or an action or a range is not a number.
         """
         lengths = self.mask.sum(axis=1)
         if not np.array_equal(self.mask, np.arange(self.mask.shape[1]) < lengths[:, None]) or (lengths == 0).any():
             raise ValueError("mask must be True from an episode's start on without a gap, and never empty")
         if not np.isfinite(self.actions[self.mask]).all():
             raise ValueError("actions must be finite")
+        for name, ranges in self.sensors.items():
+            if not np.isfinite(ranges.values[self.mask]).all():
+                raise ValueError(f"{name} must be finite")
 
     def some(self, episodes: Sequence[int] | np.ndarray) -> Demonstrations:
         """These episodes, in this order; the first ones, or all, without a copy."""
@@ -100,6 +132,7 @@ class Demonstrations:
         chosen: dict[str, Any] = {name: getattr(self, name)[which] for name in ARRAYS}
         for name in _PER_EPISODE:
             chosen[name] = [getattr(self, name)[i] for i in episodes]
+        chosen["sensors"] = {name: Ranges(ranges.values[which], ranges.lidar) for name, ranges in self.sensors.items()}
         return replace(self, **chosen)
 
     @classmethod
@@ -116,8 +149,13 @@ class Demonstrations:
         step_s: float | None = None,
         origins: Sequence[tuple[str, ...]] = (),
         later: Sequence[Later] = (),
+        sensors: Sequence[Mapping[str, Sequence[np.ndarray]]] = (),
+        lidars: Mapping[str, LidarSpec] | None = None,
     ) -> Demonstrations:
-        """Episodes of their own lengths, one entry each; without goals, where the goals are is not known."""
+        """Episodes of their own lengths, one entry each; without goals, where the goals are is not known.
+
+        Of each episode, `sensors` holds what each of the `lidars` measured, (T, rays) by name.
+        """
         steps = [len(episode) for episode in actions]
         count, longest = len(steps), max(steps)
         made = cls(
@@ -131,24 +169,39 @@ class Demonstrations:
             outcomes=outcomes,
             action_names=action_names,
             step_s=step_s,
+            sensors={
+                name: Ranges(np.zeros((count, longest, lidar.rays), dtype=np.float32), lidar)
+                for name, lidar in (lidars or {}).items()
+            },
         )
         for number, length in enumerate(steps):
             made.images[number, :length], made.actions[number, :length] = images[number], actions[number]
             if goals is not None:
                 made.goals[number, :length] = goals[number]
+            for name, ranges in made.sensors.items():
+                ranges.values[number, :length] = sensors[number][name]
         return made
 
     @classmethod
     def joined(cls, parts: Sequence[Demonstrations]) -> Demonstrations:
-        """All episodes of several collections of one robot, in order."""
-        longest = max(part.mask.shape[1] for part in parts)
+        """All episodes of several collections of one robot, in order.
 
-        def stack(name: str) -> np.ndarray:
-            arrays = [getattr(part, name) for part in parts]
+        Raises:
+            ValueError: they have other LiDARs.
+        """
+        longest = max(part.mask.shape[1] for part in parts)
+        lidars = {name: ranges.lidar for name, ranges in parts[0].sensors.items()}
+        if any({name: ranges.lidar for name, ranges in part.sensors.items()} != lidars for part in parts):
+            raise ValueError(f"all parts must have the same LiDARs, got {[sorted(part.sensors) for part in parts]}")
+
+        def stack(arrays: Sequence[np.ndarray]) -> np.ndarray:
             padded = [np.pad(a, [(0, 0), (0, longest - a.shape[1])] + [(0, 0)] * (a.ndim - 2)) for a in arrays]
             return np.concatenate(padded)
 
-        whole: dict[str, Any] = {name: stack(name) for name in ARRAYS}
+        whole: dict[str, Any] = {name: stack([getattr(part, name) for part in parts]) for name in ARRAYS}
+        whole["sensors"] = {
+            name: Ranges(stack([part.sensors[name].values for part in parts]), lidar) for name, lidar in lidars.items()
+        }
         for name in _PER_EPISODE:
             whole[name] = [value for part in parts for value in getattr(part, name)]
         return replace(parts[0], **whole)

@@ -1,7 +1,8 @@
 """Rounds of training data as our own trainings keep them: a folder with four arrays and `facts.json` each.
 
 images.npy uint8 (E, T, h, w, 3), actions.npy float32 (E, T, A) of the expert, goals.npy float32 (E, T, 2) and mask.npy
-bool (E, T), padded to the longest episode; the texts, scenarios and outcomes of the E episodes stand in facts.json, and
+bool (E, T), padded to the longest episode; sensor_NAME.npy float32 (E, T, rays) of each LiDAR that `sensors` of
+facts.json describes; the texts, scenarios and outcomes of the E episodes stand in facts.json, and
 what is said on the way (`later`).
 """
 
@@ -14,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from vla_sim.core.config import Place, read_table
 from vla_sim.core.episode import Episode, lazy_images
 from vla_sim.core.errors import UserError
+from vla_sim.core.sensors import SENSOR_NAME, LidarSpec
 from vla_sim.core.specs import ACTION_NAMES
 from vla_sim.core.types import Outcome
 from vla_sim.datasets.base import AS_IT_IS, STEP_S, Dataset, Format, ReadOptions, open_all, picked, squeezed
-from vla_sim.datasets.demonstrations import ARRAYS, Demonstrations, Later
+from vla_sim.datasets.demonstrations import ARRAYS, Demonstrations, Later, Ranges
 from vla_sim.datasets.untrusted import list_of, number_of, read_json, read_npy, table_of, text_of
 
 FACTS_FILE = "facts.json"
@@ -38,11 +41,20 @@ def open_round(folder: Path) -> Demonstrations:
         for name in ("texts", "scenarios", "outcomes"):
             if len(facts[name]) != len(arrays["mask"]):
                 raise UserError(f"{folder}: {name} must be a list of {len(arrays['mask'])}")
+        facts["sensors"] = {
+            name: Ranges(read_npy(ranges_file(folder, name), mapped=True), lidar)
+            for name, lidar in facts["sensors"].items()
+        }
         return Demonstrations(**arrays, **facts)
     except (UserError, ValueError, TypeError, IndexError) as error:
         raise UserError(
             f"{folder}: its episodes cannot be read: {error}; collect them again or leave them out"
         ) from error
+
+
+def ranges_file(folder: Path, name: str) -> Path:
+    """Where a round keeps what a LiDAR measured."""
+    return folder / f"sensor_{name}.npy"
 
 
 def _facts(folder: Path) -> dict[str, Any]:
@@ -71,9 +83,20 @@ def _facts(folder: Path) -> dict[str, Any]:
         tuple(_later(entry, f"{path}: later") for entry in list_of(entries, f"{path}: later"))
         for entries in list_of(read.get("later", []), f"{path}: later")
     ]
+    facts["sensors"] = {
+        _sensor_name(name, str(path)): read_table(LidarSpec, table, Place(str(path), f"sensors.{name}"))
+        for name, table in table_of(read.get("sensors", {}), f"{path}: sensors").items()
+    }
     if "step_s" in read:
         facts["step_s"] = number_of(read["step_s"], f"{path}: step_s", least=1e-4, most=3600)
     return facts
+
+
+def _sensor_name(name: str, where: str) -> str:
+    """The name of a sensor, which is part of a file's name."""
+    if not SENSOR_NAME.fullmatch(name):
+        raise UserError(f"{where}: sensors has a name that is none: {name!r:.80}")
+    return name
 
 
 def _later(entry: Any, where: str) -> tuple[int, list[str]]:

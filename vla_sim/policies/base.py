@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from vla_sim.core.content import embodiment_names
+from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError
 from vla_sim.core.sensors import sensor_shapes
 from vla_sim.core.specs import ACTION_NAMES, Embodiment
@@ -72,7 +74,7 @@ class PolicySpec:
         for name, shape in self.sensors.items():
             if name not in shapes:
                 has = f"those of {robot.name} are {', '.join(shapes)}" if shapes else f"{robot.name} has none"
-                return f"reads the sensor {name!r}; {has} ([sensors.NAME] of its embodiment file)"
+                return f"reads the sensor {name!r}; {has} ({_who_has(name, robot)})"
             if shape and tuple(shape) != shapes[name]:
                 return f"reads {name!r} of shape {tuple(shape)}, {robot.name} gives {shapes[name]}"
         return ""
@@ -91,6 +93,15 @@ def fit(policy: Policy, robot: Embodiment, name: str = "the policy") -> None:
     prepare = getattr(policy, "prepare", None)
     if prepare is not None:
         prepare(robot)
+
+
+def _who_has(sensor: str, robot: Embodiment) -> str:
+    """Which robot of ours has a sensor and moves like this one, or where to give it one."""
+    for name in embodiment_names():
+        other = load_embodiment(name)
+        if sensor in other.sensors and other.action_names == robot.action_names:
+            return f"{name} has it: --embodiment {name}"
+    return "[sensors.NAME] of its embodiment file"
 
 
 def _size(image_px: Sequence[int]) -> str:

@@ -43,6 +43,7 @@ class EnsemblePolicy(Policy):
             action_names=names.pop() if names else (),
             image_px=images.pop() if images else (),
             control_s=rates.pop() if rates else None,
+            sensors={name: shape for spec in specs for name, shape in spec.sensors.items()},
             requires_privileged_info=any(member.spec.requires_privileged_info for member in members),
             description=description,
         )
@@ -97,7 +98,7 @@ def member_actions(
             if encoder.key not in seen:
                 seen[encoder.key] = encoder.features(observation)
         if encoders:
-            actions.append(member.decide([seen[encoder.key] for encoder in encoders]))  # type: ignore[attr-defined]
+            actions.append(member.decide([seen[encoder.key] for encoder in encoders], observation))  # type: ignore[attr-defined]
         else:
             actions.append(member.act(observation, infos if member.spec.requires_privileged_info else None))
     return np.stack(actions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.errors import UserError
 from vla_sim.core.pool import run_units
+from vla_sim.core.sensors import LidarSpec
 from vla_sim.core.specs import Embodiment
 from vla_sim.core.threads import torch_threads
 from vla_sim.core.types import Pose2, Scene
@@ -132,11 +133,22 @@ class _Collector:
         yield collect_shard(tasks, self._collection)
 
 
-class _Trace(Observer):
-    """What is learned from one episode: small images, the expert's actions, where the goal is in the images."""
+def lidars_of(robot: Embodiment) -> dict[str, LidarSpec]:
+    """The LiDARs of a robot by name."""
+    return {name: sensor for name, sensor in robot.sensors.items() if isinstance(sensor, LidarSpec)}
 
-    def __init__(self, image_px: int) -> None:
+
+class _Trace(Observer):
+    """What is learned from one episode: small images, ranges, the expert's actions, where the goal is in the images.
+
+    Args:
+        image_px: side of the images.
+        lidars: by name; what other sensors show is not kept.
+    """
+
+    def __init__(self, image_px: int, lidars: Mapping[str, LidarSpec]) -> None:
         self._image_px = image_px
+        self.ranges: dict[str, list[np.ndarray]] = {name: [] for name in lidars}
         self.images: list[np.ndarray] = []
         self.actions: list[np.ndarray] = []
         self.goals: list[tuple[float, float]] = []
@@ -152,6 +164,8 @@ class _Trace(Observer):
         assert simulation.scene is not None
         self.images.append(shrink(moment.image[None], self._image_px)[0].copy())
         self.goals.append(goal_in_image(simulation.scene, simulation.embodiment, simulation.pose))
+        for name, kept in self.ranges.items():
+            kept.append(np.array(moment.sensors[name]))
 
     def on_step(self, taken: Taken, moment: Moment) -> None:
         """Keep the expert's action, too."""
@@ -168,7 +182,9 @@ def collect_shard(tasks: Sequence[Task], collection: Collection) -> Demonstratio
     try:
         steering = _steering(collection, robot)
         with torch_threads(1):
-            for ended in rollout(env, steering, tasks, scenes, functools.partial(_Trace, collection.image_px)):
+            for ended in rollout(
+                env, steering, tasks, scenes, functools.partial(_Trace, collection.image_px, lidars_of(robot))
+            ):
                 if ended.error:
                     raise UserError(f"{collection.learner or EXPERT}: {ended.error.strip().splitlines()[-1]}")
                 traces[ended.number] = ended.observer, ended.outcome.value
@@ -181,6 +197,8 @@ def collect_shard(tasks: Sequence[Task], collection: Collection) -> Demonstratio
         images=[trace.images[:-1] for trace, _ in in_turn],
         actions=[np.stack(trace.actions)[:, columns] for trace, _ in in_turn],
         goals=[trace.goals[:-1] for trace, _ in in_turn],
+        sensors=[{name: kept[:-1] for name, kept in trace.ranges.items()} for trace, _ in in_turn],
+        lidars=lidars_of(robot),
         texts=[
             source.equivalents(task.seed, robot_radius_m=robot.body.radius_m)
             for source, task in zip(sources, tasks, strict=True)

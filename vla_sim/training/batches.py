@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from vla_sim.augmentation import colour_matrices, mirror_text, shifted, vary_text
 from vla_sim.augmentation.mirroring import mirror_signs
+from vla_sim.core.sensors import LidarSpec
 from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.training.config import TrainConfig
 
@@ -29,6 +30,7 @@ class Batch:
         actions: float32 (F, A), normalised.
         goals: float32 (F, 2), see `Demonstrations`.
         mask: bool (E, T).
+        sensors: ranges of LiDARs by name, float32 (F, rays) in metres.
     """
 
     images: np.ndarray
@@ -38,6 +40,7 @@ class Batch:
     actions: np.ndarray
     goals: np.ndarray
     mask: np.ndarray
+    sensors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def frames(self) -> int:
@@ -58,8 +61,8 @@ class BatchReader(Protocol):
 
 # What is said in a stretch of an episode: the frame from which it holds, the sentence.
 _Said = list[tuple[int, str]]
-# Frames, normalised actions, places of the goal, sentences.
-_Augmented = tuple[np.ndarray, np.ndarray, np.ndarray, _Said]
+# Frames, normalised actions, places of the goal, sentences, ranges by name.
+_Augmented = tuple[np.ndarray, np.ndarray, np.ndarray, _Said, dict[str, np.ndarray]]
 
 
 class Sampler:
@@ -81,6 +84,12 @@ class Sampler:
     def episodes(self) -> int:
         """How many there are."""
         return sum(len(part.mask) for part in self._parts)
+
+    @property
+    def lidars(self) -> dict[str, LidarSpec]:
+        """The LiDARs of all episodes by name; what not all have is left out of batches."""
+        each = [{name: ranges.lidar for name, ranges in part.sensors.items()} for part in self._parts] or [{}]
+        return {name: lidar for name, lidar in each[0].items() if all(have.get(name) == lidar for have in each)}
 
     def add(self, part: Demonstrations) -> None:
         """Add episodes, perhaps of another robot: the wanted components are taken by their names.
@@ -106,7 +115,7 @@ class Sampler:
         return self._batch([self._augmented(self._parts[0], episode, rng) for episode in episodes], rng)
 
     def _batch(self, made: Sequence[_Augmented], rng: np.random.Generator) -> Batch:
-        frames, actions, goals, sentences = zip(*made, strict=True)
+        frames, actions, goals, sentences, ranges = zip(*made, strict=True)
         lengths = np.array([len(part) for part in frames])
         matrix, offset = colour_matrices(len(made), rng, strength=self._config.jitter)
         texts, said = _in_turn(sentences, lengths)
@@ -118,6 +127,7 @@ class Sampler:
             actions=np.concatenate(actions),
             goals=np.concatenate(goals),
             mask=np.arange(lengths.max()) < lengths[:, None],
+            sensors={name: np.concatenate([part[name] for part in ranges]) for name in self.lidars},
         )
 
     def _any(self, rng: np.random.Generator) -> tuple[Demonstrations, int]:
@@ -134,7 +144,7 @@ class Sampler:
         return int(rng.choice(len(names), p=weights / weights.sum()))
 
     def _augmented(self, part: Demonstrations, episode: int, rng: np.random.Generator) -> _Augmented:
-        """Frames, normalised actions, places of the goal and sentences of one augmented episode."""
+        """See `_Augmented`."""
         config = self._config
         span = _span(int(part.mask[episode].sum()), config.max_steps, rng)
         frames, actions = (
@@ -142,15 +152,17 @@ class Sampler:
             part.actions[episode, span] / np.asarray(config.scale, dtype=np.float32),
         )
         goals, said = np.array(part.goals[episode, span]), _said(part, episode, span, rng)
+        ranges = {name: sensor.values[episode, span] for name, sensor in part.sensors.items()}
         if rng.random() < config.mirror:
             frames, actions = frames[:, :, ::-1], actions * self._sign
             said = [(step, mirror_text(text)) for step, text in said]
             goals[:, 0] = 1 - goals[:, 0]
+            ranges = {name: part.sensors[name].lidar.mirrored(values) for name, values in ranges.items()}
         down, right = rng.integers(-config.shift_px, config.shift_px + 1, size=2)
         goals += np.array([right / frames.shape[2], down / frames.shape[1]], dtype=np.float32)
         frames = shifted(frames, int(down), int(right))
         said = [(step, vary_text(text, rng, share=config.vary_words)) for step, text in said]
-        return frames, actions.astype(np.float32), goals, said
+        return frames, actions.astype(np.float32), goals, said, ranges
 
 
 def _columns(part: Demonstrations, names: Sequence[str]) -> Demonstrations:
@@ -170,7 +182,7 @@ def _said(part: Demonstrations, episode: int, span: slice, rng: np.random.Genera
     told = [(0, part.texts[episode]), *part.later[episode]]
     begin = max(number for number, (step, _) in enumerate(told) if step <= span.start)
     heard = [(max(0, step - span.start), texts) for step, texts in told[begin:] if step < span.stop]
-    return [(step, texts[rng.integers(len(texts)) if rng else 0]) for step, texts in heard]
+    return [(step, texts[int(rng.integers(len(texts))) if rng else 0]) for step, texts in heard]
 
 
 def _in_turn(sentences: Sequence[_Said], lengths: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
@@ -205,6 +217,7 @@ def whole_batch(sequences: Demonstrations, episodes: Sequence[int], config: Trai
         ),
         goals=sequences.goals[list(episodes)][mask],
         mask=mask,
+        sensors={name: ranges.values[list(episodes)][mask] for name, ranges in sequences.sensors.items()},
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vla_sim.core.errors import UserError
 from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.training.batches import Sampler, whole_batch
 from vla_sim.training.config import TrainConfig
@@ -37,6 +38,20 @@ class Trainer(Learner):
         super().__init__(beginning.members, source or Sampler(config), config, out_dir)
         self.beginning = beginning
 
+    def run(self, *arguments: Any, **options: Any) -> None:
+        """See `Learner.run`.
+
+        Raises:
+            UserError: the episodes lack a LiDAR that a member reads, or theirs measured otherwise.
+        """
+        lidars = getattr(self.source, "lidars", {})
+        for name, model in self.model.by_name().items() if self.source.episodes else ():
+            for sensor, spec in model.config.sensor_specs.items():
+                reason = spec.misfit(lidars[sensor]) if sensor in lidars else "is not in all episodes"
+                if reason:
+                    raise UserError(f"{name} reads the sensor {sensor!r}, which {reason}")
+        super().run(*arguments, **options)
+
     @property
     def loss_names(self) -> tuple[str, ...]:
         """One for each member's actions, and "where": in which cell the goal is."""
@@ -60,7 +75,7 @@ class Trainer(Learner):
         mask = torch.from_numpy(batch.mask)
         with self.autocast():
             read = batch.read(model)
-            outputs = model(read, mask)
+            outputs = model(read, mask, batch.sensors)
         actions, cells = [], []
         for member, output in zip(model.models, outputs, strict=True):
             target, exists = action_target(

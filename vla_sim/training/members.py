@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -97,9 +98,20 @@ class Members(nn.Module):
                 found.append(backbone(images, picked(language, said))[0])
         return found
 
-    def forward(self, read: Sequence[Features], mask: torch.Tensor) -> list[VlaOutput]:
-        """What each model makes of it; mask: bool (E, T), which steps exist."""
+    def forward(
+        self,
+        read: Sequence[Features],
+        mask: torch.Tensor,
+        sensors: Mapping[str, np.ndarray] = {},
+    ) -> list[VlaOutput]:
+        """What each model makes of it.
+
+        Args:
+            read: by each backbone.
+            mask: bool (E, T), which steps exist.
+            sensors: ranges (F, rays) of LiDARs by name.
+        """
         return [
-            model.behind(tuple(read[number] for number in used), mask)  # type: ignore[operator]
+            model.behind(tuple(read[number] for number in used), mask, model.measured(sensors))  # type: ignore[operator]
             for model, used in zip(self.models, self.uses, strict=True)
         ]

@@ -76,7 +76,7 @@ class HeadStart:
             observation: of envs `env_index`, of which those in `started` have begun a new episode.
         """
         seen = tuple(encoder.features(observation) for encoder in self._encoders)
-        features = self._driving.fused(seen)[0]
+        features = self._driving.fused(seen, self._driving.measured(observation))[0]
         if isinstance(self.head, MlpHead):
             return features.numpy()
         return self._remembered(features, observation["env_index"], observation["started"]).numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from vla_sim.core.errors import UserError
+from vla_sim.core.sensors import LidarSpec
 from vla_sim.datasets.demonstrations import ARRAYS, Demonstrations
-from vla_sim.datasets.rounds import FACTS_FILE, open_round
+from vla_sim.datasets.rounds import FACTS_FILE, open_round, ranges_file
 
 FACTS = FACTS_FILE
 # Stands for the scenario of a one-step episode that is a single image (`recipes.single_images`).
@@ -26,6 +28,8 @@ def save_round(folder: Path, demonstrations: Demonstrations) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ARRAYS:
         np.save(folder / f"{name}.npy", getattr(demonstrations, name))
+    for name, ranges in demonstrations.sensors.items():
+        np.save(ranges_file(folder, name), ranges.values)
     facts: dict[str, Any] = {
         "texts": demonstrations.texts,
         "scenarios": demonstrations.scenarios,
@@ -37,11 +41,24 @@ def save_round(folder: Path, demonstrations: Demonstrations) -> None:
         facts["action_names"] = list(demonstrations.action_names)
     if demonstrations.step_s is not None:
         facts["step_s"] = demonstrations.step_s
+    if demonstrations.sensors:
+        facts["sensors"] = {name: _written(ranges.lidar) for name, ranges in demonstrations.sensors.items()}
     if any(demonstrations.origins):
         facts["origins"] = [list(names) for names in demonstrations.origins]
     aside = folder / f"{FACTS}.part"
     aside.write_text(json.dumps(facts, ensure_ascii=False), "utf-8")
     os.replace(aside, folder / FACTS)
+
+
+def _written(lidar: LidarSpec) -> dict[str, Any]:
+    """As embodiment files have it."""
+    return {
+        "rays": lidar.rays,
+        "fov_deg": math.degrees(lidar.fov_rad),
+        "range_m": lidar.range_m,
+        "noise_m": lidar.noise_m,
+        "mount_m": list(lidar.mount_m),
+    }
 
 
 def read_round(folder: Path) -> Demonstrations:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vla_sim.core.errors import UserError, suggest
 from vla_sim.policies.folders import CLIP_TOKENIZER, TOKENIZER, PolicyFolder
 from vla_sim.policies.registry import folder_hash, policy_folder
 from vla_sim.policies.types import policy_types
+from vla_sim.training.new_policies import ENSEMBLE, SMALL, Ensemble, NewPolicies
 
 if TYPE_CHECKING:
     from vla_sim.core.specs import Embodiment
@@ -20,90 +20,6 @@ if TYPE_CHECKING:
     from vla_sim.training.members import Members, Part
 
 VOCABULARY = 800
-ENSEMBLE = "ensemble"
-
-
-@dataclass(frozen=True)
-class NewHead:
-    """A head with new weights.
-
-    Attributes:
-        kind: see `HeadSpec`.
-        description: one line.
-        share: its weight in the ensemble.
-    """
-
-    kind: str
-    description: str
-    share: float = 1.0
-
-
-@dataclass(frozen=True)
-class NewPolicies:
-    """What a training from new weights makes: heads on one small convolutional CLIP; of several, their ensemble too.
-
-    Attributes:
-        backbone: name of the CLIP's folder.
-        heads: by the names of their policies.
-        action_scale: the m/s or rad/s of a component that become 1, by its name; the robot's limits where it says
-            nothing.
-        still: components of the robot that the policies leave at 0.
-    """
-
-    backbone: str
-    heads: Mapping[str, NewHead]
-    action_scale: Mapping[str, float] = field(default_factory=dict)
-    still: tuple[str, ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of the policies, the ensemble last."""
-        return (*self.heads, ENSEMBLE) if len(self.heads) > 1 else tuple(self.heads)
-
-    @property
-    def best(self) -> str:
-        """The one that drives while more is learned: the ensemble, or the only head."""
-        return self.names[-1]
-
-    def ensemble(self) -> Ensemble | None:
-        """Of all heads; None for a single one."""
-        if len(self.heads) == 1:
-            return None
-        shares = {name: head.share for name, head in self.heads.items()}
-        kinds = " and the ".join(head.kind.upper() for head in self.heads.values())
-        config = {
-            "format": 1,
-            "type": ENSEMBLE,
-            "description": f"{'/'.join(f'{100 * share:g}' for share in shares.values())} of the {kinds} on one CLIP",
-            "members": list(shares),
-            "weights": list(shares.values()),
-            "fusion": "weighted",
-        }
-        return Ensemble(ENSEMBLE, config)
-
-
-SMALL = NewPolicies(
-    "clip_small",
-    {
-        "clip_lstm": NewHead("lstm", "small CLIP with an LSTM head that remembers its episode", 0.6),
-        "clip_mlp": NewHead("mlp", "small CLIP with an MLP head that sees one image", 0.4),
-    },
-)
-
-
-@dataclass(frozen=True)
-class Ensemble:
-    """How members drive together; it is written as it is, only they learn.
-
-    Attributes:
-        name: of its folder.
-        config: the folder's.
-        weights: file of its gate, None where it has none.
-    """
-
-    name: str
-    config: Mapping[str, Any]
-    weights: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -265,7 +181,47 @@ def begin_afresh(
     names = tuple(name for name in robot.action_names if name not in made.still)
     usual = {"vx": robot.max_mps, "vy": robot.max_mps, "wz": robot.max_radps}
     scale = tuple(float(made.action_scale.get(name, usual[name])) for name in names)
-    return for_robot(fresh(tokenizer, names, scale, seed=seed, hidden=hidden, made=made, **sizes), robot)
+    sensors = made.read_of(robot)
+    return for_robot(
+        fresh(tokenizer, names, scale, seed=seed, hidden=hidden, made=made, sensors=sensors, **sizes), robot
+    )
+
+
+def begin_as(policy: str, made: NewPolicies, robot: Embodiment, *, seed: int = 0) -> Beginning:
+    """A policy under a new name, on a backbone of its own, that learns to read LiDARs as well.
+
+    Args:
+        policy: name or folder of one with a single shared backbone.
+        made: its new name, that of its backbone, and the sensors.
+        robot: has the sensors.
+        seed: of the new weights.
+
+    Raises:
+        UserError: no such policy, one of another kind, or one that does not fit the robot.
+    """
+    import torch
+
+    from vla_sim.policies.models.model import VlaModel
+    from vla_sim.training.members import Members
+
+    begun = for_robot(begin_with(policy, seed=seed), robot)
+    ((name, head),) = made.heads.items()
+    models, facts = list(begun.members.by_name().values()), begun.members.facts
+    if len(models) != 1 or len(facts) != 1 or facts[0].inside or models[0].config.head_spec.kind != head.kind:
+        raise UserError(
+            f"{name} begins as a policy with one {head.kind} head on one shared backbone, not as {policy!r}"
+        )
+    (old,), (part,) = models, facts
+    folders = {part.name: made.backbone}
+    config = replace(
+        old.config, description=head.description, sensors=made.read_of(robot), backbone_folders=folders, training=None
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = VlaModel(config)
+    model.load_state_dict(old.state_dict(), strict=False)
+    members = Members({name: model}, [(replace(part, folder=made.backbone), old.backbone)], [[0]])
+    return replace(begun, members=members, driver=name)
 
 
 def fresh(
@@ -276,6 +232,7 @@ def fresh(
     seed: int = 0,
     hidden: int = 256,
     made: NewPolicies = SMALL,
+    sensors: Mapping[str, Any] | None = None,
     **sizes: Any,
 ) -> Beginning:
     """As `begin_afresh`, for a tokenizer and an action.
@@ -287,6 +244,7 @@ def fresh(
         seed: of the weights.
         hidden: width of the heads.
         made: which heads.
+        sensors: what they read beside the image, see `VlaConfig`.
         sizes: other fields of `ConvClipSpec`.
     """
     import torch
@@ -312,6 +270,7 @@ def fresh(
                     backbone_sha256={"conv_clip": ""},
                     head={"kind": head.kind, "hidden": hidden, "single_cell": head.kind == "lstm"},
                     action=action,
+                    sensors=sensors,
                 )
             )
             for name, head in made.heads.items()

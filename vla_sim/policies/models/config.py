@@ -43,6 +43,7 @@ class VlaConfig:
         normalisation: of CLIP's features: empty, bottleneck or l2.
         resampler: see `specs.ResamplerSpec`; None: no resampler.
         fusion: see `specs.FusionSpec`; left out for conv_clip, which fuses by itself.
+        sensors: LiDARs that the head reads beside the image, by name, see `specs.RangesSpec`; None: none.
         head, action: see `specs.HeadSpec`, `specs.ActionSpec`.
         image_px: (width, height) of the images that the policy asks for.
         training: facts about the training, for people.
@@ -68,6 +69,7 @@ class VlaConfig:
     normalisation: str = ""
     resampler: Any = None
     fusion: Any = None
+    sensors: Any = None
     head: Any = None
     action: Any = None
     image_px: Any = (224, 224)
@@ -123,7 +125,7 @@ class VlaConfig:
         head, action = self.head_spec, self.action_spec
         if head.codec == "headings" and action.names != ("vx", "vy"):
             raise ValueError(f"head.codec 'headings' is for vx and vy; take 'bins' for {list(action.names)}")
-        _ = self.fusion_spec, self.resampler_spec
+        _ = self.fusion_spec, self.resampler_spec, self.sensor_specs
 
     def _check_folders(self) -> None:
         for key in ("backbone_folders", "backbone_sha256"):
@@ -169,6 +171,14 @@ class VlaConfig:
     def resampler_spec(self) -> specs.ResamplerSpec | None:
         """The config's "resampler", None where it has none."""
         return None if self.resampler is None else specs.table(specs.ResamplerSpec, self.resampler, "resampler")
+
+    @property
+    def sensor_specs(self) -> dict[str, specs.RangesSpec]:
+        """The config's "sensors" by name."""
+        given = {} if self.sensors is None else self.sensors
+        if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+            raise ValueError(f"sensors must be an object, got {given!r:.80}")
+        return {name: specs.table(specs.RangesSpec, values, f"sensors.{name}") for name, values in given.items()}
 
     @property
     def ids_around_pictures(self) -> specs.PromptIds:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,7 +16,12 @@ from vla_sim.policies.models.building import build_backbone
 from vla_sim.policies.models.config import VlaConfig
 from vla_sim.policies.models.fusion import FinishedFusion, Fusion
 from vla_sim.policies.models.heads import build_head
+from vla_sim.policies.models.sensing import Sensing
 from vla_sim.policies.models.text_batch import TextBatch, picked
+
+# Ranges (n, rays) in metres of LiDARs by name.
+Sensors = Mapping[str, torch.Tensor]
+NO_SENSORS: Sensors = {}
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class VlaModel(nn.Module):
             self.fusion = FinishedFusion(streams[0])  # type: ignore[arg-type]
         else:
             self.fusion = Fusion(config.fusion_spec, streams)  # type: ignore[arg-type]
+        # Only where it is asked for: other models keep the names and the first values of their weights.
+        self.sensing = Sensing(config.sensor_specs, config.feature_dim) if config.sensors else None
         self.head = build_head(config.feature_dim, config.head_spec, config.action_spec)
 
     @property
@@ -75,19 +83,31 @@ class VlaModel(nn.Module):
 
     def behind_backbone(self) -> nn.Module:
         """All that is not backbone, under its names in this model: what a folder with a shared backbone holds."""
-        return nn.ModuleDict({"adapters": self.adapters, "fusion": self.fusion, "head": self.head})
+        behind: dict[str, nn.Module] = {"adapters": self.adapters, "fusion": self.fusion, "head": self.head}
+        return nn.ModuleDict(behind if self.sensing is None else {**behind, "sensing": self.sensing})
 
     def encode_text(self, tokens: TextBatch) -> TextBatch:
         """What of instructions can be computed before an image is seen; see `Backbone.encode_text`."""
         return self.backbone.encode_text(tokens)
 
-    def features(self, images: torch.Tensor, language: TextBatch) -> torch.Tensor:
-        """Features (n, feature_dim) of images uint8 (n, H, W, 3) and n rows from `encode_text`."""
-        return self.fused(self.backbone(images, language))[0]
+    def features(self, images: torch.Tensor, language: TextBatch, sensors: Sensors = NO_SENSORS) -> torch.Tensor:
+        """Features (n, feature_dim) of images uint8 (n, H, W, 3), n rows from `encode_text`, and ranges (n, rays)."""
+        return self.fused(self.backbone(images, language), sensors)[0]
 
-    def fused(self, read: tuple[Features, ...]) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Features (n, feature_dim) of what the backbones read, and `VlaOutput.where`."""
+    def measured(self, values: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """What the LiDARs measured that it reads, by name, from an observation or a batch's sensors."""
+        if self.sensing is None:
+            return {}
+        found = {name: values[name] for name in self.sensing.readers if name in values}
+        return {name: torch.from_numpy(np.asarray(ranges, dtype=np.float32)) for name, ranges in found.items()}
+
+    def fused(
+        self, read: tuple[Features, ...], sensors: Sensors = NO_SENSORS
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Features (n, feature_dim) of what the backbones read and the LiDARs measured, and `VlaOutput.where`."""
         features, where = self.fusion(tuple(adapt(part) for adapt, part in zip(self.adapters, read, strict=True)))
+        if self.sensing is not None:
+            features = self.sensing(features, sensors)
         spec = self.config.resampler_spec
         return features, where if spec is None or spec.placed else None
 
@@ -96,20 +116,23 @@ class VlaModel(nn.Module):
         padded = features.new_zeros(*mask.shape, features.shape[1]).masked_scatter(mask[..., None], features)
         return self.head.sequence(padded, mask)
 
-    def forward(self, images: torch.Tensor, tokens: TextBatch, mask: torch.Tensor) -> VlaOutput:
+    def forward(
+        self, images: torch.Tensor, tokens: TextBatch, mask: torch.Tensor, sensors: Sensors = NO_SENSORS
+    ) -> VlaOutput:
         """Whole episodes, for training.
 
         Args:
             images: uint8 or float (F, H, W, 3) in 0..255, the steps that exist, episode after episode.
             tokens: from `TextReader.read`, E rows.
             mask: bool (E, T), which steps exist; each row is True from its start on without a gap, F in all.
+            sensors: ranges (F, rays) in metres of the LiDARs that it reads, by name.
         """
         episode = mask.nonzero()[:, 0]
-        return self.behind(self.backbone(images, picked(self.encode_text(tokens), episode)), mask)
+        return self.behind(self.backbone(images, picked(self.encode_text(tokens), episode)), mask, sensors)
 
-    def behind(self, read: tuple[Features, ...], mask: torch.Tensor) -> VlaOutput:
+    def behind(self, read: tuple[Features, ...], mask: torch.Tensor, sensors: Sensors = NO_SENSORS) -> VlaOutput:
         """As `forward`, from what the backbones read."""
-        features, where = self.fused(read)
+        features, where = self.fused(read, sensors)
         return VlaOutput(self.decided(features, mask), features, where, read)
 
     def loss(self, outputs: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vla_sim.core.errors import UserError
 from vla_sim.core.specs import Embodiment
 from vla_sim.policies.base import Policy, PolicySpec
 from vla_sim.policies.folders import PolicyFolder
@@ -37,6 +38,7 @@ class VlaPolicy(Policy):
             tuple(config.image_px),
             description=config.description or "vla",
             still=tuple(action.still),
+            sensors={name: (spec.rays,) for name, spec in config.sensor_specs.items()},
         )
         self.horizon, self.remembers = action.horizon, model.head.remembers
         self.encoders = _encoders(model, reader, keys)
@@ -65,7 +67,15 @@ class VlaPolicy(Policy):
         return cls(model, reader, keys or [f"{folder.path}:{w.name}" for w in model.backbone.widths])
 
     def prepare(self, robot: Embodiment) -> None:
-        """Components that the robot has besides are sent as 0."""
+        """Components that the robot has besides are sent as 0.
+
+        Raises:
+            UserError: a LiDAR measures otherwise than the one that was learned from.
+        """
+        for name, spec in self.model.config.sensor_specs.items():
+            reason = spec.misfit(robot.sensors[name])
+            if reason:
+                raise UserError(f"the sensor {name!r} of {robot.name} {reason}")
         self._sent = [list(robot.action_names).index(name) for name in self.spec.action_names]
         self._components = len(robot.action_names)
 
@@ -88,22 +98,25 @@ class VlaPolicy(Policy):
 
     def chunk(self, observation: Mapping[str, Any], infos: Sequence[Mapping[str, Any]] | None = None) -> np.ndarray:
         """Body twists of the next k steps, float32 (N, k, A); moves the memory one step on."""
-        return self._decided([encoder.features(observation) for encoder in self.encoders])
+        return self._decided([encoder.features(observation) for encoder in self.encoders], observation)
 
-    def decide(self, features: Sequence[Features]) -> np.ndarray:
+    def decide(self, features: Sequence[Features], observation: Mapping[str, Any]) -> np.ndarray:
         """As `act`, from what this policy's encoders see."""
-        return self._decided(features)[:, 0]
+        return self._decided(features, observation)[:, 0]
 
     @torch.inference_mode()
-    def _decided(self, features: Sequence[Features]) -> np.ndarray:
+    def _decided(self, features: Sequence[Features], observation: Mapping[str, Any]) -> np.ndarray:
         if len(features[0].image) != self._num_envs:
             raise ValueError(f"reset was called for {self._num_envs} envs, act for {len(features[0].image)}")
         head = self.model.head
-        outputs, self._state = head.step_outputs(self.model.fused(tuple(features))[0], self._state)
+        outputs, self._state = head.step_outputs(self._fused(features, observation), self._state)
         if self.tells_spread:
             spread = head.codec.spread(outputs)
             self._spread = (spread[:, 0, self._driven].float().cpu() * self._scale).norm(dim=1).numpy()
         return self._for_robot((head.decode(outputs)[..., self._driven].float().cpu() * self._scale).numpy())
+
+    def _fused(self, features: Sequence[Features], observation: Mapping[str, Any]) -> torch.Tensor:
+        return self.model.fused(tuple(features), self.model.measured(observation))[0]
 
     def _for_robot(self, twists: np.ndarray) -> np.ndarray:
         """Twists (..., A) in the components of the robot."""

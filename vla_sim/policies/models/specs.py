@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from vla_sim.core.config import Place, read_table
+from vla_sim.core.sensors import LidarSpec, Sensor
 from vla_sim.core.specs import ACTION_NAMES
 
 BACKBONES = ("kosmos2", "clip", "both", "conv_clip", "open_clip")
@@ -226,6 +227,46 @@ class PromptIds:
     bos: int = 0
     image: int = 64003
     image_end: int = 64004
+
+
+@dataclass(frozen=True)
+class RangesSpec:
+    """A LiDAR that is read.
+
+    Attributes:
+        rays, fov_rad, range_m: of the LiDAR, see `vla_sim.core.sensors.LidarSpec`.
+        width: numbers that are read out of it.
+    """
+
+    rays: int
+    fov_rad: float = 2 * math.pi
+    range_m: float = 6.0
+    width: int = 64
+
+    def __post_init__(self) -> None:
+        whole("sensors", rays=self.rays, width=self.width)
+        if not (0 < self.fov_rad <= 7 and 0 < self.range_m <= 1000):
+            raise ValueError(f"sensors must have a field of view and a range, got {self.fov_rad} and {self.range_m}")
+
+    @property
+    def full_circle(self) -> bool:
+        """Whether the last ray is beside the first one."""
+        return LidarSpec(fov_rad=self.fov_rad).full_circle
+
+    def misfit(self, sensor: Sensor) -> str:
+        """Why what a sensor shows cannot be read, as the end of a sentence; "" if it can."""
+        if not isinstance(sensor, LidarSpec):
+            return "is no LiDAR"
+        wanted, has = (
+            f"{lidar.rays} rays over {math.degrees(lidar.fov_rad):g} degrees, {lidar.range_m:g} m far"
+            for lidar in (self, sensor)
+        )
+        return "" if wanted == has else f"has {has}; {wanted} were learned from"
+
+    @classmethod
+    def of(cls, lidar: LidarSpec) -> dict[str, Any]:
+        """What a config says of a LiDAR."""
+        return {"rays": lidar.rays, "fov_deg": math.degrees(lidar.fov_rad), "range_m": lidar.range_m}
 
 
 @dataclass(frozen=True)
