@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from vla_sim.core.doorways import Doorway
+from vla_sim.core.obj_mesh import ObjMesh
 
 Vec3 = tuple[float, float, float]
 
@@ -145,6 +146,7 @@ class Body:
         color: RGB in 0..1, as displayed.
         texture: name of a surface, e.g. "plain", "cardboard", "wood", "plaster".
         mass_kg: 0 means that it cannot be moved.
+        mesh: what it looks like in place of its kind's model; its footprint is a rectangle.
     """
 
     name: str
@@ -157,6 +159,7 @@ class Body:
     color: Vec3 = (0.6, 0.6, 0.6)
     texture: str = "plain"
     mass_kg: float = 0.0
+    mesh: ObjMesh | None = None
 
     def __post_init__(self) -> None:
         if min(self.size_m) <= 0:
@@ -169,7 +172,7 @@ class Body:
     @functools.cached_property
     def round(self) -> bool:
         """Whether the footprint is a disc of diameter size_m[0] rather than a rectangle."""
-        return self.kind.round
+        return self.kind.round and self.mesh is None
 
 
 class Reaction(str, Enum):

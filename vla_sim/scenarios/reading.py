@@ -19,10 +19,12 @@ from typing import Annotated, Any, TypeVar
 from vla_sim.core.config import Anything, ConfigError, ListOf, Name, Place, Text, check_keys, read_table, shown
 from vla_sim.core.content import content_folder
 from vla_sim.core.errors import UserError, suggest
+from vla_sim.core.obj_mesh import ObjMesh
 from vla_sim.core.toml_files import read_toml
 from vla_sim.core.types import Side
 from vla_sim.scenarios.checks import check_distribution
-from vla_sim.scenarios.distributions import FORMS
+from vla_sim.scenarios.distributions import FORMS, Choice, fixed
+from vla_sim.scenarios.mesh_keys import with_mesh_contents, with_mesh_paths
 from vla_sim.scenarios.names import NAMES_SCHEMA, Named, named_scenarios
 from vla_sim.scenarios.scene_distribution import (
     AppearanceDistribution,
@@ -40,6 +42,10 @@ FORMAT = 1
 BODY = ("objects", "movers", "walls", "start", "room", "task", "look", "language", "differ", "later", "legs", "sizes")
 # Combinations of a matrix among which one scenario draws.
 MAX_COMBINATIONS = 1000
+EXTENTS = ("depth_m", "width_m", "height_m")
+MESH_EXTENTS_M = (0.02, 3.0)
+# What objects are told to be that have no colour with a name.
+UNNAMED_COLOR = "cardboard"
 
 
 class ScenarioError(ConfigError):
@@ -148,6 +154,7 @@ def read_definitions(path: Path) -> dict[str, Definition]:
     if sum(map(len, contents.values())) > MAX_COMBINATIONS:
         raise place.at("matrix").wrong(f"gives more than {MAX_COMBINATIONS} combinations of its choices in all")
     found = {name: tuple(_distribution(one, place) for one in tables) for name, tables in contents.items()}
+    contents = {name: [with_mesh_contents(table, place) for table in tables] for name, tables in contents.items()}
     families = {name: _hash([_without_side(table) for table in tables]) for name, tables in contents.items()}
     sides = {name: _side(distributions) for name, distributions in found.items()}
     return {
@@ -190,6 +197,7 @@ def _extended(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if table.get("format") != FORMAT:
         raise place.at("format").wrong(f"must be {FORMAT}, got {shown(table.get('format'))}")
     check_keys(table, [f.name for f in fields(ScenarioFile)], place)
+    table = with_mesh_paths(table, place)
     base = table.pop("extends", None)
     if base is None:
         return table
@@ -317,9 +325,31 @@ def _named(cls: type[T], table: Mapping[str, Any], place: Place, key: str) -> tu
 def _object(name: str, content: Any, objects: Place) -> ObjectDistribution:
     Text(longest=60).read(name, objects.at(name))
     item = read_table(ObjectDistribution, content, objects.at(name), name=name)
-    if item.size_m is None:
+    if item.size_m is not None:
+        for key in EXTENTS:
+            if getattr(item, key) is not None:
+                raise objects.at(name).at("size_m").wrong(f"already says {key}: give one of them")
+        item = replace(item, depth_m=item.size_m, width_m=item.size_m, height_m=item.size_m)
+    return item if item.mesh is None else _as_in_file(item, item.mesh, content, objects.at(name))
+
+
+def _as_in_file(item: ObjectDistribution, mesh: ObjMesh, content: Any, place: Place) -> ObjectDistribution:
+    """An object with a mesh: what is not said of its extents and colour is what the file says."""
+    if "texture" in content:
+        raise place.at("texture").wrong("goes with no mesh: its colours are those of its materials, or color")
+    said = (item.depth_m, item.width_m, item.height_m)
+    for key, extent, plan in zip(EXTENTS, mesh.size_m, said, strict=True):
+        least, most = MESH_EXTENTS_M
+        if plan is None and not least <= extent <= most:
+            raise place.at("mesh").wrong(
+                f"is {' x '.join(f'{one:.3g}' for one in mesh.size_m)} m large; between {least:g} and {most:g} m work: "
+                f"say {key}"
+            )
+    depth, width, height = (plan or fixed(extent) for plan, extent in zip(said, mesh.size_m, strict=True))
+    item = replace(item, depth_m=depth, width_m=width, height_m=height)
+    if not mesh.colored:
         return item
-    for key in ("depth_m", "width_m", "height_m"):
-        if getattr(item, key) is not None:
-            raise objects.at(name).at("size_m").wrong(f"already says {key}: give one of them")
-    return replace(item, depth_m=item.size_m, width_m=item.size_m, height_m=item.size_m)
+    if "color" in content:
+        raise place.at("color").wrong(f"is said, and by the materials of {mesh.name} too: leave out one of them")
+    # No sentence can name it by a colour.
+    return replace(item, color=Choice((UNNAMED_COLOR,)))

@@ -93,6 +93,7 @@ def _layout(plan: SceneDistribution, kinds: Mapping[str, Kind], rng: np.random.G
             y_m=places[item.name][1],
             yaw_rad=yaws[item.name] + (start.yaw_rad if item.frame == "start" else 0.0),
             mass_kg=masses[item.name],
+            mesh=item.mesh,
         )
         for item in plan.objects
     )
@@ -125,7 +126,7 @@ def _size(item: ObjectDistribution, kind: Kind, sizes: str, rng: np.random.Gener
     default = usual(kind, sizes)
     plans = (item.depth_m or default.depth_m, item.width_m or default.width_m, item.height_m or default.height_m)
     depth, width, height = (float(plan.draw(rng)) for plan in plans)
-    return (depth, depth if kind.round else width, height)
+    return (depth, depth if kind.round and item.mesh is None else width, height)
 
 
 def _pick(plan: SceneDistribution, rng: np.random.Generator) -> str | None:

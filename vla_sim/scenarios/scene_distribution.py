@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from vla_sim.core.config import KeyForEach, ListOf, Name, Number, Table
+from vla_sim.core.obj_mesh import ObjMesh
 from vla_sim.core.surfaces import FLOOR_TEXTURES, TEXTURES, WALL_TEXTURES
 from vla_sim.core.types import Kind
 from vla_sim.scenarios.colors import PALETTE
 from vla_sim.scenarios.distributions import Choice, Distribution, Names, Numbers, Uniform, fixed
 from vla_sim.scenarios.languages import language_codes, usual_shares
+from vla_sim.scenarios.mesh_keys import MeshFile
 from vla_sim.scenarios.surroundings import MoverDistribution, RoomDistribution, StartDistribution, WallDistribution
 from vla_sim.scenarios.task_rules import LaterSentence, LegRule, TaskRules
 from vla_sim.scenarios.usual_sizes import ENLARGED, REAL
@@ -54,6 +56,9 @@ class ObjectDistribution:
         mass_kg: 0 means that it cannot be moved. Each kind has a usual mass.
         color: name of a colour.
         texture: of its surface. Each kind has a usual one.
+        mesh: file in the folder of this one or below it that says what it looks like; `kind` says what it is called.
+            Its x is the front and z is up. Extents that are not said are those of the file in metres; what is solid is
+            the cuboid around it. Colours are those of its materials (Kd in .mtl files), or else `color`.
     """
 
     name: str
@@ -72,6 +77,7 @@ class ObjectDistribution:
     mass_kg: Annotated[Distribution | None, Numbers(0, 200)] = None
     color: Annotated[Choice, Names(tuple(PALETTE))] = Choice(tuple(PALETTE))
     texture: Annotated[Choice | None, Names(TEXTURES)] = None
+    mesh: Annotated[ObjMesh | None, MeshFile()] = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from vla_sim.sim.layers import VERTEX, Layer, to_bytes
 from vla_sim.sim.light import LEAST_ALBEDO, Light
 from vla_sim.sim.mesh_parts import FIXED, Mesh
 from vla_sim.sim.meshes import block, mesh_of, walking_person
+from vla_sim.sim.obj_model import model_of
 from vla_sim.sim.shadows import Shadows, robot_shadow
 
 Quat = tuple[float, float, float, float]
@@ -48,7 +49,7 @@ class _Placed:
 
     def mesh_at(self, center: Vec3, turn: np.ndarray) -> Mesh:
         """Its model at a pose: people walk."""
-        if self.body.kind is not Kind.PERSON:
+        if self.body.kind is not Kind.PERSON or self.body.mesh is not None:
             return self.mesh
         return walking_person(self.variant, self.body, center, math.atan2(turn[1, 0], turn[0, 0]))
 
@@ -77,14 +78,16 @@ class MeshScene:
         self.lamps = interior.lamps(scene, BACKGROUND_LABEL)
         casting = [body for body in scene.bodies if body.kind is not Kind.WALL]
         self.shadows = Shadows(len(casting), scene.look, self.light, self.backdrop[0])
-        groups: dict[str, list[tuple[int, Body]]] = {}
+        groups: dict[tuple[str, str], list[tuple[int, Body]]] = {}
         for index, body in enumerate(scene.bodies):
-            groups.setdefault(worn_texture(body, self.look), []).append((index, body))
+            # A mesh from a file may have nearly as many corners as one layer can count.
+            alone = body.name if body.mesh is not None else ""
+            groups.setdefault((worn_texture(body, self.look), alone), []).append((index, body))
         shadows = {body.name: index for index, body in enumerate(casting)}
         self._placed: dict[str, _Placed] = {}
         self._away: dict[str, tuple[Vec3, Quat]] = {}
         variant = scene.look.texture_seed % materials.VARIANTS
-        self.solids = [self._layer(name, variant, members, shadows) for name, members in groups.items()]
+        self.solids = [self._layer(name, variant, members, shadows) for (name, _), members in groups.items()]
         self.robot_shadow = robot_shadow(scene.look, self.light)
         self.fittings = interior.fittings(scene, self.light, FIRST_BODY_LABEL)
 
@@ -127,6 +130,8 @@ class MeshScene:
         if body.kind is Kind.WALL:
             sides = interior.seen_sides(body, self._bounds_m)
             return interior.wall_model(body.size_m, sides if any(sides) else (True, True))
+        if body.mesh is not None:
+            return model_of(body.mesh)
         if body.kind is Kind.BOX and texture != CARDBOARD:
             return block()
         return mesh_of(body.kind, variant)
@@ -183,6 +188,8 @@ def worn_texture(body: Body, look: Look) -> str:
     """The image that a body wears, "" for none."""
     if _is_plain_wall(body):
         return "" if look.wall_texture == surfaces.PLAIN else look.wall_texture
+    if body.mesh is not None:
+        return ""
     _check_texture(body.texture, surfaces.TEXTURES, f"a {body.kind.value}")
     return PLAIN_LOOK.get(body.kind, "") if body.texture == surfaces.PLAIN else body.texture
 

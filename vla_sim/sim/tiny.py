@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from vla_sim.core.errors import UserError
+from vla_sim.core.obj_mesh import ObjMesh
 from vla_sim.core.specs import CameraSpec
-from vla_sim.core.types import Pose2, Scene
+from vla_sim.core.types import Body, Pose2, Scene
 from vla_sim.sim.camera import FLOOR_LABEL, SKY_LABEL, Moved, Shot, camera_pose
+from vla_sim.sim.obj_model import mean_color, model_of
 from vla_sim.sim.world import pybullet_module
 
 FLOOR_HALF_M = 12.0
@@ -45,14 +48,22 @@ class TinyRenderer:
         self._ids[slot] = {}
         for body in scene.bodies:
             size = body.size_m
-            if body.round:
+            if body.mesh is not None:
+                shape = self._mesh_shape(body, body.mesh)
+            elif body.round:
                 shape = {"shapeType": p.GEOM_CYLINDER, "radius": size[0] / 2, "length": size[2]}
             else:
                 shape = {"shapeType": p.GEOM_BOX, "halfExtents": [s / 2 for s in size]}
-            look = p.createVisualShape(**shape, rgbaColor=[*body.color, 1], physicsClientId=client)
+            shade = body.color if body.mesh is None or not body.mesh.colored else mean_color(body.mesh)
+            look = p.createVisualShape(**shape, rgbaColor=[*shade, 1], physicsClientId=client)
             self._ids[slot][body.name] = p.createMultiBody(0, -1, look, physicsClientId=client)
         self._scenes[slot] = (scene, camera)
         self.place(slot, scene.start)
+
+    def _mesh_shape(self, body: Body, mesh: ObjMesh) -> dict[str, Any]:
+        model = model_of(mesh)
+        vertices = (model.positions * np.array(body.size_m)).tolist()
+        return {"shapeType": self._p.GEOM_MESH, "vertices": vertices, "indices": model.triangles.ravel().tolist()}
 
     def place(self, slot: int, robot: Pose2, moved: Moved = {}, shot: Shot = Shot()) -> None:  # noqa: B006, B008
         """Set the robot's pose and the poses (centre, quaternion xyzw) of bodies that were pushed."""
