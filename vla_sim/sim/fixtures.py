@@ -13,7 +13,6 @@ from enum import Enum
 import numpy as np
 
 from vla_sim.core.types import Vec3
-from vla_sim.sim.mesh_parts import FIXED, Mesh
 
 # Nearer to the wall than this, a rasteriser cannot tell which of two faces is in front.
 OFF_M = 0.012
@@ -44,7 +43,7 @@ class WallSide(Enum):
     BARE = "bare"
 
 
-def fixtures(length_m: float, kind: WallSide, rng: np.random.Generator, style: int) -> Mesh:
+def fixtures(length_m: float, kind: WallSide, rng: np.random.Generator, style: int) -> Plates:
     """Skirting along a wall, and a row of what hangs there.
 
     Args:
@@ -55,7 +54,7 @@ def fixtures(length_m: float, kind: WallSide, rng: np.random.Generator, style: i
     """
     skirting = _SKIRTINGS[style % len(_SKIRTINGS)]
     half = length_m / 2
-    wall = _Wall()
+    wall = Plates()
     wall.plate(-half, half, 0.0, 0.09, OFF_M, skirting)
     if kind is WallSide.INNER and length_m > 2 * JAMB_M:
         # Inner walls end at doorways.
@@ -73,27 +72,30 @@ def fixtures(length_m: float, kind: WallSide, rng: np.random.Generator, style: i
         if socket < half - 0.2 and rng.random() < 0.5:
             wall.plate(socket, socket + 0.15, 0.26, 0.34, OFF_M, _WHITE)
         at += wide + float(rng.uniform(0.3, 0.9))
-    return wall.mesh()
+    return wall
 
 
 @dataclass
-class _Wall:
-    """Rectangles before a wall, made into one mesh at the end: many small ones would take long.
+class Plates:
+    """Flat rectangles before a wall, as plain numbers: arrays of single ones would take long.
 
     Attributes:
-        plates: (y0, y1, z0, z1, distance from the wall, glow) of each rectangle.
-        plate_colors: of their corners from the lower left one on, (4, 3).
+        rects: (y0, y1, z0, z1, distance from the wall, glow) of each.
+        colors: RGB of the corners of each from the lower left one on, counter-clockwise: 12 numbers.
     """
 
-    plates: list[tuple[float, ...]] = field(default_factory=list)
-    plate_colors: list[np.ndarray] = field(default_factory=list)
+    rects: list[tuple[float, ...]] = field(default_factory=list)
+    colors: list[tuple[float, ...]] = field(default_factory=list)
 
-    def plate(
-        self, y0: float, y1: float, z0: float, z1: float, off: float, color: Vec3 | np.ndarray, glow: float = 0.0
-    ) -> None:
-        """A flat rectangle before the wall, of one colour or with one for each corner (4, 3)."""
-        self.plates.append((y0, y1, z0, z1, off, glow))
-        self.plate_colors.append(np.broadcast_to(np.asarray(color, np.float32), (4, 3)))
+    def plate(self, y0: float, y1: float, z0: float, z1: float, off: float, color: Vec3) -> None:
+        """One of one colour."""
+        self.rects.append((y0, y1, z0, z1, off, 0.0))
+        self.colors.append(color * 4)
+
+    def pane(self, y0: float, y1: float, z0: float, z1: float, below: Vec3, above: Vec3) -> None:
+        """One that shines, with a colour of its own at the lower and at the upper edge."""
+        self.rects.append((y0, y1, z0, z1, OFF_M, 1.0))
+        self.colors.append(below * 2 + above * 2)
 
     def around(self, inner: Rect, outer: Rect, color: Vec3) -> None:
         """What lies between two rectangles (y0, y1, z0, z1), the first within the second."""
@@ -106,50 +108,19 @@ class _Wall:
             if y1 > y0 and z1 > z0:
                 self.plate(y0, y1, z0, z1, OFF_M, color)
 
-    def mesh(self) -> Mesh:
-        """All of it."""
-        y0, y1, z0, z1, off, glow = np.array(self.plates, np.float32).T
-        corners = np.stack([np.stack([off, y, z], 1) for y, z in ((y0, z0), (y1, z0), (y1, z1), (y0, z1))], axis=1)
-        count = 4 * len(self.plates)
-        faces = np.array([(0, 1, 2), (0, 2, 3)], np.int32) + 4 * np.arange(len(self.plates))[:, None, None]
-        return _mesh(
-            corners.reshape(count, 3),
-            np.tile(np.array([1.0, 0.0, 0.0], np.float32), (count, 1)),
-            np.concatenate(self.plate_colors),
-            np.repeat(glow, 4),
-            faces.reshape(-1, 3),
-        )
 
-
-def _mesh(
-    positions: np.ndarray, normals: np.ndarray, colors: np.ndarray, glow: np.ndarray, triangles: np.ndarray
-) -> Mesh:
-    """A mesh without texture, in colours of its own."""
-    count = len(positions)
-    return Mesh(
-        positions=positions.astype(np.float32),
-        normals=normals,
-        uv=np.zeros((count, 2), np.float32),
-        uv_axes=np.full((count, 2), FIXED),
-        colors=colors.astype(np.float32),
-        tint=np.zeros(count, np.float32),
-        glow=glow,
-        triangles=triangles.astype(np.int32),
-    )
-
-
-def _window(wall: _Wall, y0: float, y1: float, rng: np.random.Generator) -> None:
+def _window(wall: Plates, y0: float, y1: float, rng: np.random.Generator) -> None:
     """Bright panes in a white frame over a sill and a radiator."""
     low, high = float(rng.uniform(0.8, 0.95)), 2.1
-    below, above = (np.array(color) for color in _VIEWS[int(rng.integers(len(_VIEWS)))])
+    below, above = _VIEWS[int(rng.integers(len(_VIEWS)))]
     horizon = low + (high - low) * float(rng.uniform(0.25, 0.5))
     wall.around((y0, y1, low, high), (y0 - 0.06, y1 + 0.06, low - 0.05, high + 0.06), _WHITE)
     panes = max(1, round((y1 - y0) / 0.8))
     edges = np.linspace(y0, y1, panes + 1).tolist()
     for number, (left, right) in enumerate(itertools.pairwise(edges)):
         left, right = left + 0.035 * (number > 0), right - 0.035 * (number < panes - 1)
-        wall.plate(left, right, low, horizon, OFF_M, np.array([below * 0.8, below * 0.8, below, below]), 1.0)
-        wall.plate(left, right, horizon, high, OFF_M, np.array([above * 0.95, above * 0.95, above, above]), 1.0)
+        wall.pane(left, right, low, horizon, _darker(below, 0.8), below)
+        wall.pane(left, right, horizon, high, _darker(above, 0.95), above)
     for middle in edges[1:-1]:
         wall.plate(middle - 0.035, middle + 0.035, low, high, OFF_M, _WHITE)
     # The camera is lower than sills and radiators: their fronts are all that it sees.
@@ -159,7 +130,7 @@ def _window(wall: _Wall, y0: float, y1: float, rng: np.random.Generator) -> None
         wall.plate(left, right, 0.14, 0.66, 0.1, (0.84, 0.84, 0.82) if number % 2 == 0 else (0.74, 0.74, 0.73))
 
 
-def _door(wall: _Wall, y0: float, y1: float, rng: np.random.Generator) -> None:
+def _door(wall: Plates, y0: float, y1: float, rng: np.random.Generator) -> None:
     """A closed door with frame and lever, some with a pane of glass, others with a kick plate."""
     color = _DOORS[int(rng.integers(len(_DOORS)))]
     frame = _WHITE if rng.random() < 0.5 else _darker(color, 0.8)
@@ -182,7 +153,7 @@ def _darker(color: Vec3, factor: float) -> Vec3:
     return factor * red, factor * green, factor * blue
 
 
-def _picture(wall: _Wall, y0: float, y1: float, rng: np.random.Generator) -> None:
+def _picture(wall: Plates, y0: float, y1: float, rng: np.random.Generator) -> None:
     """A poster or a framed print."""
     paper, other = (_PAPERS[int(rng.integers(len(_PAPERS)))] for _ in range(2))
     low, high = 1.15, 1.15 + (y1 - y0) * float(rng.uniform(0.7, 1.35))
@@ -193,7 +164,7 @@ def _picture(wall: _Wall, y0: float, y1: float, rng: np.random.Generator) -> Non
     wall.plate(y0, y1, split, high, OFF_M, other)
 
 
-def _whiteboard(wall: _Wall, y0: float, y1: float, rng: np.random.Generator) -> None:
+def _whiteboard(wall: Plates, y0: float, y1: float, rng: np.random.Generator) -> None:
     """A whiteboard with some lines of writing."""
     wall.around((y0, y1, 0.9, 1.9), (y0 - 0.03, y1 + 0.03, 0.87, 1.93), _STEEL)
     white = (0.96, 0.97, 0.98)
@@ -209,14 +180,14 @@ def _whiteboard(wall: _Wall, y0: float, y1: float, rng: np.random.Generator) -> 
     wall.plate(y0, y1, below, 1.9, OFF_M, white)
 
 
-def _rail(wall: _Wall, y0: float, y1: float, rng: np.random.Generator) -> None:
+def _rail(wall: Plates, y0: float, y1: float, rng: np.random.Generator) -> None:
     """A wooden rail against bumps of chairs, and a light switch."""
     switch = y0 + float(rng.uniform(0.0, 0.3))
     wall.plate(y0, y1, 0.72, 0.84, OFF_M, (0.55, 0.4, 0.26))
     wall.plate(switch, switch + 0.08, 1.06, 1.14, OFF_M, _WHITE)
 
 
-_Make = Callable[[_Wall, float, float, np.random.Generator], None]
+_Make = Callable[[Plates, float, float, np.random.Generator], None]
 # What may hang on a wall and its least width in metres; what is listed twice comes twice as often.
 _HANGING: dict[WallSide, tuple[tuple[_Make, float], ...]] = {
     WallSide.SUNNY: ((_window, 1.1), (_window, 1.5), (_window, 1.3), (_picture, 0.4)),

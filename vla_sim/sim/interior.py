@@ -7,6 +7,7 @@ of the wall. Nothing here can be touched: it lies flat on walls, and doors that 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import zlib
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ from vla_sim.core import surfaces
 from vla_sim.core.types import Body, Kind, Look, Scene, Vec3
 from vla_sim.sim import materials
 from vla_sim.sim.fixtures import WallSide, fixtures
-from vla_sim.sim.layers import VERTEX, Layer, to_bytes
+from vla_sim.sim.layers import VERTEX, Layer, grid_triangles, quad_triangles, to_bytes
 from vla_sim.sim.light import LEAST_ALBEDO, Light
-from vla_sim.sim.mesh_parts import METRES, Mesh, join, moved, quad
+from vla_sim.sim.mesh_parts import METRES, Mesh, join, quad
 
 Bounds = tuple[float, float, float, float]
 
@@ -69,16 +70,14 @@ def lamps(scene: Scene, label: int) -> Layer:
     x_min, x_max, y_min, y_max = scene.bounds_m
     z = scene.look.ceiling_m - 0.004
     length, width = ((1.2, 0.3), (0.6, 0.6), (1.5, 0.16))[scene.look.texture_seed % 3]
-    panels = []
-    for x in _rows(x_min, x_max, LAMP_SPACING_M[0]):
-        for y in _rows(y_min, y_max, LAMP_SPACING_M[1]):
-            low, high = (x - length / 2, y - width / 2), (x + length / 2, y + width / 2)
-            panels.append(
-                quad([(low[0], low[1], z), (low[0], high[1], z), (high[0], high[1], z), (high[0], low[1], z)], glow=1.0)
-            )
-    mesh = join(panels)
-    layer = _blank("", scene.look, len(mesh.positions), mesh.triangles, label)
-    layer.vertices["position"] = mesh.positions
+    x = np.repeat(_rows(x_min, x_max, LAMP_SPACING_M[0]), len(across := _rows(y_min, y_max, LAMP_SPACING_M[1])))
+    y = np.tile(across, len(x) // len(across))
+    corners = np.empty((len(x), 4, 3), np.float32)
+    corners[..., 0] = x[:, None] + length / 2 * np.array([-1, -1, 1, 1])
+    corners[..., 1] = y[:, None] + width / 2 * np.array([-1, 1, 1, -1])
+    corners[..., 2] = z
+    layer = _blank("", scene.look, corners.size // 3, quad_triangles(len(x)), label)
+    layer.vertices["position"] = corners.reshape(-1, 3)
     layer.vertices["color"] = 255
     return layer
 
@@ -91,27 +90,28 @@ def _rows(low: float, high: float, apart: float) -> np.ndarray:
 def _plane(extent: Bounds, bounds: Bounds, z: float, texture: str, look: Look, label: int) -> Layer:
     """A level grid over a room whose vertices are darker outside of `CORNER_M` from the bounds."""
     xs, ys = _lines(extent[0], extent[1], *bounds[:2]), _lines(extent[2], extent[3], *bounds[2:])
-    x, y = (axis.ravel() for axis in np.meshgrid(xs, ys, indexing="ij"))
-    rows = len(ys)
-    first = (np.arange(len(xs) - 1)[:, None] * rows + np.arange(rows - 1)).ravel()
-    right, above, across = first + rows, first + 1, first + rows + 1
-    triangles = np.concatenate([np.stack([first, right, across], 1), np.stack([first, across, above], 1)])
+    x, y = np.repeat(xs, len(ys)), np.tile(ys, len(xs))
     texture = "" if texture == surfaces.PLAIN else texture
-    layer = _blank(texture, look, x.size, triangles, label)
-    layer.vertices["position"] = np.stack([x, y, np.full(x.size, z)], axis=1)
-    offset = np.array([look.texture_seed % 7, look.texture_seed % 11]) / np.array([7, 11])
-    layer.vertices["uv"] = np.stack([x, y], axis=1) / materials.REPEAT_M.get(texture, 1.0) + offset
+    layer = _blank(texture, look, len(x), grid_triangles(len(xs), len(ys)), label)
+    position, uv = layer.vertices["position"], layer.vertices["uv"]
+    position[:, 0], position[:, 1], position[:, 2] = x, y, z
+    repeat_m = materials.REPEAT_M.get(texture, 1.0)
+    uv[:, 0], uv[:, 1] = x / repeat_m + look.texture_seed % 7 / 7, y / repeat_m + look.texture_seed % 11 / 11
     inside = np.minimum.reduce([x - bounds[0], bounds[1] - x, y - bounds[2], bounds[3] - y])
     shade = np.where(inside >= 0.99 * CORNER_M, 1.0, CORNER_SHADE)
-    layer.vertices["color"][:, :3] = to_bytes(np.repeat(shade[:, None], 3, axis=1))
+    layer.vertices["color"][:, :3] = to_bytes(shade)[:, None]
     return layer
 
 
 def _lines(low: float, high: float, inner_low: float, inner_high: float) -> np.ndarray:
     """Grid lines from low to high: at the walls, at `CORNER_M` from them, and evenly between."""
     first, last = inner_low + CORNER_M, inner_high - CORNER_M
-    lines = np.array([low, inner_low, *_evenly(first, last), inner_high, high])
-    return np.unique(np.round(lines, 6))
+    return np.array(_distinct([low, inner_low, *_evenly(first, last), inner_high, high]))
+
+
+def _distinct(values: list[float]) -> list[float]:
+    """Sorted, each once; to a thousandth of a millimetre."""
+    return sorted(set(np.round(values, 6).tolist()))
 
 
 def _evenly(first: float, last: float) -> list[float]:
@@ -133,7 +133,6 @@ def _color(layer: Layer, color: Vec3, light: Light, *, up: float) -> None:
     layer.vertices["color"][:, :3] = to_bytes(shading * albedo * light.shade(np.array([[0.0, 0.0, up]])))
 
 
-@functools.lru_cache(maxsize=64)
 def wall_model(size_m: Vec3, sides: tuple[bool, bool] = (True, True)) -> Mesh:
     """A wall of this size in the unit cube: in cells, darker toward floor, ceiling and both ends.
 
@@ -144,53 +143,57 @@ def wall_model(size_m: Vec3, sides: tuple[bool, bool] = (True, True)) -> Mesh:
     """
     long = 0 if size_m[0] >= size_m[1] else 1
     length, thick, height = size_m[long], size_m[1 - long], size_m[2]
-    side = join([_wall_face(length, height, end=False)])
-    end = _wall_face(thick, height, end=True)
-    faces = []
     # A wall along x has its long sides toward +-y.
     first = 1 if long == 0 else 0
-    for turned, seen in ((first, sides[0]), (first + 2, sides[1])):
-        if seen:
-            faces.append(_turned(side, turned, thick / 2))
+    faces = [
+        _wall_face((length, height), thick / 2, turned, end=False)
+        for turned, seen in ((first, sides[0]), (first + 2, sides[1]))
+        if seen
+    ]
     if all(sides):
-        faces += [_turned(end, first + 1, length / 2), _turned(end, first + 3, length / 2)]
-    top = quad([(-0.5, -0.5, 0.5), (0.5, -0.5, 0.5), (0.5, 0.5, 0.5), (-0.5, 0.5, 0.5)])
-    mesh = join(faces)
-    mesh.positions[:] = mesh.positions / np.array(size_m)
-    return join([mesh, top])
+        faces += [_wall_face((thick, height), length / 2, turned, end=True) for turned in (first + 1, first + 3)]
+    mesh = join([*faces, _top()])
+    mesh.positions[:-4] /= np.array(size_m)
+    return mesh
 
 
-def _turned(mesh: Mesh, quarters: int, out: float) -> Mesh:
-    """A face that lies in the plane x = 0 and faces +x, moved outward and turned by quarters about z; a copy."""
-    copy = join([mesh])
-    cos, sin = round(math.cos(quarters * math.pi / 2)), round(math.sin(quarters * math.pi / 2))
-    copy.positions[:, 0] += out
-    return moved(copy, np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]]))
+@functools.cache
+def _top() -> Mesh:
+    return quad([(-0.5, -0.5, 0.5), (0.5, -0.5, 0.5), (0.5, 0.5, 0.5), (-0.5, 0.5, 0.5)])
 
 
-def _wall_face(length: float, height: float, *, end: bool) -> Mesh:
-    """A face in the plane x = 0, centred, in metres; its texture coordinates count metres."""
+# The direction that a face looks to after so many quarters about z, and that of its texture's u axis.
+_QUARTERS = (((1, 0), (0, 1)), ((0, 1), (-1, 0)), ((-1, 0), (0, -1)), ((0, -1), (1, 0)))
+
+
+def _wall_face(size_m: tuple[float, float], out: float, quarters: int, *, end: bool) -> Mesh:
+    """An upright face of this length and height, in metres, so far from the middle; texture coordinates too."""
+    length, height = size_m
     between = [] if end else _evenly(CORNER_M, length - CORNER_M)
-    us = np.unique(np.round([0.0, *between, length], 6))
-    zs = np.unique(np.clip([0.0, 0.3, height - CORNER_M, height], 0.0, height))
-    u, z = (axis.ravel() for axis in np.meshgrid(us, zs, indexing="ij"))
-    rows = len(zs)
-    first = (np.arange(len(us) - 1)[:, None] * rows + np.arange(rows - 1)).ravel()
-    right, above, across = first + rows, first + 1, first + rows + 1
-    triangles = np.concatenate([np.stack([first, right, across], 1), np.stack([first, across, above], 1)])
-    shade = np.where(z < 0.01, CORNER_SHADE, np.where(z > height - 0.01, 0.87, 1.0))
-    if between:
-        shade = shade * np.where((u < 0.01) | (u > length - 0.01), 0.86, 1.0)
-    count = len(u)
+    us = _distinct([0.0, *between, length])
+    zs = sorted({min(max(value, 0.0), height) for value in (0.0, 0.3, height - CORNER_M, height)})
+    u, z = np.repeat(us, len(zs)), np.array(zs * len(us))
+    dark_u = [0.86 if between and (at < 0.01 or at > length - 0.01) else 1.0 for at in us]
+    dark_z = [CORNER_SHADE if at < 0.01 else 0.87 if at > height - 0.01 else 1.0 for at in zs]
+    count, (facing, along) = len(u), _QUARTERS[quarters % 4]
+    positions, normals = np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32)
+    flat, out = (u - length / 2).astype(np.float32), float(np.float32(out))
+    positions[:, 0], positions[:, 1] = facing[0] * out + along[0] * flat, facing[1] * out + along[1] * flat
+    positions[:, 2] = z - height / 2
+    normals[:, :2] = facing
+    uv = np.empty((count, 2), np.float32)
+    uv[:, 0], uv[:, 1] = u, z
+    colors = np.empty((count, 3), np.float32)
+    colors[:] = np.multiply.outer(dark_z, dark_u).T.reshape(-1, 1)
     return Mesh(
-        positions=np.stack([np.zeros(count), u - length / 2, z - height / 2], axis=1).astype(np.float32),
-        normals=np.tile(np.array([1.0, 0.0, 0.0], np.float32), (count, 1)),
-        uv=np.stack([u, z], axis=1).astype(np.float32),
+        positions=positions,
+        normals=normals,
+        uv=uv,
         uv_axes=np.full((count, 2), METRES),
-        colors=np.repeat(shade[:, None], 3, axis=1).astype(np.float32),
+        colors=colors,
         tint=np.ones(count, np.float32),
         glow=np.zeros(count, np.float32),
-        triangles=triangles.astype(np.int32),
+        triangles=grid_triangles(len(us), len(zs)),
     )
 
 
@@ -213,27 +216,33 @@ def seen_sides(body: Body, bounds_m: Bounds) -> tuple[bool, bool]:
 
 def fittings(scene: Scene, light: Light, first_label: int) -> Layer | None:
     """Skirting on all walls; doors, windows and what hangs there on those around the room. None without walls."""
-    meshes, labels = [], []
+    faces, parts = [], []
     for index, body in enumerate(scene.bodies):
         if body.kind is not Kind.WALL:
             continue
         for number, face in enumerate(_faces(body, scene.bounds_m)):
             rng = np.random.default_rng([scene.look.texture_seed, zlib.crc32(body.name.encode()), number])
             kind = _kind(face, scene.look) if body.size_m[2] >= ROOM_WALL_M else WallSide.BARE
-            mesh = fixtures(face.length_m, kind, rng, scene.look.texture_seed)
-            cos, sin = math.cos(face.yaw_rad), math.sin(face.yaw_rad)
-            turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
-            meshes.append(moved(mesh, turn, (float(face.middle[0]), float(face.middle[1]), 0.0)))
-            labels.append(np.full(len(mesh.positions), first_label + index, np.uint16))
-    if not meshes:
+            parts.append(fixtures(face.length_m, kind, rng, scene.look.texture_seed))
+            faces.append((*face.middle.tolist(), math.cos(face.yaw_rad), math.sin(face.yaw_rad), first_label + index))
+    if not parts:
         return None
-    mesh, look = join(meshes), scene.look
-    layer = _blank("", look, len(mesh.positions), mesh.triangles, 0)
-    layer.vertices["position"] = mesh.positions
-    albedo = LEAST_ALBEDO + (1 - LEAST_ALBEDO) * mesh.colors
-    shade, glow = light.shade(mesh.normals), mesh.glow[:, None]
-    layer.vertices["color"][:, :3] = to_bytes(albedo * (shade * (1 - glow) + glow * look.exposure))
-    layer.labels[:] = np.concatenate(labels)
+    counts = [len(plates.rects) for plates in parts]
+    y0, y1, z0, z1, off, glow = np.array(list(itertools.chain.from_iterable(p.rects for p in parts)), np.float32).T
+    colors = np.array(list(itertools.chain.from_iterable(p.colors for p in parts)), np.float32).reshape(-1, 4, 3)
+    x, y, cos, sin, label = np.repeat(np.array(faces), counts, axis=0).T[..., None]
+    layer = _blank("", scene.look, 4 * len(off), quad_triangles(len(off)), 0)
+    along = np.stack([y0, y1, y1, y0], axis=1).astype(np.float64)
+    position = layer.vertices["position"].reshape(-1, 4, 3)
+    position[..., 0], position[..., 1] = off[:, None] * cos - along * sin + x, off[:, None] * sin + along * cos + y
+    position[..., 2] = np.stack([z0, z0, z1, z1], axis=1)
+    layer.labels.reshape(-1, 4)[:] = label
+    normals = np.zeros((len(faces), 3), np.float32)
+    normals[:, :2] = np.array(faces)[:, 2:4]
+    shade, glow = np.repeat(light.shade(normals), counts, axis=0)[:, None], glow[:, None, None]
+    albedo = LEAST_ALBEDO + (1 - LEAST_ALBEDO) * colors
+    lit = to_bytes(albedo * (shade * (1 - glow) + glow * scene.look.exposure))
+    layer.vertices["color"].reshape(-1, 4, 4)[..., :3] = lit
     return layer
 
 

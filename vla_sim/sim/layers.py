@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -34,6 +35,22 @@ class Layer:
 def to_bytes(values: np.ndarray) -> np.ndarray:
     """Colours from 0 on to uint8; those above 1 are clipped."""
     return np.minimum(np.rint(values * 255), 255).astype(np.uint8)
+
+
+@functools.lru_cache(maxsize=256)
+def grid_triangles(columns: int, rows: int) -> np.ndarray:
+    """Triangles between the points of a grid, of which those of a column follow each other: int32 (m, 3), read-only."""
+    first = (np.arange(columns - 1)[:, None] * rows + np.arange(rows - 1)).ravel()
+    right, above, across = first + rows, first + 1, first + rows + 1
+    found = np.concatenate([np.stack([first, right, across], 1), np.stack([first, across, above], 1)]).astype(np.int32)
+    found.setflags(write=False)
+    return found
+
+
+def quad_triangles(count: int) -> np.ndarray:
+    """Triangles of rectangles with four corners each: int32 (2 count, 3)."""
+    corners = np.array([(0, 1, 2), (0, 2, 3)], np.int32)
+    return (corners + 4 * np.arange(count, dtype=np.int32)[:, None, None]).reshape(-1, 3)
 
 
 def soft_patches(count: int) -> Layer:

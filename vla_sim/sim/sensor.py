@@ -75,11 +75,15 @@ def _noise(size: int, strength: float) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return 255 - plus, plus, np.maximum(-values, 0).astype(np.uint8)
 
 
-@functools.lru_cache(maxsize=32)
 def _vignette(image_px: tuple[int, int], loss: float, haze: float) -> np.ndarray:
     """Factor of every value times 256, uint16 (H, W, 3): less toward the corners, where `loss` is lost."""
+    gain = np.rint(256 * (1 - haze) * (1 - loss * _fall(image_px))).astype(np.uint16)
+    return np.repeat(gain[..., None], 3, axis=2)
+
+
+@functools.lru_cache(maxsize=8)
+def _fall(image_px: tuple[int, int]) -> np.ndarray:
+    """How far light has fallen at each pixel: 0 in the middle, 1 in the corners, (H, W)."""
     width, height = image_px
     x, y = np.linspace(-1, 1, width)[None, :], np.linspace(-1, 1, height)[:, None]
-    radius = np.hypot(x, y) / math.sqrt(2)
-    gain = np.rint(256 * (1 - haze) * (1 - loss * radius**2.5)).astype(np.uint16)
-    return np.repeat(gain[..., None], 3, axis=2)
+    return np.asarray((np.hypot(x, y) / math.sqrt(2)) ** 2.5)
