@@ -18,6 +18,7 @@ from vla_sim.core.types import Kind, Role, Side
 from vla_sim.scenarios import load_scenario, load_suite, opposite
 from vla_sim.scenarios.language import drawn_language, mirrored, templates
 from vla_sim.scenarios.languages import INTENTS, SPLITS, language_codes, read_language, usual_shares
+from vla_sim.scenarios.library import suite_names
 from vla_sim.scenarios.sampling import TRIES
 
 # Those that are drawn; every shipped file is checked further below.
@@ -237,14 +238,15 @@ def test_one_seed_does_not_speak_one_language_in_all_families():
         assert {load_scenario(name).sample(seed).instruction.language for name in families.values()} == {"en", "ko"}
 
 
-@pytest.mark.parametrize("suite", ["core", "hard", "seed", "smoke"])
+@pytest.mark.parametrize("suite", suite_names())
 @pytest.mark.parametrize("first", [0, 100_000])
 @pytest.mark.parametrize("episodes", [*range(1, 11), 50])
 def test_suites_are_mixed_as_promised_with_any_number_of_episodes(suite, first, episodes):
     scenarios = load_suite(suite)
     drawn = [
-        drawn_language(seed, scenario.distributions[0].language.mix, scenario.family_hash)
+        drawn_language(seed, language.mix, scenario.family_hash, language.offset)
         for scenario in scenarios
+        for language in [scenario.distributions[0].language]
         for seed in range(first, first + episodes)
     ]
     if len(drawn) >= 10:

@@ -53,7 +53,7 @@ def test_a_good_file_gives_what_it_says(tmp_path):
     assert (scenario.name, scenario.suite, scenario.description) == ("mine", "", "One box, one cup")
     assert world.task.side is Side.LEFT
     assert world.task.time_limit_s == 12.5
-    assert world.task.success is SuccessRule.REACHED
+    assert world.task.success is SuccessRule.STOPPED
     assert box.size_m == (0.4, 0.4, 0.4)
     assert goal.kind is Kind.CUP
     assert goal.x_m == pytest.approx(box.x_m + 1.5)

@@ -18,7 +18,7 @@ from vla_sim.scenarios import load_scenario, load_suite, opposite, scenario_name
 RADIUS_M = 0.15
 SEEDS = range(30)
 NAMES = scenario_names()
-LEFT_NAMES = [name for name in NAMES if "left" in name.split("_")]
+LEFT_NAMES = [name for name in NAMES if "left" in name.split("_") and load_scenario(name).twin]
 # Four walls around a start at the usual place, and a goal in view from there.
 OPEN = [name for name in NAMES if load_scenario(name).suite in ("core", "hard", "seed")]
 CORE = [scenario.name for scenario in load_suite("core")]
