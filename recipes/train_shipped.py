@@ -74,6 +74,19 @@ HARDEST = {
     "suite route": 0.26,
 }
 
+LEGS = {"suite route": 1.0}
+# What is worst even then.
+LAST = {
+    "suite route": 0.5,
+    "choose_goal": 0.08,
+    "hard_choose_goal": 0.12,
+    "hard_obstacle_left": 0.05,
+    "hard_obstacle_right": 0.05,
+    "hard_two_obstacles_left": 0.03,
+    "hard_two_obstacles_right": 0.03,
+    "refuse_absent": 0.08,
+    "refuse_ambiguous": 0.06,
+}
 # Batches in which an episode of several legs is learned as a whole.
 LONG: dict[str, Any] = {"batch_episodes": 72, "max_steps": 64}
 # Words first: which object is meant is learned on single images, and kept alive by them while driving is learned.
@@ -83,9 +96,11 @@ ROUNDS = (
     Round(
         "absent", first_world=15000, episodes=5000, steps=100, mix=ABSENT, single=True, batch_episodes=384, max_steps=4
     ),
-    Round("routes", first_world=22000, episodes=1800, steps=300, mix={"suite route": 1.0}, noise=0.3, **LONG),
+    Round("routes", first_world=22000, episodes=1800, steps=300, mix=LEGS, noise=0.3, **LONG),
     Round("dagger_1", first_world=5000, episodes=2000, steps=500, mix=HARDEST, learner_share=0.8, noise=0.15, **LONG),
-    Round("dagger_2", 40000, 2000, 1000, HARDEST, learner_share=1.0, noise=0.05, decay=True, **LONG),
+    Round("legs", first_world=60000, episodes=4000, steps=60, mix=LEGS, single=True, batch_episodes=384, max_steps=4),
+    Round("dagger_2", first_world=40000, episodes=2000, steps=500, mix=HARDEST, learner_share=1.0, noise=0.1, **LONG),
+    Round("dagger_3", 65000, 2000, steps=1200, mix=LAST, learner_share=1.0, noise=0.05, decay=True, **LONG),
 )
 
 
