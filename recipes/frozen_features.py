@@ -19,6 +19,7 @@ from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.training.batches import Batch, Sampler
 from vla_sim.training.config import TrainConfig
 from vla_sim.training.losses import recoloured, trimmed
+from vla_sim.training.recorded import SHARES
 
 if TYPE_CHECKING:
     from vla_sim.policies.models.backbones import Features
@@ -146,7 +147,7 @@ class FeatureBatch:
 
 
 class FeatureSampler:
-    """Draws batches from cached variants; groups are drawn equally often.
+    """Draws batches from cached variants; groups are drawn by their shares (`recorded.SHARES`).
 
     Args:
         variants: of the same rounds; each draw takes any of them.
@@ -159,6 +160,8 @@ class FeatureSampler:
         for number, variant in enumerate(self._variants):
             for episode, group in enumerate(variant.groups):
                 self._groups.setdefault(group, []).append((number, episode))
+        weights = np.array([SHARES.get(group, 1.0) for group in self._groups])
+        self._shares = weights / weights.sum()
 
     @property
     def episodes(self) -> int:
@@ -170,7 +173,7 @@ class FeatureSampler:
         names = list(self._groups)
         chosen = []
         for _ in range(self._config.batch_episodes):
-            members = self._groups[names[rng.integers(len(names))]]
+            members = self._groups[names[rng.choice(len(names), p=self._shares)]]
             chosen.append(members[rng.integers(len(members))])
         return self._batch(chosen)
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from recipes.grounding import GroundingTrainer
 from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.policies.folders import CONFIG, TOKENIZER
+from vla_sim.training.batches import Sampler
 from vla_sim.training.config import TrainConfig
+from vla_sim.training.recorded import shares
 
 if TYPE_CHECKING:
     from vla_sim.policies.models.model import VlaModel
@@ -58,6 +60,7 @@ def train_backbone(
         model = VlaModel(preset(f"{name}-small", head={"kind": "mlp"}, **sizes))
     config = TrainConfig(seed=seed, **CONFIG_OF_TRAINING)  # type: ignore[arg-type]
     trainer = GroundingTrainer(model, TextReader.small(tokenizer, [name]), config, out / "backbones" / name)
+    trainer.source = Sampler(config, shares(parts))
     for part in parts:
         trainer.source.add(part)
     if trainer.checkpoint.exists():

@@ -153,9 +153,10 @@ def _afresh(recipe: Recipe, options: RoundsOptions, robot: Embodiment) -> Beginn
 def _sampler(trainer: Trainer, round_: Round, parts: Sequence[Demonstrations]) -> Sampler:
     """Draws from all parts in the way of this round."""
     from vla_sim.training.batches import Sampler
+    from vla_sim.training.recorded import shares
 
     config = replace(trainer.config, batch_episodes=round_.batch_episodes, max_steps=round_.max_steps)
-    sampler = Sampler(config)
+    sampler = Sampler(config, shares(parts))
     for part in parts:
         sampler.add(part)
     return sampler

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,14 @@ from vla_sim.datasets.rounds import FACTS_FILE, open_round, ranges_file
 FACTS = FACTS_FILE
 # Stands for the scenario of a one-step episode that is a single image (`recipes.single_images`).
 LOOK = "look"
-# Groups are drawn equally often: single images and episodes.
-DRIVE = "drive"
+# Groups that are drawn by shares of their own: episodes, single images, and those in which one stands still.
+DRIVE, STILL = "drive", "still"
+SHARES = {DRIVE: 0.5, LOOK: 0.33, STILL: 0.17}
+
+
+def shares(parts: Sequence[Demonstrations]) -> dict[str, float]:
+    """How often each group of these is to be drawn, relative to the others."""
+    return {group: SHARES.get(group, 1.0) for part in parts for group in part.groups}
 
 
 def save_round(folder: Path, demonstrations: Demonstrations) -> None:
@@ -78,7 +85,12 @@ def read_round(folder: Path) -> Demonstrations:
         raise UserError(
             f"{folder}: its episodes cannot be read: {error}; collect them again or leave them out"
         ) from error
-    return replace(found, groups=[LOOK if scenario == LOOK else DRIVE for scenario in found.scenarios])
+    still = ~np.asarray(found.actions[:, 0]).any(axis=1)
+    groups = [
+        DRIVE if scenario != LOOK else STILL if stands else LOOK
+        for scenario, stands in zip(found.scenarios, still, strict=True)
+    ]
+    return replace(found, groups=groups)
 
 
 def read_rounds(folder: Path) -> list[Demonstrations]:
