@@ -64,6 +64,7 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     save_round(folder / "clone", toy_drives())
     save_round(folder / "dagger_1", toy_drives(4, seed=1))
+    save_round(folder / "look" / "part_000", toy_drives(4, seed=2))
     return folder
 
 
