@@ -118,7 +118,7 @@ def _train(recipe: Recipe, options: RoundsOptions) -> None:
         finished = options.out / round_.name / best / "config.json"
         if trainer.stages.get(round_.name, {}).get("steps", 0) < steps or not finished.exists():
             trainer.run(round_.name, steps=steps, decay=round_.decay, log=print_line)
-            trainer.export(options.out / round_.name)
+            trainer.export(options.out / round_.name, robots=recipe.embodiments)
     if options.publish:
         publish(options.out / rounds[-1].name, options.publish)
     print(f"done in {(time.perf_counter() - begin) / 60:.1f} minutes: {options.out / rounds[-1].name}")

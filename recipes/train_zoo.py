@@ -52,8 +52,8 @@ class Options(TrainingOptions):
     """Working folder."""
     rows: Annotated[tuple[str, ...], named("ROW ...")] = ()
     """Some of those in recipes/zoo.py (default: all)."""
-    cards: Annotated[Path | None, named("JSON")] = None
-    """A benchmark's JSON: only write the model cards from it."""
+    cards: Annotated[tuple[Path, ...], named("JSON ...")] = ()
+    """Benchmarks' JSON: only write the model cards from it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +65,7 @@ def _run(options: Options) -> int:
     from vla_sim.core.files import FolderLock
 
     if options.cards:
-        return _write_cards(options, options.cards)
+        return _write_cards(options)
     with FolderLock(options.out):
         _train(options)
     return 0
@@ -176,19 +176,22 @@ def _held_out(options: Options) -> Demonstrations:
     return read_round(folder)
 
 
-def _write_cards(options: Options, measured: Path) -> int:
+def _write_cards(options: Options) -> int:
     """The cards of all trained policies in the published folder, else in OUT."""
     from vla_sim.policies.folders import CONFIG, PolicyFolder
     from vla_sim.policies.types import policy_types
     from vla_sim.training.cards import read_benchmark, write_card
 
-    rows, suite = read_benchmark(measured)
+    measured = {}
+    for path in options.cards:
+        rows, suite = read_benchmark(path)
+        measured |= {name: (row, suite) for name, row in rows.items()}
     for config in sorted((options.publish or options.out / "policies").glob(f"*/{CONFIG}")):
         folder = PolicyFolder.read(config.parent)
         if policy_types()[folder.kind].learned:
             gate = options.out / "rows" / folder.name / "gate.json"
             judged = json.loads(gate.read_text("utf-8")) if gate.is_file() else None
-            write_card(folder.path, judged, rows.get(folder.name), suite)
+            write_card(folder.path, judged, *measured.get(folder.name, (None, "")))
     return 0
 
 

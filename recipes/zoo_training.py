@@ -39,6 +39,8 @@ class RowTraining:
         self._parts, self._out, self._seed, self._scale = list(parts), Path(out), seed, scale
         self._config = TrainConfig(seed=seed, **CONFIG_OF_TRAINING)  # type: ignore[arg-type]
         self._cached: dict[tuple[str, ...], list[Cached]] = {}
+        rates = {part.step_s for part in parts if part.step_s is not None}
+        self._control_s = rates.pop() if len(rates) == 1 else None
 
     def policy(self, name: str) -> Path:
         """Where a row's finished policy lies."""
@@ -92,7 +94,7 @@ class RowTraining:
             reader = text_reader(folder, model.config).only(backbone)
             parts.append((Part(backbone, folder.name, reader, {}, folder.path), module))
         members = Members({name: model}, parts, [range(len(parts))])
-        beginning = Beginning(members, name, self._config.action_names, self._config.scale)
+        beginning = Beginning(members, name, self._config.action_names, self._config.scale, control_s=self._control_s)
         return Trainer(beginning, self._config, self._out / "rows" / name, FeatureSampler(kept, self._config))
 
     def _variants(self, backbones: tuple[str, ...]) -> list[Cached]:
@@ -154,7 +156,7 @@ class RowTraining:
             "augmented": row(name).augmented if "epoch" not in name else True,
         }
         model.config = replace(model.config, description=description, training=facts)
-        save_policy(model, {}, self.policy(name))
+        save_policy(model, {}, self.policy(name), control_s=self._control_s)
 
 
 def _backbone_fields(folder: PolicyFolder) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,14 +103,21 @@ class Trainer(Learner):
             frames += batch.frames
         return {f"loss_{name}": float(total / frames) for name, total in zip(self.loss_names, sums, strict=True)}
 
-    def export(self, root: Path) -> None:
+    def export(self, root: Path, *, robots: Sequence[str] = ()) -> None:
         """Write the policy folders of the members, their backbones and their ensemble with the averaged weights.
 
         Args:
             root: the folder that they go into; usually `policies/`.
+            robots: that the episodes were driven with, for configs and cards.
         """
         from vla_sim.training.export import export_policies
 
-        facts = {"steps": self.step, "images_seen": self.images_seen, "minutes": round(self.seconds / 60, 1)}
+        facts: dict[str, Any] = {
+            "steps": self.step,
+            "images_seen": self.images_seen,
+            "minutes": round(self.seconds / 60, 1),
+        }
         facts |= {"episodes": self.source.episodes, "seed": self.config.seed}
+        if robots:
+            facts["robots"] = list(robots)
         export_policies(self.averaged(), self.beginning, Path(root), facts)

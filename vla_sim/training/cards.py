@@ -11,13 +11,14 @@ from vla_sim.core.errors import UserError
 from vla_sim.policies.folders import CONFIG, WEIGHTS, PolicyFolder
 from vla_sim.scenarios.library import suites_of
 
-# How the shipped policies are made again; then those of `recipes.train_zoo`, from the same demonstrations.
-TRAIN = "python -m recipes.train_shipped --out runs/train --publish policies"
-TRAIN_ROWS = "python -m recipes.train_zoo --data runs/train/data --out runs/rows --publish policies"
-HOW = """Imitation of the scripted expert in simulation, from scratch: its own episodes, then rounds of DAgger, in
-worlds of seeds below 100000, left and right balanced by mirroring:"""
-LIMITS = """Only simulated images: expect no more of real ones. The expert that was imitated keeps its heading, so no
-policy here turns. Kinds, colours and sides that the instructions of the suites do not name are unknown to it."""
+DEFAULT_ROBOT = "serbot"
+# How the shipped policies are made again.
+TRAIN = "python -m recipes.train_all --out runs/v1 --publish policies"
+HOW = """Imitation of the scripted expert in simulation: its own episodes, then rounds of DAgger, in worlds of seeds
+below 100000, left and right balanced by mirroring:"""
+LIMITS = """Only simulated images: expect no more of real ones. Kinds, colours and sides that the instructions of the
+suites do not name are unknown to it."""
+KEEPS_HEADING = "The expert that was imitated keeps its heading, so it does not turn."
 
 
 def write_card(
@@ -32,7 +33,7 @@ def write_card(
         suite: what was driven, in words.
     """
     found = PolicyFolder.read(folder)
-    parts = [_head(found), _reads(found), _training(found, gate), _figures(measured, suite), f"## Limits\n\n{LIMITS}"]
+    parts = [_head(found), _reads(found), _training(found, gate), _figures(measured, suite), _limits(found)]
     (folder / "README.md").write_text("\n\n".join(part for part in parts if part) + "\n", "utf-8")
 
 
@@ -49,7 +50,7 @@ def read_benchmark(path: Path) -> tuple[dict[str, dict[str, Any]], str]:
         driven = f"suite {' and '.join(suites)}" if suites else ", ".join(plan["scenarios"])
         episodes = plan["episodes"] * len(plan["scenarios"])
         last = plan["seed"] + plan["episodes"] - 1
-        rows = {row["model"]: row for row in table["rows"]}
+        rows = {Path(row["model"]).name: row for row in table["rows"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is no benchmark's JSON: {error}") from error
     return rows, f"{driven}, {episodes} episodes, seeds {plan['seed']}..{last}"
@@ -70,16 +71,43 @@ def _head(folder: PolicyFolder) -> str:
 def _reads(folder: PolicyFolder) -> str:
     if folder.kind.endswith("_backbone"):
         return "A part of policies; it does not drive by itself."
+    named = ", ".join(f"`{name}`" for name in _action_names(folder))
+    sensors = "".join(f", the sensor `{name}`" for name in _network(folder).config.get("sensors") or {})
+    robot = robot_of(folder)
+    embodiment = "" if robot == DEFAULT_ROBOT else f" --embodiment {robot}"
     return f"""## What it reads and gives
 
-A 224x224 RGB picture from the robot's camera and an instruction in English or Korean; body twists in m/s and rad/s (x
-forward, y left), which `{CONFIG}` names. No privileged state.
-Use: `vla-sim eval --policy {folder.name} --suite core`, or
+A 224x224 RGB image from the robot's camera{sensors} and an instruction in English or Korean; body twists of {named}
+in m/s and rad/s (x forward, y left, counter-clockwise). No privileged state.
+Use: `vla-sim eval --policy {folder.name} --suite core{embodiment}`, or
 `vla_sim.policies.registry.load_policy("{folder.name}")`."""
+
+
+def _network(folder: PolicyFolder) -> PolicyFolder:
+    """The folder itself, or the first member of an ensemble."""
+    members = folder.needs() if folder.kind == "ensemble" else []
+    return folder.sibling(members[0]) if members else folder
+
+
+def _action_names(folder: PolicyFolder) -> tuple[str, ...]:
+    """Components that the robot is sent."""
+    action = _network(folder).config.get("action") or {}
+    return tuple(action.get("driven") or action.get("names") or ("vx", "vy"))
+
+
+def robot_of(folder: PolicyFolder) -> str:
+    """The (first) robot that it was trained with."""
+    return str(next(iter((_network(folder).config.get("training") or {}).get("robots", ())), DEFAULT_ROBOT))
+
+
+def _limits(folder: PolicyFolder) -> str:
+    turns = folder.kind.endswith("_backbone") or "wz" in _action_names(folder)
+    return f"## Limits\n\n{LIMITS}" if turns else f"## Limits\n\n{LIMITS}\n{KEEPS_HEADING}"
 
 
 def _training(folder: PolicyFolder, gate: Mapping[str, Any] | None) -> str:
     facts = dict(folder.config.get("training") or {})
+    facts |= {name: ", ".join(value) for name, value in facts.items() if isinstance(value, list)}
     lines = [f"- {name.replace('_', ' ')}: {value}" for name, value in facts.items()]
     if gate is not None:
         lines.append(
@@ -87,24 +115,18 @@ def _training(folder: PolicyFolder, gate: Mapping[str, Any] | None) -> str:
             f"seeds that it did not learn from); {'passed' if gate['passed'] else 'NOT passed'} after "
             f"{gate['extra_rounds']} extra rounds"
         )
-    commands = f"{TRAIN}\n{TRAIN_ROWS}" if _rests_on_rows(folder) else TRAIN
-    return "\n\n".join(["## Training", HOW, f"```bash\n{commands}\n```", *(["\n".join(lines)] if lines else [])])
-
-
-def _rests_on_rows(folder: PolicyFolder) -> bool:
-    """Whether `recipes.train_zoo` makes it."""
-    if folder.kind == "ensemble":
-        return any(_rests_on_rows(folder.sibling(name)) for name in folder.needs())
-    return folder.kind in ("vla", "vla_backbone")
+    return "\n\n".join(["## Training", HOW, f"```bash\n{TRAIN}\n```", *(["\n".join(lines)] if lines else [])])
 
 
 def _figures(row: Mapping[str, Any] | None, suite: str) -> str:
     if row is None:
         return ""
     low, high = row["success_rate_low"], row["success_rate_high"]
+    reached = f"- reached, stopped or not: {row['success_reach']:.1%}\n" if "success_reach" in row else ""
     return (
         f"## Measured\n\n{suite[0].upper()}{suite[1:]}, held-out phrasings:\n\n"
         f"- success {row['success_rate']:.1%}, 95 % interval {low:.1%} to {high:.1%}; SPL {row['spl']:.3f}\n"
+        f"{reached}"
         f"- collisions {row['collision_rate']:.1%}, wrong side {row['wrong_side_rate']:.1%}\n"
         f"- offline error against the expert {row['mae_mps']:.4f} m/s, without the first step "
         f"{row['mae_mps_without_first']:.4f} m/s"
