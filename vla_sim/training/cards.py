@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_sim.core.errors import UserError
-from vla_sim.policies.folders import CONFIG, WEIGHTS, PolicyFolder
+from vla_sim.policies.folders import WEIGHTS, PolicyFolder
 from vla_sim.scenarios.library import suites_of
 
 DEFAULT_ROBOT = "serbot"
