@@ -46,9 +46,9 @@ format: $(READY)
 bench: $(READY)
 	$(RUN) -m benchmarks
 
-# Trains the shipped policies again from seeds (about 40 minutes on two cores).
+# Trains all shipped policies again from seeds, measures them, writes their cards (docs/training.md says how long).
 weights: $(READY)
-	$(RUN) -m recipes.train_shipped --out runs/train --publish policies
+	$(RUN) -m recipes.train_all --out runs/v1 --publish policies --workers $(WORKERS)
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info

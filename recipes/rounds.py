@@ -70,6 +70,7 @@ class Recipe:
         sizes: hidden, and fields of `ConvClipSpec`.
         noise_at_rest: see `vla_sim.rollout.demonstrations.Collection`.
         begin: policy that the only head begins as; "": new weights.
+        backbone_of: policy with whose CLIP new weights begin, see `begin_afresh`.
     """
 
     policies: NewPolicies
@@ -78,6 +79,7 @@ class Recipe:
     sizes: Mapping[str, int]
     noise_at_rest: bool = True
     begin: str = ""
+    backbone_of: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +149,8 @@ def _afresh(recipe: Recipe, options: RoundsOptions, robot: Embodiment) -> Beginn
 
     names = {name for round_ in recipe.rounds if not round_.single for entry in round_.mix for name in _names(entry)}
     texts = sorted({text for name in names for text in load_scenario(name).instructions("train")})
-    return begin_afresh(robot, seed=options.seed, texts=texts, made=recipe.policies, **recipe.sizes)
+    common = {"seed": options.seed, "texts": texts, "made": recipe.policies, "backbone_of": recipe.backbone_of}
+    return begin_afresh(robot, **common, **recipe.sizes)  # type: ignore[arg-type]
 
 
 def _sampler(trainer: Trainer, round_: Round, parts: Sequence[Demonstrations]) -> Sampler:

@@ -1,23 +1,23 @@
-"""Train the policy of robots that turn (`lekiwi`, `diffbot`) from seeds: expert rollouts, behaviour cloning, DAgger."""
+"""Train the policy of robots that turn (`lekiwi`, `diffbot`): the shipped CLIP, expert rollouts, cloning, DAgger."""
 
 from __future__ import annotations
 
 import functools
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recipes import rounds
 from recipes.rounds import Recipe, Round, RoundsOptions, train_in_rounds
 from vla_sim.core.cli import run_command
-from vla_sim.core.options import Folder
+from vla_sim.core.options import Folder, Name
 from vla_sim.training.new_policies import NewHead, NewPolicies
 
 EPILOG = f"""{rounds.EPILOG}
 examples:
   python -m recipes.train_turning --out runs/turning --publish policies
-  python -m recipes.train_turning --out runs/quick --scale 0.05"""
+  python -m recipes.train_turning --begin runs/train/dagger_2/clip_lstm --out runs/quick --scale 0.05"""
 
 # Share of the episodes that each scenario or suite gets.
 MIX = {
@@ -46,11 +46,12 @@ LOOKS = {
 }
 # An action takes half as long as serbot's, so episodes have twice the steps, and batches half the episodes.
 DRIVE = functools.partial(Round, mix=MIX, batch_episodes=56, max_steps=48)
+# What words mean is known already; the images of these robots' cameras and their turns are new.
 ROUNDS = (
-    Round("look", first_world=30000, episodes=7000, steps=400, mix=LOOKS, single=True, batch_episodes=384, max_steps=4),
-    DRIVE("clone", first_world=10000, episodes=2400, steps=800, noise=0.35),
-    DRIVE("dagger_1", first_world=15000, episodes=1200, steps=500, learner_share=0.8, noise=0.15),
-    DRIVE("dagger_2", first_world=45000, episodes=1200, steps=800, learner_share=1.0, noise=0.05, decay=True),
+    Round("look", first_world=30000, episodes=3000, steps=80, mix=LOOKS, single=True, batch_episodes=384, max_steps=4),
+    DRIVE("clone", first_world=10000, episodes=1800, steps=550, noise=0.35),
+    DRIVE("dagger_1", first_world=15000, episodes=1000, steps=400, learner_share=0.8, noise=0.15),
+    DRIVE("dagger_2", first_world=45000, episodes=1000, steps=650, learner_share=1.0, noise=0.05, decay=True),
 )
 # One policy for both: no sideways motion, and turns that are seldom faster than 1.2 rad/s.
 POLICIES = NewPolicies(
@@ -63,7 +64,7 @@ RECIPE = Recipe(
     POLICIES,
     ("lekiwi", "diffbot"),
     ROUNDS,
-    {"hidden": 144, "feature_dim": 192, "readout_channels": 28},
+    {"hidden": 144, "feature_dim": 192},
     noise_at_rest=False,
 )
 
@@ -74,6 +75,8 @@ class Options(RoundsOptions):
 
     out: Folder = Path("runs/turning")
     """Working folder."""
+    begin: Name = "clip_lstm"
+    """Policy with whose CLIP it begins, of `recipes.train_shipped`: a name or a folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: Options) -> int:
-    train_in_rounds(RECIPE, options)
+    train_in_rounds(replace(RECIPE, backbone_of=options.begin), options)
     return 0
 
 

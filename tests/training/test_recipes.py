@@ -72,6 +72,7 @@ def test_rounds_of_two_robots_make_one_policy_that_drives_both(tmp_path, monkeyp
 
     folder = tmp_path / "policies" / "turning_lstm"
     assert PolicyFolder.read(folder).control_s() == 0.2
+    assert "--embodiment lekiwi" in (folder / "README.md").read_text()
     caplog.set_level(logging.INFO)
     for robot in map(load_embodiment, recipe.embodiments):
         policy = load_policy(str(folder))
@@ -84,6 +85,22 @@ def test_rounds_of_two_robots_make_one_policy_that_drives_both(tmp_path, monkeyp
         assert for_robot(begin_with(str(folder)), robot).action_names == ("vx", "wz")
     with pytest.raises(UserError, match="serbot takes"):
         fit(load_policy(str(folder)), load_embodiment("serbot"))
+
+
+def test_new_heads_for_another_robot_begin_with_the_clip_of_a_policy(tmp_path):
+    """Its tokenizer, and each weight whose size is the same; the heads and the other sizes are new."""
+    old = begin_afresh(load_embodiment("serbot"), seed=1, **SIZES)
+    export_policies(old.members.eval(), old, tmp_path, {})
+    made = train_turning.POLICIES
+    sizes = {**SIZES, "hidden": 8, "feature_dim": 8}
+    new = begin_afresh(load_embodiment("diffbot"), seed=2, made=made, backbone_of=str(tmp_path / "clip_lstm"), **sizes)
+    before, after = (begun.members.parts[0].state_dict() for begun in (old, new))
+    same = {name for name, tensor in after.items() if np.array_equal(tensor, before[name])}
+    assert {name for name in after if after[name].shape == before[name].shape} <= same
+    assert any(name.startswith("readout") for name in after.keys() - same)
+    assert new.action_names == ("vx", "wz")
+    with pytest.raises(UserError, match="no small convolutional CLIP"):
+        begin_afresh(load_embodiment("diffbot"), made=made, backbone_of="simple_clip")
 
 
 def test_rounds_that_begin_as_a_policy_make_one_that_reads_a_lidar_as_well(tmp_path):

@@ -160,6 +160,7 @@ def begin_afresh(
     texts: Sequence[str] | None = None,
     hidden: int = 256,
     made: NewPolicies = SMALL,
+    backbone_of: str = "",
     **sizes: Any,
 ) -> Beginning:
     """New weights: heads on a small convolutional CLIP.
@@ -170,21 +171,36 @@ def begin_afresh(
         texts: what the tokenizer is made for; None: the training phrasings of all scenarios.
         hidden: width of the heads.
         made: which heads.
+        backbone_of: policy, perhaps of another robot, with whose tokenizer and weights the CLIP begins, as far as they
+            have the same sizes; "": all new.
         sizes: fields of `ConvClipSpec`.
+
+    Raises:
+        UserError: no such policy, or one without a small convolutional CLIP.
     """
     from vla_sim.policies.tokenizer import InstructionTokenizer
     from vla_sim.scenarios import load_scenario, scenario_names
 
-    if texts is None:
-        texts = sorted({text for name in scenario_names() for text in load_scenario(name).instructions("train")})
-    tokenizer = InstructionTokenizer.trained(texts, vocab_size=VOCABULARY)
+    given = begin_with(backbone_of, seed=seed).members if backbone_of else None
+    if given is not None and [part.name for part in given.facts] != ["conv_clip"]:
+        raise UserError(f"{backbone_of} has no small convolutional CLIP to begin with")
+    if given is not None:
+        tokenizer = InstructionTokenizer.load(given.facts[0].tokenizers[TOKENIZER])
+    else:
+        if texts is None:
+            texts = sorted({text for name in scenario_names() for text in load_scenario(name).instructions("train")})
+        tokenizer = InstructionTokenizer.trained(texts, vocab_size=VOCABULARY)
     names = tuple(name for name in robot.action_names if name not in made.still)
     usual = {"vx": robot.max_mps, "vy": robot.max_mps, "wz": robot.max_radps}
     scale = tuple(float(made.action_scale.get(name, usual[name])) for name in names)
     sensors = made.read_of(robot)
-    return for_robot(
-        fresh(tokenizer, names, scale, seed=seed, hidden=hidden, made=made, sensors=sensors, **sizes), robot
-    )
+    begun = fresh(tokenizer, names, scale, seed=seed, hidden=hidden, made=made, sensors=sensors, **sizes)
+    if given is not None:
+        new, old = begun.members.parts[0], given.parts[0].state_dict()
+        shapes = {name: tensor.shape for name, tensor in new.state_dict().items()}
+        fitting = {name: tensor for name, tensor in old.items() if shapes.get(name) == tensor.shape}
+        new.load_state_dict(fitting, strict=False)
+    return for_robot(begun, robot)
 
 
 def begin_as(policy: str, made: NewPolicies, robot: Embodiment, *, seed: int = 0) -> Beginning:
