@@ -196,11 +196,16 @@ def begin_afresh(
     sensors = made.read_of(robot)
     begun = fresh(tokenizer, names, scale, seed=seed, hidden=hidden, made=made, sensors=sensors, **sizes)
     if given is not None:
-        new, old = begun.members.parts[0], given.parts[0].state_dict()
-        shapes = {name: tensor.shape for name, tensor in new.state_dict().items()}
-        fitting = {name: tensor for name, tensor in old.items() if shapes.get(name) == tensor.shape}
-        new.load_state_dict(fitting, strict=False)
+        for model in begun.members.by_name().values():
+            _take_over(model, next(iter(given.by_name().values())))
     return for_robot(begun, robot)
+
+
+def _take_over(new: VlaModel, old: VlaModel) -> None:
+    """All weights of the same name and size but those of the head."""
+    shapes = {name: tensor.shape for name, tensor in new.state_dict().items() if not name.startswith("head.")}
+    fitting = {name: tensor for name, tensor in old.state_dict().items() if shapes.get(name) == tensor.shape}
+    new.load_state_dict(fitting, strict=False)
 
 
 def begin_as(policy: str, made: NewPolicies, robot: Embodiment, *, seed: int = 0) -> Beginning:
