@@ -17,6 +17,8 @@ from vla_sim.scenarios.usual_sizes import MOVER_SIZES
 TURN_RADPS = 3.0
 # A path that is repeated is written out for so long.
 REPEATED_S = 120.0
+# Between poses of a swinging door: at a leaf of 1 m the straight way between them is 1 mm off the arc.
+SWING_STEP_RAD = math.radians(5)
 
 
 def draw_movers(
@@ -34,10 +36,14 @@ def _draw(plan: MoverDistribution, rng: np.random.Generator) -> tuple[Body, Moti
         float((own or general).draw(rng))
         for own, general in zip((plan.depth_m, plan.width_m, plan.height_m), usual, strict=True)
     )
-    points = [draw_point(point, rng) for point in plan.path_m]
+    points = [draw_point(point, rng) for point in plan.path_m or plan.hinge_m]
     speed, wait_s = float(plan.speed_mps.draw(rng)), float(plan.start_s.draw(rng))
     facing = None if plan.yaw_deg is None else math.radians(plan.yaw_deg.draw(rng))
-    times, poses = _schedule(points, speed, wait_s, facing, repeat=plan.repeat)
+    if plan.hinge_m and facing is not None:
+        angle = math.radians(plan.swing_deg.draw(rng))
+        times, poses = _swing(points[0], (facing, angle), depth, (speed, wait_s), repeat=plan.repeat)
+    else:
+        times, poses = _schedule(points, speed, wait_s, facing, repeat=plan.repeat)
     motion = Motion(
         name=plan.name,
         times_s=times,
@@ -76,6 +82,37 @@ def _schedule(
         times.append(times[-1] + math.dist(here, there) / speed_mps)
         poses.append(Pose2(*there, yaw))
     return tuple(times), tuple(poses)
+
+
+def _swing(
+    hinge: Point, turn_rad: tuple[float, float], length_m: float, pace: tuple[float, float], *, repeat: bool
+) -> tuple[tuple[float, ...], tuple[Pose2, ...]]:
+    """Times and poses of a door leaf about its hinge, straight from one small angle to the next.
+
+    Args:
+        hinge: one end of the leaf.
+        turn_rad: yaw at first, and by how much it turns.
+        length_m: of the leaf.
+        pace: speed of its far edge in m/s, and how long it stands at first, s.
+        repeat: whether it turns back and forth.
+    """
+    speed_mps, wait_s = pace
+    closed, swing = turn_rad
+    if abs(swing) < 0.01:
+        raise NoRoomError("a door swings by no angle")
+    turns = np.linspace(0.0, swing, math.ceil(abs(swing) / SWING_STEP_RAD) + 1).tolist()
+    once_s = abs(swing) * length_m / speed_mps
+    angles = [turn for _ in range(math.ceil(REPEATED_S / once_s / 2)) for turn in turns[:-1] + turns[:0:-1]]
+    angles = [*angles, 0.0] if repeat else turns
+    step_s = once_s / (len(turns) - 1)
+    times = [wait_s + number * step_s for number in range(len(angles))]
+    poses = [_hung(hinge, closed + angle, length_m) for angle in angles]
+    return (tuple(times), tuple(poses)) if wait_s == 0 else ((0.0, *times), (poses[0], *poses))
+
+
+def _hung(hinge: Point, yaw_rad: float, length_m: float) -> Pose2:
+    half = length_m / 2
+    return Pose2(hinge[0] + half * math.cos(yaw_rad), hinge[1] + half * math.sin(yaw_rad), yaw_rad)
 
 
 def _heading(here: Point, there: Point, facing_rad: float | None) -> float:

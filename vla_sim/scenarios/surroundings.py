@@ -66,15 +66,17 @@ class WallDistribution:
 
 @dataclass(frozen=True)
 class MoverDistribution:
-    """Something that moves by itself, along a path at a steady speed. Touching it is a collision.
+    """Something that moves by itself, along a path or about a hinge, at a steady speed. Touching it is a collision.
 
     Attributes:
         kind: what it is.
         path_m: points of its path, in the room; it starts at the first one.
-        speed_mps: along the path.
-        start_s: how long it stands at the first point before it sets off.
+        hinge_m: in place of a path: where a door is hung, at one end of its depth; it starts along `yaw_deg`.
+        swing_deg: how far it turns about its hinge, counter-clockwise.
+        speed_mps: along the path; of the far edge of a door that swings.
+        start_s: how long it stands before it sets off.
         starts_within_m: it sets off only when the robot is first nearer than this; without it at once.
-        repeat: whether it goes back and forth along the path until the end.
+        repeat: whether it goes back and forth until the end.
         reacts: what it does when the robot is near and ahead of it: "none", "stop" until the way is free, or step
             "aside".
         react_m: gap to the robot that is near.
@@ -85,7 +87,9 @@ class MoverDistribution:
 
     name: str
     kind: Annotated[Choice, Names(tuple(kind.value for kind in MOVING_KINDS), Kind)]
-    path_m: Annotated[tuple[tuple[Distribution, Distribution], ...], Points(-30, 30, 2, 12)]
+    path_m: Annotated[tuple[tuple[Distribution, Distribution], ...], Points(-30, 30, 2, 12)] = ()
+    hinge_m: Annotated[tuple[tuple[Distribution, Distribution], ...], Points(-30, 30)] = ()
+    swing_deg: Annotated[Distribution, Numbers(-180, 180)] = fixed(90.0)
     speed_mps: Annotated[Distribution, Numbers(0.05, 3)] = Uniform(0.4, 0.8)
     start_s: Annotated[Distribution, Numbers(0, 600)] = fixed(0.0)
     starts_within_m: Annotated[Distribution | None, Numbers(0.05, 30)] = None
@@ -97,3 +101,9 @@ class MoverDistribution:
     width_m: Annotated[Distribution | None, Numbers(0.02, 3)] = None
     height_m: Annotated[Distribution | None, Numbers(0.02, 3)] = None
     color: Annotated[Choice, Names(tuple(PALETTE))] = Choice(tuple(PALETTE))
+
+    def __post_init__(self) -> None:
+        if bool(self.path_m) == bool(self.hinge_m):
+            raise ValueError(f"movers.{self.name} needs either path_m or, for a door that swings, hinge_m")
+        if self.hinge_m and (set(self.kind.values) != {Kind.DOOR} or self.yaw_deg is None):
+            raise ValueError(f"movers.{self.name}.hinge_m is for kind = 'door' with yaw_deg, the way it is shut")
