@@ -1,5 +1,7 @@
 """Keys of scenario files that change how scenes look, and the kinds that furnish them."""
 
+from dataclasses import replace
+
 import pytest
 
 from vla_sim.core.errors import UserError
@@ -116,3 +118,19 @@ def test_what_sentences_have_no_noun_for_is_an_obstacle_and_never_a_goal(sampled
 def test_wrong_keys_are_refused_with_what_is_allowed(sampled, keys, message):
     with pytest.raises(UserError, match=message):
         sampled(keys=keys)
+
+
+def test_lenses_are_drawn_in_steps_and_change_nothing_else(tmp_path):
+    plain, bent = tmp_path / "plain.toml", tmp_path / "bent.toml"
+    text = SCENE.format(keys="", goal="cup", role="furniture", kind="table")
+    plain.write_text(text, encoding="utf-8")
+    bent.write_text(text + "[look]\nlens = { uniform = [-0.1, 0.02] }\n", encoding="utf-8")
+    seen = set()
+    for seed in range(20):
+        one, other = (load_scenario(path).sample(seed) for path in (plain, bent))
+        assert one.look.distortion == 0
+        assert replace(other.look, distortion=0.0) == one.look
+        assert other.bodies == one.bodies
+        assert other.look.distortion / 0.005 == pytest.approx(round(other.look.distortion / 0.005))
+        seen.add(other.look.distortion)
+    assert len(seen) > 8

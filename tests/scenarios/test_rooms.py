@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vla_sim.core.geometry import surface_distance
+from vla_sim.core.movers import Movers, placed
 from vla_sim.core.planner import Planner, crossed_wrong_side, realised_side
 from vla_sim.core.types import Pose2, Role
+from vla_sim.evaluation.api import evaluate
 from vla_sim.scenarios import load_scenario, load_suite
 from vla_sim.scenarios.reading import InfeasibleScenarioError, ScenarioError
 
@@ -105,6 +107,13 @@ def test_an_outline_closes_the_room_at_every_corner(tmp_path):
         ("[movers.box]\nkind = 'person'\npath_m = [[1, 1], [2, 2]]\n", "gives 'box', which objects.box has"),
         ("[movers.ann]\nkind = 'cup'\npath_m = [[1, 1], [2, 2]]\n", "allowed: person, cart, robot, door"),
         ("[movers.ann]\nkind = 'person'\npath_m = [[1, 1]]\n", "a list of 2 to 12 points"),
+        ("[movers.ann]\nkind = 'person'\n", "movers.ann needs either path_m or, for a door that swings, hinge_m"),
+        (
+            "[movers.ann]\nkind = 'door'\nyaw_deg = 0\nhinge_m = [1, 1]\npath_m = [[1, 1], [2, 2]]\n",
+            "movers.ann needs either",
+        ),
+        ("[movers.ann]\nkind = 'person'\nyaw_deg = 0\nhinge_m = [1, 1]\n", "hinge_m is for kind = 'door' with yaw_deg"),
+        ("[movers.ann]\nkind = 'door'\nhinge_m = [1, 1]\n", "hinge_m is for kind = 'door' with yaw_deg"),
         ("[start]\nyaw = 3\n", r"start.yaw is not a known key; did you mean 'yaw_deg'"),
     ],
 )
@@ -148,3 +157,55 @@ def test_a_pose_sees_and_gives_points():
     pose = Pose2(1.0, 2.0, math.pi / 2)
     assert pose.point(1.0, 0.5) == pytest.approx((0.5, 3.0))
     assert pose.seen_from(0.5, 3.0) == pytest.approx((1.0, 0.5))
+
+
+DOOR = """
+[movers.leaf]
+kind = "door"
+hinge_m = [0.6, 1.7]
+yaw_deg = -90
+swing_deg = {swing}
+depth_m = 0.9
+speed_mps = 0.45
+start_s = 1.0
+{more}
+"""
+
+
+@pytest.mark.parametrize("swing", [90, -90, 7])
+def test_a_door_swings_about_its_hinge_at_the_speed_of_its_edge(tmp_path, swing):
+    scene = scene_of(tmp_path, BASE + DOOR.format(swing=swing, more=""))
+    movers = Movers(scene, 0.15)
+    once_s = math.radians(abs(swing)) * 0.9 / 0.45
+    for time_s in (0.0, 1.0, 1.0 + once_s / 3, 1.0 + once_s, 30.0):
+        pose = movers.poses_after(time_s)["leaf"]
+        hinge = pose.point(-0.45, 0.0)
+        assert hinge == pytest.approx((0.6, 1.7), abs=2e-3)
+        turned = math.degrees(pose.yaw_rad) + 90
+        assert turned == pytest.approx(swing * min(1.0, max(0.0, time_s - 1.0) / once_s), abs=0.1)
+
+
+def test_a_door_that_repeats_shuts_again(tmp_path):
+    scene = scene_of(tmp_path, BASE + DOOR.format(swing=90, more="repeat = true"))
+    movers, once_s = Movers(scene, 0.15), math.pi / 2 * 0.9 / 0.45
+    for number in range(8):
+        yaw = math.degrees(movers.poses_after(1.0 + number * once_s)["leaf"].yaw_rad)
+        assert yaw == pytest.approx(-90 if number % 2 == 0 else 0, abs=0.1)
+    assert scene.motions[0].times_s[-1] > 100
+
+
+def test_a_shut_door_is_a_wall_and_an_open_one_is_none():
+    scene = load_scenario("door_swings").sample(1)
+    leaf = next(body for body in scene.bodies if body.name == "leaf")
+    movers = Movers(scene, 0.15)
+    movers.start()
+    movers.advance(60.0)
+    opened = placed(leaf, movers.poses_after(0.0)["leaf"])
+    middle = scene.doorways[0].middle
+    assert surface_distance(leaf, *middle) <= 0
+    assert surface_distance(opened, *middle) > 0.3
+
+
+def test_the_expert_waits_for_a_door_that_swings():
+    found = evaluate("expert", scenario="door_swings", episodes=3, floors=False)
+    assert found.success_rate("expert") == 1.0

@@ -425,10 +425,10 @@ def test_a_driver_that_aborts_fails_or_hangs_is_no_gpu(monkeypatch, code, messag
     assert message in found.message
 
 
-@pytest.mark.parametrize("distortion", [0.0, -0.1])
-def test_a_point_appears_where_the_thing_at_that_point_is_drawn(renderer, distortion):
+@pytest.mark.parametrize(("distortion", "lens"), [(0.0, 0.0), (-0.1, 0.0), (-0.02, -0.08)])
+def test_a_point_appears_where_the_thing_at_that_point_is_drawn(renderer, distortion, lens):
     camera = replace(CameraSpec(), distortion=distortion)
-    scene = replace(typical_scene(), look=Look(camera_tilt_rad=(0.03, -0.02, 0.05)))
+    scene = replace(typical_scene(), look=Look(camera_tilt_rad=(0.03, -0.02, 0.05), distortion=lens))
     pose = Pose2(0.1, -0.05, 0.1)
     picture(renderer, scene, camera, pose)
     labels = renderer.segmentation(0)
@@ -442,6 +442,13 @@ def test_a_point_appears_where_the_thing_at_that_point_is_drawn(renderer, distor
         assert place == pytest.approx(((columns.mean() + 0.5) / PX[0], (rows.mean() + 0.5) / PX[1]), abs=0.04)
         checked += 1
     assert checked
+
+
+def test_the_lens_of_a_look_is_added_to_that_of_the_camera(renderer):
+    scene = typical_scene()
+    bent = picture(renderer, scene, CameraSpec(distortion=-0.1)).copy()
+    parts = picture(renderer, replace(scene, look=replace(scene.look, distortion=-0.06)), CameraSpec(distortion=-0.04))
+    assert np.array_equal(bent, parts)
 
 
 def test_a_point_outside_the_picture_appears_nowhere():

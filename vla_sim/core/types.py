@@ -230,6 +230,7 @@ class Look:
         haze: share of white that stray light lays over the image.
         noise: standard deviation of the sensor's noise, in grey levels of 255.
         shutter_s: time over which moving cameras blur; 0 for none.
+        distortion: what the lens adds to a camera's distortion (k1); negative bends lines outward.
     """
 
     sun_azimuth_rad: float = 0.8
@@ -249,6 +250,7 @@ class Look:
     haze: float = 0.0
     noise: float = 0.0
     shutter_s: float = 0.0
+    distortion: float = 0.0
 
     def __post_init__(self) -> None:
         if self.ceiling_m <= 0:

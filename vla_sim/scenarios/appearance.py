@@ -28,6 +28,8 @@ COLOR_GAP = 0.35
 FLOOR_GAP = 0.25
 WALL_GAP = 0.20
 COLOR_JITTER = 0.04
+# Lenses come in steps, so that few have to be worked out.
+LENS_STEP = 0.005
 # Colours that such surfaces are sold in; textures add their tones.
 _GREYS = ((0.75, 0.75, 0.74), (0.58, 0.58, 0.58), (0.42, 0.43, 0.44))
 FLOOR_COLORS: dict[str, tuple[Vec3, ...]] = {
@@ -101,6 +103,7 @@ def _through_camera(plan: AppearanceDistribution, look: Look, rng: np.random.Gen
         haze=float(plan.haze.draw(rng)),
         noise=float(plan.noise.draw(rng)),
         shutter_s=float(plan.shutter_s.draw(rng)),
+        distortion=LENS_STEP * round(float(plan.lens.draw(rng)) / LENS_STEP),
     )
 
 

@@ -100,6 +100,8 @@ class AppearanceDistribution:
         haze: share of white that stray light in the lens lays over the image.
         noise: standard deviation of the sensor's noise, in grey levels of 255.
         shutter_s: time in which a moving camera blurs the image.
+        lens: what each world adds to the camera's `distortion`, in steps of 0.005; negative bends lines outward, as
+            wide-angle lenses do.
     """
 
     sun: Annotated[Distribution, Numbers(0, 1)] = Uniform(0.35, 0.65)
@@ -124,6 +126,7 @@ class AppearanceDistribution:
     haze: Annotated[Distribution, Numbers(0, 0.5)] = Uniform(0.0, 0.12)
     noise: Annotated[Distribution, Numbers(0, 30)] = Uniform(1.0, 4.0)
     shutter_s: Annotated[Distribution, Numbers(0, 0.2)] = Uniform(0.0, 0.03)
+    lens: Annotated[Distribution, Numbers(-0.5, 0.5)] = fixed(0.0)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -72,6 +72,11 @@ class Renderer(Protocol):
         """Give everything back; the renderer is not used after."""
 
 
+def camera_in(look: Look, camera: CameraSpec) -> CameraSpec:
+    """A camera with the lens that it has under a look."""
+    return replace(camera, distortion=camera.distortion + look.distortion) if look.distortion else camera
+
+
 def camera_pose(camera: CameraSpec, look: Look, robot: Pose2) -> tuple[np.ndarray, np.ndarray]:
     """Where the optical centre is and how the camera is turned, in the world frame.
 
@@ -98,7 +103,7 @@ def place_in_image(camera: CameraSpec, look: Look, robot: Pose2, point_m: Vec3) 
     if forward < camera.near_m:
         return None
     right, down = -left / forward, -up / forward
-    bend = 1 + camera.distortion * (right**2 + down**2)
+    bend = 1 + camera_in(look, camera).distortion * (right**2 + down**2)
     share_right = (bend * right / math.tan(camera.hfov_rad / 2) + 1) / 2
     share_down = (bend * down / math.tan(camera.vfov_rad / 2) + 1) / 2
     inside = 0 <= share_right < 1 and 0 <= share_down < 1

@@ -41,7 +41,7 @@ class Lens:
         return flat[self.table].reshape(height, width, *image.shape[2:])
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=32)
 def lens_of(camera: CameraSpec) -> Lens:
     """The lens of a camera.
 

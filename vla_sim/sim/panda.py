@@ -16,7 +16,7 @@ import numpy as np
 from vla_sim.core.specs import CameraSpec
 from vla_sim.core.types import Pose2, Scene
 from vla_sim.sim import gpu_probe
-from vla_sim.sim.camera import Moved, Shot, camera_pose
+from vla_sim.sim.camera import Moved, Shot, camera_in, camera_pose
 from vla_sim.sim.depth import Triangles
 from vla_sim.sim.lens import lens_of
 from vla_sim.sim.mesh_scene import MeshScene
@@ -117,6 +117,7 @@ class _Slot:
         self._eye = self._robot_node.attachNewNode(self.target.camera)
 
     def load(self, scene: Scene, camera: CameraSpec) -> None:
+        camera = camera_in(scene.look, camera)
         mesh_scene, lens = MeshScene(scene), lens_of(camera)
         self._clear()
         self._scene, self._camera, self._lens, self._mesh_scene = scene, camera, lens, mesh_scene

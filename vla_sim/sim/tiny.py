@@ -11,7 +11,7 @@ from vla_sim.core.errors import UserError
 from vla_sim.core.obj_mesh import ObjMesh
 from vla_sim.core.specs import CameraSpec
 from vla_sim.core.types import Body, Pose2, Scene
-from vla_sim.sim.camera import FLOOR_LABEL, SKY_LABEL, Moved, Shot, camera_pose
+from vla_sim.sim.camera import FLOOR_LABEL, SKY_LABEL, Moved, Shot, camera_in, camera_pose
 from vla_sim.sim.obj_model import mean_color, model_of
 from vla_sim.sim.world import pybullet_module
 
@@ -36,8 +36,8 @@ class TinyRenderer:
 
     def load(self, slot: int, scene: Scene, camera: CameraSpec) -> None:
         """Show this scene in a slot, in place of what was there; the robot is at the scene's start."""
-        if camera.distortion:
-            raise ValueError("renderer 'tiny' has no lens distortion; use 'software'")
+        if camera_in(scene.look, camera).distortion:
+            raise UserError("renderer 'tiny' has no lens distortion; use 'software'")
         p, client = self._p, self._clients[slot]
         p.resetSimulation(physicsClientId=client)
         # A slab: TinyRenderer draws a plane as a small square.
