@@ -17,7 +17,7 @@ from vla_sim.core.threads import torch_threads
 from vla_sim.core.types import Pose2, Scene
 from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.policies.images import shrink
-from vla_sim.rollout.demonstrations import Collection, goal_in_image, lidars_of
+from vla_sim.rollout.demonstrations import Collection, goal_in_image
 from vla_sim.rollout.recording import LABEL_MARGIN_M
 from vla_sim.scenarios import load_scenario
 from vla_sim.scenarios.scenario import Scenario
@@ -66,7 +66,7 @@ def _shard(worlds: Sequence[tuple[str, int]], collection: Collection) -> Demonst
     margin_m, sideways = LABEL_MARGIN_M[0], collection.sideways(spec)
     renderer = make_renderer(spec.camera.image_px)
     images, actions, goals, texts, ranges = [], [], [], [], []
-    lidars = {name: Lidar(sensor) for name, sensor in lidars_of(spec).items()}
+    lidars = {name: Lidar(sensor) for name, sensor in spec.lidars.items()}
     try:
         for scenario, seed in worlds:
             rng = np.random.default_rng([seed, PLACE_STREAM])
@@ -93,7 +93,7 @@ def _shard(worlds: Sequence[tuple[str, int]], collection: Collection) -> Demonst
         goals=goals,
         texts=texts,
         sensors=ranges,
-        lidars=lidars_of(spec),
+        lidars=spec.lidars,
         scenarios=[LOOK] * len(images),
         outcomes=["success"] * len(images),
         action_names=collection.kept(spec),

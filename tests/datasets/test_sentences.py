@@ -18,7 +18,7 @@ from vla_sim.rollout.recording import Recorder, RecordingJob, RecordingSetup
 from vla_sim.training.batches import Sampler
 from vla_sim.training.config import TrainConfig
 from vla_sim.training.recorded import read_round, save_round
-from vla_sim.training.sources import Shape, _as_demonstrations, fitted_episode
+from vla_sim.training.sources import Shape, as_demonstrations, fitted_episode
 
 
 def recorded(scenario="stop_midway_left", seed=3, **settings):
@@ -155,7 +155,7 @@ def test_a_training_reads_it_from_recordings(episode):
     shape = Shape(32, ("vx", "vy"), 0.4)
     fitted, _ = fitted_episode(episode, shape)
     assert fitted.sentences == episode.sentences
-    (later,) = _as_demonstrations([fitted]).later
+    (later,) = as_demonstrations([fitted]).later
     assert [step for step, _ in later] == [episode.sentences.index(episode.sentences[-1])]
 
 

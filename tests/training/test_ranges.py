@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from test_behaviour_cloning import CONFIG, SIDE_PX, SIZES, TOKENIZER
 
 from vla_sim.core.embodiments import load_embodiment
+from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
 from vla_sim.core.sensors import LidarSpec
+from vla_sim.datasets.dataset import open_dataset
 from vla_sim.datasets.demonstrations import Demonstrations, Ranges
 from vla_sim.envs.vector import NavigateVectorEnv
 from vla_sim.policies.base import fit
@@ -23,6 +25,7 @@ from vla_sim.training.behaviour_cloning import Trainer
 from vla_sim.training.export import export_policies
 from vla_sim.training.new_policies import NewHead, NewPolicies
 from vla_sim.training.recorded import read_round, save_round
+from vla_sim.training.sources import Shape, as_demonstrations, fitted_episode
 from vla_sim.training.warm_start import begin_as, begin_with, fresh
 
 LIDAR = LidarSpec(rays=8, range_m=4.0)
@@ -86,9 +89,36 @@ def test_rounds_keep_ranges_byte_for_byte_and_parts_of_them_too(tmp_path):
     values = data.sensors["lidar"].values
     assert np.array_equal(again.sensors["lidar"].values, values)
     assert np.array_equal(again.some([3, 1]).sensors["lidar"].values, values[[3, 1]])
+    assert np.array_equal(open_dataset(tmp_path)[2].sensors["lidar"], values[2])
     longer = Demonstrations.joined([data, walls(episodes=2, steps=5)])
     assert longer.sensors["lidar"].values.shape == (7, 5, 8)
     assert np.array_equal(longer.sensors["lidar"].values[:5, :3], values)
+
+
+@pytest.mark.parametrize("embodiment", ["serbot_lidar", "", "nobody"])
+def test_recordings_give_the_ranges_of_the_steps_that_are_learned_from(embodiment):
+    """They hold one image, and one range of each ray, more than actions; once, that ended in a traceback."""
+    ranges = np.arange(6 * 72, dtype=np.float32).reshape(6, 72)
+    actions = np.zeros((5, 2), dtype=np.float32)
+    actions[1:, 0] = 0.5
+    episode = Episode(
+        "one",
+        np.zeros((6, 32, 32, 3), dtype=np.uint8),
+        actions,
+        ("vx", "vy"),
+        "go",
+        0.4,
+        sensors={"lidar": ranges},
+        provenance={"embodiment": embodiment} if embodiment else {},
+    )
+    fitted, still = fitted_episode(episode, Shape(32, ("vx", "vy"), 0.4))
+    assert still
+    found = as_demonstrations([fitted])
+    if embodiment == "serbot_lidar":
+        assert np.array_equal(found.sensors["lidar"].values[0], ranges[1:5])
+        assert found.sensors["lidar"].lidar == load_embodiment("serbot_lidar").lidars["lidar"]
+    else:
+        assert not found.sensors
 
 
 @pytest.mark.parametrize("damage", ["missing", "short", "nan", "path"])

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from vla_sim.core.config import ListOf, Number, check_fields
 from vla_sim.core.sensors import CameraSpec as CameraSpec
-from vla_sim.core.sensors import Sensor, SensorTables, check_sensors
+from vla_sim.core.sensors import LidarSpec, Sensor, SensorTables, check_sensors
 
 ACTION_NAMES = ("vx", "vy", "wz")
 
@@ -214,6 +214,11 @@ class Embodiment:
                 f"actuation.dead_zone_radps {actuation.dead_zone_radps:g} is not less than action.max_radps "
                 f"{self.max_radps:g}: the robot would never turn"
             )
+
+    @property
+    def lidars(self) -> dict[str, LidarSpec]:
+        """Those of its sensors that are LiDARs."""
+        return {name: sensor for name, sensor in self.sensors.items() if isinstance(sensor, LidarSpec)}
 
     @property
     def cruise_mps(self) -> float:

@@ -148,6 +148,7 @@ class RoundsDataset(Dataset):
                 phrasings=tuple(texts),
                 sentences=_by_step(texts[0], data.later[index], steps),
                 goals=np.asarray(data.goals[index, :steps], dtype=np.float32),
+                sensors={name: np.array(ranges.values[index, :steps]) for name, ranges in data.sensors.items()},
             )
         except (ValueError, TypeError, IndexError) as error:
             raise UserError(f"{where}: {error}") from error

@@ -133,11 +133,6 @@ class _Collector:
         yield collect_shard(tasks, self._collection)
 
 
-def lidars_of(robot: Embodiment) -> dict[str, LidarSpec]:
-    """The LiDARs of a robot by name."""
-    return {name: sensor for name, sensor in robot.sensors.items() if isinstance(sensor, LidarSpec)}
-
-
 class _Trace(Observer):
     """What is learned from one episode: small images, ranges, the expert's actions, where the goal is in the images.
 
@@ -183,7 +178,7 @@ def collect_shard(tasks: Sequence[Task], collection: Collection) -> Demonstratio
         steering = _steering(collection, robot)
         with torch_threads(1):
             for ended in rollout(
-                env, steering, tasks, scenes, functools.partial(_Trace, collection.image_px, lidars_of(robot))
+                env, steering, tasks, scenes, functools.partial(_Trace, collection.image_px, robot.lidars)
             ):
                 if ended.error:
                     raise UserError(f"{collection.learner or EXPERT}: {ended.error.strip().splitlines()[-1]}")
@@ -198,7 +193,7 @@ def collect_shard(tasks: Sequence[Task], collection: Collection) -> Demonstratio
         actions=[np.stack(trace.actions)[:, columns] for trace, _ in in_turn],
         goals=[trace.goals[:-1] for trace, _ in in_turn],
         sensors=[{name: kept[:-1] for name, kept in trace.ranges.items()} for trace, _ in in_turn],
-        lidars=lidars_of(robot),
+        lidars=robot.lidars,
         texts=[
             source.equivalents(task.seed, robot_radius_m=robot.body.radius_m)
             for source, task in zip(sources, tasks, strict=True)

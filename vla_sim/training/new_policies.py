@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vla_sim.core.errors import UserError, suggest
-from vla_sim.core.sensors import LidarSpec
 
 if TYPE_CHECKING:
     from vla_sim.core.specs import Embodiment
@@ -73,11 +72,10 @@ class NewPolicies:
         """
         from vla_sim.policies.models.specs import RangesSpec
 
-        lidars = {name: sensor for name, sensor in robot.sensors.items() if isinstance(sensor, LidarSpec)}
-        lacking = [name for name in self.sensors if name not in lidars]
+        lacking = [name for name in self.sensors if name not in robot.lidars]
         if lacking:
-            raise UserError(f"{robot.name} has no LiDAR {lacking[0]!r}; {suggest(lacking[0], lidars)}")
-        return {name: RangesSpec.of(lidars[name]) for name in self.sensors} or None
+            raise UserError(f"{robot.name} has no LiDAR {lacking[0]!r}; {suggest(lacking[0], robot.lidars)}")
+        return {name: RangesSpec.of(robot.lidars[name]) for name in self.sensors} or None
 
     @property
     def names(self) -> tuple[str, ...]:

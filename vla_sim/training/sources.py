@@ -17,11 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from vla_sim.core.embodiments import load_embodiment
 from vla_sim.core.episode import Episode
 from vla_sim.core.errors import UserError
 from vla_sim.core.files import sweep_aside, whole_folder, write_whole
 from vla_sim.core.motion import joined
 from vla_sim.core.run_folder import check_same, read_object
+from vla_sim.core.sensors import LidarSpec
 from vla_sim.core.types import Outcome
 from vla_sim.datasets.base import AS_IT_IS, Joined, ReadOptions
 from vla_sim.datasets.dataset import open_dataset, open_sets
@@ -229,7 +231,7 @@ def _fill_cache(spec: SourceSpec, shape: Shape, cache: Path, reading: ReadOption
         target = cache / f"part_{number:03}"
         if not target.exists():
             with whole_folder(target) as aside:
-                save_round(aside, _as_demonstrations([episode for episode, _ in fitted]))
+                save_round(aside, as_demonstrations([episode for episode, _ in fitted]))
     return left_out
 
 
@@ -275,9 +277,20 @@ def fitted_episode(episode: Episode, shape: Shape) -> tuple[Episode, bool]:
         states=None,
         state_names=(),
         events=None,
+        sensors={name: np.asarray(episode.sensors[name])[first : len(episode) : every] for name in _lidars(episode)},
         step_s=shape.step_s,
     )
     return fitted, still
+
+
+def _lidars(episode: Episode) -> dict[str, LidarSpec]:
+    """What measured its ranges, by name, where its robot is known; of other sensors nothing is learned."""
+    try:
+        known = load_embodiment(str(episode.provenance["embodiment"])).lidars
+    except (KeyError, UserError):
+        return {}
+    shapes = {name: values.shape[1:] for name, values in episode.sensors.items()}
+    return {name: lidar for name, lidar in known.items() if shapes.get(name) == (lidar.rays,)}
 
 
 def _thinning(episode: Episode, shape: Shape) -> int:
@@ -312,8 +325,9 @@ def _shrunk(images: np.ndarray, side_px: int) -> np.ndarray:
     return shrink(shrink(np.ascontiguousarray(images), CAMERA_PX), side_px)
 
 
-def _as_demonstrations(episodes: Sequence[Episode]) -> Demonstrations:
-    """Where the goal is in the images is not known."""
+def as_demonstrations(episodes: Sequence[Episode]) -> Demonstrations:
+    """Where the goal is in the images is not known; of LiDARs, those that all episodes have are kept."""
+    each = [_lidars(episode) for episode in episodes]
     return Demonstrations.padded(
         images=[episode.images for episode in episodes],
         actions=[episode.actions for episode in episodes],
@@ -324,6 +338,8 @@ def _as_demonstrations(episodes: Sequence[Episode]) -> Demonstrations:
         step_s=episodes[0].step_s,
         origins=[origins_of(episode) for episode in episodes],
         later=[_later(episode.sentences) for episode in episodes],
+        sensors=[episode.sensors for episode in episodes],
+        lidars={name: lidar for name, lidar in each[0].items() if all(have.get(name) == lidar for have in each)},
     )
 
 
