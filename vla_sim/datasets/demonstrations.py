@@ -149,7 +149,7 @@ class Demonstrations:
         step_s: float | None = None,
         origins: Sequence[tuple[str, ...]] = (),
         later: Sequence[Later] = (),
-        sensors: Sequence[Mapping[str, Sequence[np.ndarray]]] = (),
+        sensors: Sequence[Mapping[str, np.ndarray | Sequence[np.ndarray]]] = (),
         lidars: Mapping[str, LidarSpec] | None = None,
     ) -> Demonstrations:
         """Episodes of their own lengths, one entry each; without goals, where the goals are is not known.
