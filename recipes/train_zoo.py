@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from recipes.training_options import TrainingOptions, print_line, publish
 from vla_sim.core.cli import run_command
@@ -182,7 +182,7 @@ def _write_cards(options: Options) -> int:
     from vla_sim.policies.types import policy_types
     from vla_sim.training.cards import read_benchmark, write_card
 
-    measured = {}
+    measured: dict[str, tuple[dict[str, Any], str]] = {}
     for path in options.cards:
         rows, suite = read_benchmark(path)
         measured |= {name: (row, suite) for name, row in rows.items()}

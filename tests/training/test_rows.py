@@ -19,7 +19,7 @@ from recipes.zoo import ROWS, row
 from recipes.zoo_training import RowTraining
 from vla_sim.core.errors import UserError
 from vla_sim.datasets.demonstrations import Demonstrations
-from vla_sim.policies.folders import PolicyError
+from vla_sim.policies.folders import PolicyError, PolicyFolder
 from vla_sim.policies.registry import load_policy
 from vla_sim.policies.weighing import Gate
 from vla_sim.training.cards import read_benchmark, write_card
@@ -46,6 +46,8 @@ def toy_drives(episodes=8, steps=3, seed=0):
         texts=[TEXTS[int(sign < 0)] for sign in signs],
         scenarios=["obstacle_left" if sign > 0 else "obstacle_right" for sign in signs],
         outcomes=["reached"] * episodes,
+        action_names=("vx", "vy"),
+        step_s=0.4,
     )
 
 
@@ -121,6 +123,13 @@ def test_rows_hold_their_heads_alone_and_share_backbones(policies):
         with safe_open(policies / name / "model.safetensors", "pt") as tensors:
             assert not [key for key in tensors.keys() if key.startswith("backbone.")]  # noqa: SIM118
         assert acted(load_policy(str(policies / name))).shape == (3, 2)
+
+
+def test_policies_state_the_control_rate_of_their_demonstrations(policies):
+    rates = {folder.name: PolicyFolder.read(folder).control_s() for folder in policies.iterdir()}
+    assert {name: rate for name, rate in rates.items() if not name.startswith("backbone")} == dict.fromkeys(
+        ("kosmos2_clip_lstm_norm", "mobile_vla", "mobile_vla_epoch_1", "mobile_vla_epoch_2", "simple_clip"), 0.4
+    )
 
 
 def test_epochs_are_three_different_policies(policies):
@@ -314,6 +323,7 @@ def test_cards_say_what_was_measured_and_which_gate_failed(policies, tmp_path):
         "NOT passed",
         "`backbone_clip`",
         "0.0321 m/s",
+        "does not turn",
     ):
         assert part in card, part
 

@@ -85,7 +85,7 @@ def read_round(folder: Path) -> Demonstrations:
         raise UserError(
             f"{folder}: its episodes cannot be read: {error}; collect them again or leave them out"
         ) from error
-    still = ~np.asarray(found.actions[:, 0]).any(axis=1)
+    still = [not action.any() for action in np.asarray(found.actions[:, 0])]
     groups = [
         DRIVE if scenario != LOOK else STILL if stands else LOOK
         for scenario, stands in zip(found.scenarios, still, strict=True)
