@@ -39,18 +39,17 @@ class Sensor:
             image: uint8 (H, W, 3), C-contiguous; is overwritten.
             shot: by whose step noise differs, and by whose twist blur.
         """
-        if self._look.shutter_s > 0:
-            drawn = blur(drawn, self._camera, shot.twist, self._look.shutter_s)
-        if self._gain is None:
+        if self._gain is None and self._look.shutter_s == 0:
             np.copyto(image, drawn)
         else:
             # In 16 bits: several times as fast as in floats, or as one call that converts by itself.
-            wide = self._wide
-            np.copyto(wide, drawn)
-            np.multiply(wide, self._gain, out=wide)
-            np.right_shift(wide, 8, out=wide)
-            if self._veil:
-                np.add(wide, self._veil, out=wide)
+            np.copyto(self._wide, drawn)
+            wide = blur(self._wide, self._camera, shot.twist, self._look.shutter_s)
+            if self._gain is not None:
+                np.multiply(wide, self._gain, out=wide)
+                np.right_shift(wide, 8, out=wide)
+                if self._veil:
+                    np.add(wide, self._veil, out=wide)
             np.copyto(image, wide, casting="unsafe")
         if self._noise is not None:
             room, plus, minus = self._noise

@@ -5,6 +5,7 @@ One layer holds those of all bodies, with a fixed number of vertices each, which
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -45,16 +46,8 @@ class Shadows:
         self._floor = FloorPaint(floor)
         vertices = np.zeros((2 * CORNERS + 1) * count, VERTEX)
         vertices["color"][:, 3] = 255
-        inner = 1 + np.arange(CORNERS)
-        following = 1 + (np.arange(CORNERS) + 1) % CORNERS
-        middle = np.zeros(CORNERS, int)
-        ring = [(inner, inner + CORNERS, following + CORNERS), (inner, following + CORNERS, following)]
-        # All rings come first, so that none lies over the dark middle of a shadow beside it.
-        parts = [np.stack(corners, axis=1) for corners in (*ring, (middle, inner, following))]
-        starts = (2 * CORNERS + 1) * np.arange(count)[:, None, None]
-        triangles = np.concatenate([(part + starts).reshape(-1, 3) for part in parts])
         labels = np.zeros(len(vertices), np.uint16)
-        self.layer = Layer(floor.texture, floor.variant, vertices, triangles.astype(np.uint16), labels)
+        self.layer = Layer(floor.texture, floor.variant, vertices, _patches(count), labels)
 
     def write(self, index: int, positions: np.ndarray) -> None:
         """Set the shadow of a body.
@@ -70,7 +63,7 @@ class Shadows:
         both = np.concatenate([foot, foot + reach])
         corners = both[np.argmax(both @ self._around.T, axis=0)]
         length = max(float(np.hypot(*reach)), 1e-6)
-        far = np.clip((corners - foot) @ self._away / length, 0.0, 1.0)
+        far = np.minimum(np.maximum((corners - foot) @ self._away / length, 0.0), 1.0)
         spread = CONTACT_SPREAD_M + 0.3 * length * far
         outer = corners + self._around * spread[:, None]
         dark = CONTACT_DARKNESS * (1 - far) + 0.55 * self._sun * CONTACT_DARKNESS * far
@@ -81,6 +74,21 @@ class Shadows:
         rows["position"][:, :2] = place
         rows["uv"] = self._floor.uv(place)
         rows["color"][:, :3] = to_bytes(self._floor.colors(place) * (1 - darkness[:, None]))
+
+
+@functools.lru_cache(maxsize=64)
+def _patches(count: int) -> np.ndarray:
+    """Triangles of so many shadows: uint16 (m, 3), read-only."""
+    inner = 1 + np.arange(CORNERS)
+    following = 1 + (np.arange(CORNERS) + 1) % CORNERS
+    middle = np.zeros(CORNERS, int)
+    ring = [(inner, inner + CORNERS, following + CORNERS), (inner, following + CORNERS, following)]
+    # All rings come first, so that none lies over the dark middle of a shadow beside it.
+    parts = [np.stack(corners, axis=1) for corners in (*ring, (middle, inner, following))]
+    starts = (2 * CORNERS + 1) * np.arange(count)[:, None, None]
+    triangles = np.concatenate([(part + starts).reshape(-1, 3) for part in parts]).astype(np.uint16)
+    triangles.setflags(write=False)
+    return triangles
 
 
 def robot_shadow(look: Look, light: Light) -> Layer:
@@ -123,6 +131,6 @@ class FloorPaint:
     @staticmethod
     def _cell(lines: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which cell of the grid values lie in, and how far across it, (n,) and (n, 1)."""
-        index = np.clip(np.searchsorted(lines, values) - 1, 0, len(lines) - 2)
+        index = np.minimum(np.maximum(np.searchsorted(lines, values) - 1, 0), len(lines) - 2)
         across = (values - lines[index]) / (lines[index + 1] - lines[index])
-        return index, np.clip(across, 0.0, 1.0)[:, None]
+        return index, np.minimum(np.maximum(across, 0.0), 1.0)[:, None]
