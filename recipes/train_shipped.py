@@ -100,7 +100,7 @@ ROUNDS = (
     Round("dagger_1", first_world=5000, episodes=2000, steps=500, mix=HARDEST, learner_share=0.8, noise=0.15, **LONG),
     Round("legs", first_world=60000, episodes=4000, steps=60, mix=LEGS, single=True, batch_episodes=384, max_steps=4),
     Round("dagger_2", first_world=40000, episodes=2000, steps=500, mix=HARDEST, learner_share=1.0, noise=0.1, **LONG),
-    Round("dagger_3", 65000, 2000, steps=1200, mix=LAST, learner_share=1.0, noise=0.05, decay=True, **LONG),
+    Round("dagger_3", 65000, 2000, steps=900, mix=LAST, learner_share=1.0, noise=0.05, decay=True, **LONG),
 )
 
 
