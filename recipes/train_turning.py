@@ -44,8 +44,8 @@ LOOKS = {
     "refuse_stop": 0.03,
     "refuse_nothing": 0.02,
 }
-# An action takes half as long as serbot's, so episodes have twice the steps. A third of a batch are episodes, the others images.
-DRIVE = functools.partial(Round, mix=MIX, batch_episodes=76, max_steps=48)
+# An action takes half as long as serbot's: episodes have twice the steps, so batches hold fewer. Half of a batch are images.
+DRIVE = functools.partial(Round, mix=MIX, batch_episodes=56, max_steps=48)
 # What words mean is known already; the images of these robots' cameras and their turns are new.
 ROUNDS = (
     Round("look", first_world=30000, episodes=3000, steps=80, mix=LOOKS, single=True, batch_episodes=384, max_steps=4),
