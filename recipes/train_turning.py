@@ -44,7 +44,7 @@ LOOKS = {
     "refuse_stop": 0.03,
     "refuse_nothing": 0.02,
 }
-# An action takes half as long as serbot's: episodes have twice the steps, so batches hold fewer. Half of a batch are images.
+# Actions take half as long as serbot's: episodes have twice the steps, batches fewer of them. Half are images.
 DRIVE = functools.partial(Round, mix=MIX, batch_episodes=56, max_steps=48)
 # What words mean is known already; the images of these robots' cameras and their turns are new.
 ROUNDS = (
