@@ -39,8 +39,8 @@ ROUNDS = (
     Round("look", first_world=30000, episodes=1200, steps=40, mix=LOOKS, single=True, batch_episodes=256, max_steps=4),
     DRIVE("clone", first_world=20000, episodes=1100, steps=400, noise=0.4),
     DRIVE("dagger_1", first_world=25000, episodes=700, steps=400, learner_share=0.8, noise=0.15),
-    DRIVE("dagger_2", first_world=40000, episodes=700, steps=500, learner_share=0.9, noise=0.1),
-    DRIVE("dagger_3", first_world=45000, episodes=700, steps=700, learner_share=1.0, noise=0.05, decay=True),
+    DRIVE("dagger_2", first_world=40000, episodes=700, steps=420, learner_share=0.9, noise=0.1),
+    DRIVE("dagger_3", first_world=45000, episodes=800, steps=620, learner_share=1.0, noise=0.05, decay=True),
 )
 POLICIES = NewPolicies(
     "clip_rooms",

@@ -12,6 +12,7 @@ from vla_sim.core.errors import UserError
 from vla_sim.core.types import Outcome, SuccessRule
 from vla_sim.envs.simulation import Simulation
 from vla_sim.policies.expert import ExpertPolicy
+from vla_sim.rollout.recording import LABEL_MARGIN_M, LABELLING
 from vla_sim.scenarios import load_scenario, scenario_names
 from vla_sim.scenarios.library import load_suite
 
@@ -21,8 +22,8 @@ def stopping(scene):
     return replace(scene, task=replace(scene.task, success=SuccessRule.STOPPED))
 
 
-def drive(scenario, seed, embodiment="serbot", change=lambda scene: scene, **habits):
-    """Outcome and actions of one expert episode, without images."""
+def drive(scenario, seed, embodiment="serbot", change=lambda scene: scene, watch=lambda simulation: None, **habits):
+    """Outcome and actions of one expert episode, without images; `watch` sees the simulation before each step."""
     spec = load_embodiment(embodiment) if isinstance(embodiment, str) else embodiment
     simulation, expert = Simulation(spec), ExpertPolicy(**habits)
     actions = []
@@ -30,6 +31,7 @@ def drive(scenario, seed, embodiment="serbot", change=lambda scene: scene, **hab
         simulation.start(change(load_scenario(scenario).sample(seed, robot_radius_m=spec.body.radius_m)))
         expert.reset(np.array([True]), np.array([seed]))
         while simulation.outcome is None:
+            watch(simulation)
             (action,) = expert.act({}, [{**simulation.info(), "embodiment": spec}])
             actions.append(tuple(action.tolist()))
             simulation.advance(action.astype(np.float64))
@@ -121,6 +123,23 @@ def test_expert_drives_a_car_through_rooms_and_past_people(suite):
     """It once drove into whoever crossed its way: a car had no part in the plan of what moves."""
     outcomes = {s.name: drive(s.name, 100_002, "car", stopping)[0] for s in load_suite(suite)}
     assert set(outcomes.values()) == {Outcome.SUCCESS}, outcomes
+
+
+def test_expert_that_labels_what_a_learner_does_keeps_further_from_people_and_arrives_too():
+    def nearest(seed, **habits):
+        gaps = []
+
+        def watch(simulation):
+            (x_m, y_m, _), _ = simulation.moved()["walker"]
+            gaps.append(math.hypot(x_m - simulation.pose.x_m, y_m - simulation.pose.y_m))
+
+        assert drive("crossing_left", seed, watch=watch, **habits)[0] is Outcome.SUCCESS
+        return min(gaps)
+
+    usual, wide = (
+        [nearest(seed, **habits) for seed in range(6)] for habits in ({"margin_m": LABEL_MARGIN_M}, LABELLING)
+    )
+    assert min(wide) > min(usual)
 
 
 @pytest.mark.slow

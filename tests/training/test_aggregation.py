@@ -205,14 +205,14 @@ def test_labels_are_the_experts_in_every_state_that_the_learner_visits(monkeypat
     from vla_sim.envs.vector import NavigateVectorEnv
     from vla_sim.policies import registry as loading
     from vla_sim.policies.expert import ExpertPolicy
-    from vla_sim.rollout.demonstrations import LABEL_MARGIN_M, Collection, Task, collect_shard
+    from vla_sim.rollout.demonstrations import LABELLING, Collection, Task, collect_shard
 
     monkeypatch.setattr(loading, "load_policy", lambda name: Drifting())
     drives = collect_shard([Task("obstacle_left", 3, learner_fraction=1.0)], Collection("serbot", SIDE_PX, "drifting"))
     steps = int(drives.mask.sum())
 
     env = NavigateVectorEnv(1, "obstacle_left", autoreset_mode="Disabled")
-    expert, one = ExpertPolicy(margin_m=LABEL_MARGIN_M), np.array([True])
+    expert, one = ExpertPolicy(**LABELLING), np.array([True])
     scene = SceneSource("obstacle_left", env.embodiment, "train", None).scene(3)
     observation, _ = env.reset(options={"reset_mask": one, "scenes": [scene]})
     expert.reset(one, np.array([3]))

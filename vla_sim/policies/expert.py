@@ -37,10 +37,18 @@ TURNING_SHARE = 0.75
 class _Driver:
     """The expert in one env."""
 
-    def __init__(self, scene: Scene, embodiment: Embodiment, margin_m: float, *, sideways: bool = True) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        embodiment: Embodiment,
+        margin_m: float,
+        *,
+        mover_margin_m: float = MOVER_MARGIN_M,
+        sideways: bool = True,
+    ) -> None:
         self.scene = scene
         self._embodiment = embodiment
-        self._margin_m = margin_m
+        self._margin_m, self._mover_margin_m = margin_m, mover_margin_m
         omni = embodiment.drive.kind is DriveKind.OMNI3
         self._turns_first = embodiment.drive.kind is DriveKind.DIFFERENTIAL or (omni and not sideways)
         self._planners: dict[float, Planner] = {}
@@ -100,7 +108,7 @@ class _Driver:
                 self.scene,
                 robot.body.radius_m,
                 margin_m=self._margin_m * TIGHTER[1],
-                mover_margin_m=MOVER_MARGIN_M * (2 if self._turns_first else 1),
+                mover_margin_m=max(self._mover_margin_m, MOVER_MARGIN_M * (2 if self._turns_first else 1)),
                 speed_mps=speed,
                 step_s=robot.control_s * max(1, math.ceil(PLAN_STEP_M / step - 1e-9)),
             )
@@ -171,6 +179,7 @@ class ExpertPolicy(Policy):
 
     Args:
         margin_m: least and largest clearance that it keeps, drawn for each episode.
+        mover_margin_m: least clearance to what moves, where there is a way that keeps it.
         sideways: False: a robot that can move sideways turns instead and drives ahead, as one with two wheels must.
     """
 
@@ -178,8 +187,14 @@ class ExpertPolicy(Policy):
         action_names=(), image_px=(), requires_privileged_info=True, description="scripted shortest-path expert"
     )
 
-    def __init__(self, *, margin_m: tuple[float, float] = MARGIN_M, sideways: bool = True) -> None:
-        self._margin_m, self._sideways = margin_m, sideways
+    def __init__(
+        self,
+        *,
+        margin_m: tuple[float, float] = MARGIN_M,
+        mover_margin_m: float = MOVER_MARGIN_M,
+        sideways: bool = True,
+    ) -> None:
+        self._margin_m, self._mover_margin_m, self._sideways = margin_m, mover_margin_m, sideways
         self._drivers: list[_Driver | None] = []
         self._margins: list[float] = []
 
@@ -207,6 +222,8 @@ class ExpertPolicy(Policy):
         driver = self._drivers[env_index]
         if driver is None or driver.scene is not info["scene"]:
             margin_m, scene = self._margins[env_index], info["scene"]
-            driver = self._drivers[env_index] = _Driver(scene, embodiment, margin_m, sideways=self._sideways)
+            driver = self._drivers[env_index] = _Driver(
+                scene, embodiment, margin_m, mover_margin_m=self._mover_margin_m, sideways=self._sideways
+            )
         twist = dict(zip(ACTION_NAMES, driver.twist(Pose2(*map(float, info["pose"])), info.get("movers")), strict=True))
         return np.array([twist[name] for name in embodiment.action_names], dtype=np.float32)

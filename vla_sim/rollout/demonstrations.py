@@ -24,7 +24,7 @@ from vla_sim.envs.vector import NavigateVectorEnv
 from vla_sim.policies.base import fit
 from vla_sim.policies.images import shrink
 from vla_sim.rollout.observers import Moment, Observer, Sentences, Taken
-from vla_sim.rollout.recording import LABEL_MARGIN_M, NUM_ENVS
+from vla_sim.rollout.recording import LABELLING, NUM_ENVS
 from vla_sim.rollout.rollout import Scenes, rollout
 from vla_sim.rollout.steering import EXPERT, Noisy, Steering, Supervised
 from vla_sim.scenarios.scenario import Scenario
@@ -220,14 +220,14 @@ def _later(source: Scenario, task: Task, sentences: Sentences, robot: Embodiment
 
 
 def _steering(collection: Collection, robot: Embodiment) -> Steering[Task]:
-    from vla_sim.policies.expert import MARGIN_M, ExpertPolicy
+    from vla_sim.policies.expert import ExpertPolicy
     from vla_sim.policies.registry import load_policy
 
     loaded = None
     if collection.learner:
         loaded = load_policy(collection.learner)
         fit(loaded, robot, f"policy {collection.learner!r}")
-    expert = ExpertPolicy(margin_m=LABEL_MARGIN_M if loaded else MARGIN_M, sideways=collection.sideways(robot))
+    expert = ExpertPolicy(**LABELLING if loaded else {}, sideways=collection.sideways(robot))
     steering = Supervised[Task](expert, robot, loaded, lambda job: job.learner_fraction, lambda job: job.hold)
     # Components that nobody uses are not disturbed either.
     used = np.array([name in collection.kept(robot) for name in robot.action_names])

@@ -7,9 +7,10 @@ What an episode contains depends on its job and the setup alone: not on the jobs
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 
@@ -34,8 +35,10 @@ from vla_sim.sim.renderers import RENDERERS
 NUM_ENVS = 8
 # An env needs one until it is given scenes.
 ANY_SCENARIO = "obstacle_left"
-# When the expert labels another's states its clearance is the same everywhere, so that like states get like labels.
+# When the expert labels another's states its clearance is the same everywhere, so that like states get like labels; to
+# what moves it is twice the usual one, for a learner strays and cannot know where somebody will go.
 LABEL_MARGIN_M = (0.13, 0.13)
+LABELLING: Mapping[str, Any] = {"margin_m": LABEL_MARGIN_M, "mover_margin_m": 0.24}
 # Simulated episodes have no date: their clock starts here and counts a second for each index, so that names differ.
 FIRST_TAKEN = datetime(2000, 1, 1)
 # Distances ahead that part close from medium and medium from far, as in the cup family's scenarios.
@@ -232,7 +235,7 @@ def _steering(setup: RecordingSetup, robot: Embodiment) -> Steering[RecordingJob
     if setup.policy != EXPERT:
         learner = load_policy(setup.policy)
         fit(learner, robot, f"policy {setup.policy!r}")
-    expert: Policy = ExpertPolicy(margin_m=LABEL_MARGIN_M) if learner else ExpertPolicy()
+    expert: Policy = ExpertPolicy(**LABELLING if learner else {})
     if setup.keys:
         expert = EightHeadings(expert)
     return Noisy(Supervised[RecordingJob](expert, robot, learner), action_bounds(robot), lambda job: setup.noise)
