@@ -1,7 +1,7 @@
 """Models of furniture, built in metres at a usual size and stretched to the size of a body. Used by `meshes`.
 
 The front is +x. Wood, metal and cloth have the body's colour or a colour of their own; none has a texture, which keeps
-furnished scenes as cheap as bare ones.
+furnished scenes as cheap as empty ones.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from vla_sim.sim import materials
 from vla_sim.sim.fixtures import WallSide, fixtures
 from vla_sim.sim.layers import VERTEX, Layer, grid_triangles, quad_triangles, to_bytes
 from vla_sim.sim.light import LEAST_ALBEDO, Light
-from vla_sim.sim.mesh_parts import METRES, Mesh, join, quad
+from vla_sim.sim.mesh_parts import Mesh, join, quad
 
 Bounds = tuple[float, float, float, float]
 
@@ -189,10 +189,9 @@ def _wall_face(size_m: tuple[float, float], out: float, quarters: int, *, end: b
         positions=positions,
         normals=normals,
         uv=uv,
-        uv_axes=np.full((count, 2), METRES),
+        in_metres=np.ones(count, bool),
         colors=colors,
         tint=np.ones(count, np.float32),
-        glow=np.zeros(count, np.float32),
         triangles=grid_triangles(len(us), len(zs)),
     )
 

@@ -14,10 +14,6 @@ import numpy as np
 from vla_sim.core.types import Vec3
 
 ROUND_SEGMENTS = 14
-# Marks a texture coordinate that is not stretched with the body's size.
-FIXED = 3
-# Marks one that counts metres already.
-METRES = 4
 
 
 @dataclass(frozen=True)
@@ -27,29 +23,26 @@ class Mesh:
     Attributes:
         positions: float32 (n, 3), inside [-0.5, 0.5]^3.
         normals: float32 (n, 3), unit length, outward.
-        uv: float32 (n, 2), texture coordinates, before stretching.
-        uv_axes: int (n, 2), index of the extent in `size_m` that each coordinate is multiplied with; FIXED for none,
-            METRES for coordinates in metres.
+        uv: float32 (n, 2), texture coordinates.
+        in_metres: bool (n,), whether texture coordinates count metres; else a texture covers a face once.
         colors: float32 (n, 3), a factor of what is drawn (shading of parts, own colours of caps and tape).
         tint: float32 (n,), 1 where the body's colour shows and 0 where the part has its own colour.
-        glow: float32 (n,), 1 where the part shines by itself (lamps, window panes) and 0 where it is lit.
         triangles: int32 (m, 3), counter-clockwise seen from outside.
     """
 
     positions: np.ndarray
     normals: np.ndarray
     uv: np.ndarray
-    uv_axes: np.ndarray
+    in_metres: np.ndarray
     colors: np.ndarray
     tint: np.ndarray
-    glow: np.ndarray
     triangles: np.ndarray
 
 
 def join(parts: Sequence[Mesh]) -> Mesh:
     """Several meshes as one."""
     starts = np.cumsum([0] + [len(part.positions) for part in parts[:-1]])
-    fields = ("positions", "normals", "uv", "uv_axes", "colors", "tint", "glow")
+    fields = ("positions", "normals", "uv", "in_metres", "colors", "tint")
     arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in fields}
     triangles = np.concatenate([part.triangles + start for part, start in zip(parts, starts, strict=True)])
     return Mesh(**arrays, triangles=triangles.astype(np.int32))
@@ -63,8 +56,6 @@ def part(
     *,
     color: Vec3 | np.ndarray = (1.0, 1.0, 1.0),
     tint: float = 1.0,
-    glow: float = 0.0,
-    uv_axes: tuple[int, int] = (FIXED, FIXED),
 ) -> Mesh:
     """A mesh of one colour from its arrays; see `Mesh`."""
     count = len(positions)
@@ -72,10 +63,9 @@ def part(
         positions=np.asarray(positions, np.float32),
         normals=np.asarray(normals, np.float32),
         uv=np.asarray(uv, np.float32),
-        uv_axes=np.tile(np.array(uv_axes), (count, 1)),
+        in_metres=np.zeros(count, bool),
         colors=np.broadcast_to(np.asarray(color, np.float32), (count, 3)).copy(),
         tint=np.full(count, tint, np.float32),
-        glow=np.full(count, glow, np.float32),
         triangles=np.asarray(triangles, np.int32),
     )
 
@@ -99,24 +89,12 @@ FACES = (
 )
 
 
-def cuboid(*, foot: float = 1.0, stretch: bool = False, low: float = -0.5, high: float = 0.5, **look: object) -> Mesh:
-    """A block without underside.
-
-    Args:
-        foot: width at the lower end relative to the upper one.
-        stretch: texture coordinates grow with the size in metres.
-        low: lower end.
-        high: upper end.
-        look: passed to the faces.
-    """
+def cuboid(**look: object) -> Mesh:
+    """A block without underside; `look` is passed to its faces."""
     parts = []
     for normal, u_axis, v_axis in FACES:
         n, u, v = np.array(normal) / 2, np.array(u_axis) / 2, np.array(v_axis) / 2
-        corners = np.array([n - u - v, n + u - v, n + u + v, n - u + v])
-        corners[:, :2] *= np.where(corners[:, 2:] < 0, foot, 1.0)
-        corners[:, 2] = low + (corners[:, 2] + 0.5) * (high - low)
-        axes = (int(np.argmax(np.abs(u_axis))), int(np.argmax(np.abs(v_axis)))) if stretch else (FIXED, FIXED)
-        parts.append(quad([tuple(c) for c in corners], uv_axes=axes, **look))
+        parts.append(quad([tuple(c) for c in (n - u - v, n + u - v, n + u + v, n - u + v)], **look))
     return join(parts)
 
 
@@ -126,10 +104,9 @@ def inward(mesh: Mesh, color: Vec3) -> Mesh:
         positions=mesh.positions,
         normals=-mesh.normals,
         uv=mesh.uv,
-        uv_axes=mesh.uv_axes,
+        in_metres=mesh.in_metres,
         colors=mesh.colors * np.asarray(color, np.float32),
         tint=mesh.tint,
-        glow=mesh.glow,
         triangles=mesh.triangles[:, ::-1].copy(),
     )
 

@@ -19,7 +19,7 @@ from vla_sim.core.types import Body, Kind, Look, Scene, Vec3
 from vla_sim.sim import interior, materials
 from vla_sim.sim.layers import VERTEX, Layer, to_bytes
 from vla_sim.sim.light import LEAST_ALBEDO, Light
-from vla_sim.sim.mesh_parts import FIXED, Mesh
+from vla_sim.sim.mesh_parts import Mesh
 from vla_sim.sim.meshes import block, mesh_of, walking_person
 from vla_sim.sim.obj_model import model_of
 from vla_sim.sim.shadows import Shadows, robot_shadow
@@ -121,7 +121,7 @@ class MeshScene:
             label = FIRST_BODY_LABEL + index
             placed = _Placed(body, label, number, mesh, albedo, layer, rows, shadows.get(body.name))
             layer.labels[rows] = label
-            layer.vertices["uv"][rows] = _uv(body, mesh, texture)
+            layer.vertices["uv"][rows] = _uv(mesh, texture)
             self._placed[body.name] = placed
             self._write(placed, *_rest_pose(body))
         return layer
@@ -201,9 +201,7 @@ def _albedo(body: Body, mesh: Mesh, look: Look) -> np.ndarray:
     return LEAST_ALBEDO + (1 - LEAST_ALBEDO) * tinted * mesh.colors
 
 
-def _uv(body: Body, mesh: Mesh, texture: str) -> np.ndarray:
+def _uv(mesh: Mesh, texture: str) -> np.ndarray:
     """Texture coordinates: repeats in metres on walls, once a face on everything else."""
     repeat_m = materials.REPEAT_M.get(texture, 1.0)
-    extents = np.array([*body.size_m, 1.0, 1.0])
-    repeat = np.where(mesh.uv_axes == FIXED, 1.0, extents[mesh.uv_axes] / repeat_m)
-    return mesh.uv * repeat
+    return mesh.uv * np.where(mesh.in_metres, 1.0 / repeat_m, 1.0)[:, None]

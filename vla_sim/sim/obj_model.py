@@ -8,7 +8,7 @@ import numpy as np
 
 from vla_sim.core.obj_mesh import ObjMesh
 from vla_sim.core.types import Vec3
-from vla_sim.sim.mesh_parts import FIXED, Mesh
+from vla_sim.sim.mesh_parts import Mesh
 
 
 @functools.lru_cache(maxsize=32)
@@ -30,10 +30,9 @@ def model_of(mesh: ObjMesh) -> Mesh:
         positions=positions.astype(np.float32),
         normals=np.repeat(np.concatenate([normals, -normals]), 3, axis=0).astype(np.float32),
         uv=np.zeros((count, 2), np.float32),
-        uv_axes=np.full((count, 2), FIXED),
+        in_metres=np.zeros(count, bool),
         colors=np.repeat(np.tile(colors, (2, 1)), 3, axis=0).astype(np.float32),
         tint=np.repeat(np.tile(plain, 2), 3).astype(np.float32),
-        glow=np.zeros(count, np.float32),
         triangles=np.arange(count, dtype=np.int32).reshape(-1, 3),
     )
 
