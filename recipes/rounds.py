@@ -218,26 +218,23 @@ def _parts(recipe: Recipe, round_: Round, options: RoundsOptions) -> Iterator[tu
 def round_tasks(recipe: Recipe, round_: Round, options: TrainingOptions) -> list[list[Task]]:
     """Which worlds each robot drives in a round: the entries of its mix, left and right with the same seeds.
 
-    All seeds are below 100000.
+    Another training seed shifts the worlds; behind the last one before evaluations' they begin again at 0.
     """
+    from vla_sim.envs.sampling import FIRST_EVALUATION_SEED
     from vla_sim.rollout.demonstrations import Task
 
     robots = len(recipe.embodiments)
     tasks: list[list[Task]] = [[] for _ in range(robots)]
-    seed = first_seed(round_, options.seed)
+    first = round_.first_world + 50_000 * options.seed
     for entry, share in round_.mix.items():
         names = _names(entry)
         count = max(len(names) * robots, round(round_.episodes * options.scale * share))
         for i in range(count):
             # A third of the episodes is without noise, as a robot drives that is told what to do.
-            task = Task(names[i % len(names)], seed + i, round_.learner_share, round_.noise * (i % 3 != 0))
+            noise, world = round_.noise * (i % 3 != 0), (first + i) % FIRST_EVALUATION_SEED
+            task = Task(names[i % len(names)], world, round_.learner_share, noise)
             tasks[i * robots // count].append(task)
     return tasks
-
-
-def first_seed(round_: Round, seed: int) -> int:
-    """First world of a round, for training seed 0 or 1 and so on; never an evaluation seed."""
-    return seed * 50_000 % 100_000 + round_.first_world
 
 
 def _names(entry: str) -> list[str]:

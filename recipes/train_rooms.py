@@ -25,6 +25,8 @@ MIX = {
     "suite people": 0.40,
     "suite core": 0.20,
 }
+# What goes wrong last is meeting people.
+LAST_MIX = {"suite rooms": 0.38, "suite people": 0.47, "suite core": 0.15}
 # The same of single images.
 LOOKS = {
     "choose_goal": 0.30,
@@ -33,6 +35,14 @@ LOOKS = {
     "overtaking": 0.15,
     "corridor": 0.25,
 }
+# What is mistaken last: which object is meant at the end of a sentence of several legs, or behind somebody.
+CHOICES = {
+    "past_then_through_left": 0.28,
+    "past_then_through_right": 0.28,
+    "through_then_choose": 0.16,
+    "overtaking": 0.14,
+    "oncoming": 0.14,
+}
 # Episodes take up to 44 s, an action 0.4 s.
 DRIVE = functools.partial(Round, mix=MIX, batch_episodes=44, max_steps=60)
 ROUNDS = (
@@ -40,7 +50,8 @@ ROUNDS = (
     DRIVE("clone", first_world=20000, episodes=1100, steps=400, noise=0.4),
     DRIVE("dagger_1", first_world=25000, episodes=700, steps=400, learner_share=0.8, noise=0.15),
     DRIVE("dagger_2", first_world=40000, episodes=700, steps=420, learner_share=0.9, noise=0.1),
-    DRIVE("dagger_3", first_world=45000, episodes=800, steps=620, learner_share=1.0, noise=0.05, decay=True),
+    DRIVE("dagger_3", first_world=45000, episodes=800, steps=120, mix=LAST_MIX, learner_share=1.0, noise=0.05),
+    DRIVE("dagger_4", 60000, 480, steps=560, mix=CHOICES, learner_share=1.0, noise=0.05, decay=True),
 )
 POLICIES = NewPolicies(
     "clip_rooms",
