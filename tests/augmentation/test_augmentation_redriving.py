@@ -48,7 +48,7 @@ def test_silhouettes_of_the_redrawn_world_are_those_of_the_recorded(scenario, em
         here.place(0, Pose2(x, y, yaw))
         there.place(0, Pose2(x, y, yaw))
         # Whether a carton's flaps are open belongs to the look.
-        assert (here.segmentation(0) == there.segmentation(0)).mean() > 0.98
+        assert (here.segmentation(0) == there.segmentation(0)).mean() > 0.95
     here.close()
     there.close()
 
