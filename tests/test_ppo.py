@@ -60,8 +60,8 @@ def test_the_exported_head_acts_like_the_learned_model(tmp_path):
     policy, shipped = load_policy(str(tmp_path / "policy")), load_policy("clip_mlp")
     for one in (policy, shipped):
         one.reset(np.ones(2, bool), np.arange(2))
-    np.testing.assert_allclose(policy.decide(features_of(observation)), actions, atol=1e-5)
-    assert np.abs(shipped.decide(features_of(observation)) - actions).max() > 1e-4
+    np.testing.assert_allclose(policy.decide(features_of(observation), {}), actions, atol=1e-5)
+    assert np.abs(shipped.decide(features_of(observation), {}) - actions).max() > 1e-4
 
 
 def test_learning_begins_with_the_shipped_head(tmp_path):
@@ -249,7 +249,7 @@ def test_the_encoder_of_a_policy_of_ones_own_comes_along(tmp_path):
     head = json.loads((root / "clip_mlp" / "config.json").read_text())
     from vla_sim.policies.folders import PolicyFolder
 
-    head["backbone_sha256"] = PolicyFolder.read(root / "clip_small").own_hash()
+    head["backbone_sha256"]["conv_clip"] = PolicyFolder.read(root / "clip_small").own_hash()
     (root / "clip_mlp" / "config.json").write_text(json.dumps(head))
     with Reinforcement(plan_of("features", policy=str(root / "clip_mlp")), tmp_path / "run") as run:
         load_policy(str(run.export()))

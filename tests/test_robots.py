@@ -147,15 +147,13 @@ def test_what_is_collected_for_training_says_what_its_numbers_mean(robot, tmp_pa
     from vla_sim import open_dataset
     from vla_sim.core.embodiments import load_embodiment
     from vla_sim.core.errors import UserError
-    from vla_sim.rollout.demonstrations import Task, collect
+    from vla_sim.rollout.demonstrations import Collection, Task, collect
     from vla_sim.training.recorded import save_round
     from vla_sim.training.source_spec import SourceSpec
     from vla_sim.training.sources import Shape, open_source
 
     spec = load_embodiment(robot)
-    save_round(
-        tmp_path / "rounds" / "one", collect([Task("reach_goal", 3)], robot, learner=None, image_px=32, workers=1)
-    )
+    save_round(tmp_path / "rounds" / "one", collect([Task("reach_goal", 3)], Collection(robot, 32), workers=1))
     (episode,) = open_dataset(tmp_path / "rounds")
     assert (episode.action_names, episode.step_s) == (spec.action_names, spec.control_s)
     serbot = load_embodiment("serbot")

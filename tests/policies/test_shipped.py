@@ -58,8 +58,13 @@ def driven(policy, num_envs=slice(None), texts=TEXTS, seeds=None):
     numbers = np.arange(8)[num_envs]
     policy.reset(np.ones(count, dtype=bool), numbers if seeds is None else seeds)
     said = [texts[number % len(texts)] for number in numbers]
-    state = np.zeros((count, 4), dtype=np.float32)
-    return np.stack([policy.act({"image": p, "instruction": said, "state": state}) for p in pictures])
+    rest = {"state": np.zeros((count, 4), dtype=np.float32), "instruction": said, **measured(policy, count)}
+    return np.stack([policy.act({"image": p, **rest}) for p in pictures])
+
+
+def measured(policy, count):
+    """What the policy's LiDARs tell in the middle of an empty room."""
+    return {name: np.full((count, *shape), 2, np.float32) for name, shape in policy.spec.sensors.items()}
 
 
 @functools.cache
@@ -104,16 +109,17 @@ def test_one_env_is_as_in_a_batch_of_eight(name):
 def test_reset_of_some_envs_leaves_the_others(name):
     policy = loaded(name)
     whole = driven(policy)
-    pictures, state = shots(), np.zeros((8, 4), dtype=np.float32)
+    pictures = shots()
     said = [TEXTS[env_index % 2] for env_index in range(8)]
+    rest = {"state": np.zeros((8, 4), dtype=np.float32), "instruction": said, **measured(policy, 8)}
     policy.reset(np.ones(8, dtype=bool), np.arange(8))
     for step in range(2):
-        policy.act({"image": pictures[step], "instruction": said, "state": state})
+        policy.act({"image": pictures[step], **rest})
     again = np.arange(8) < 4
     policy.reset(again, np.arange(8))
     # The first four begin anew with the first image, the others go on with their third.
     mixed = np.where(again[:, None, None, None], pictures[0], pictures[2])
-    actions = policy.act({"image": mixed, "instruction": said, "state": state})
+    actions = policy.act({"image": mixed, **rest})
     np.testing.assert_allclose(actions[:4], whole[0, :4], atol=2e-5)
     np.testing.assert_allclose(actions[4:], whole[2, 4:], atol=2e-5)
 
@@ -151,9 +157,9 @@ def test_loading_does_not_load_the_compiler_of_torch():
     assert done.stdout.split() == ["True", "False"]
 
 
-def test_all_shipped_policies_together_stay_below_forty_megabytes():
+def test_all_shipped_policies_together_stay_below_sixty_megabytes():
     size = sum(path.stat().st_size for path in content_folder("policies").rglob("*") if path.is_file())
-    assert size < 40e6
+    assert size < 60e6
 
 
 @pytest.mark.parametrize("name", LEARNED)
