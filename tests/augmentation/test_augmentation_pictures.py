@@ -81,7 +81,8 @@ def test_more_strength_changes_more(kind):
 @pytest.mark.parametrize("seed", range(8))
 def test_light_of_usual_strength_burns_little_out(seed):
     before, after = driven().images, Light()(driven(), _rng(seed)).images
-    assert (after == 255).mean() < (before == 255).mean() + 0.08
+    # The room is a light one: white walls, a window.
+    assert (after == 255).mean() < (before == 255).mean() + 0.1
     assert after.mean() > 0.45 * before.mean()
 
 
