@@ -407,8 +407,8 @@ def test_a_shared_backbone_is_counted_once():
 
 
 def test_parameters_are_those_of_the_network():
-    head = load_policy("clip_mlp").model.head
-    assert benchmark_entry("clip_mlp").parts["clip_mlp"][0] == sum(p.numel() for p in head.parameters())
+    own = load_policy("clip_mlp").model.behind_backbone()
+    assert benchmark_entry("clip_mlp").parts["clip_mlp"][0] == sum(p.numel() for p in own.parameters())
 
 
 def test_a_policy_without_weights_has_no_parameters_and_that_of_a_module_an_unknown_number():

@@ -130,14 +130,19 @@ def _vertex_format() -> Any:
 def _state(texture: str, variant: int, style: str) -> Any:
     """How a layer is drawn: floor and ceiling first and without depth (the camera is between them), then what lies on
     them (lamps and shadows), then solids with depth.
+
+    All in bins that keep the order in which layers were added. Panda's usual bin sorts by where states lie in memory,
+    so that of two surfaces at one depth another one won in another process.
     """  # noqa: D205
     core = core_module()
     attributes = [core.ColorAttrib.makeVertex()]
     if texture:
         attributes.append(core.TextureAttrib.make(_texture(texture, variant)))
-    if style == "fitting":
-        attributes.append(core.DepthOffsetAttrib.make(FITTING_DEPTH_OFFSET))
-    elif style != "solid":
+    if style in ("solid", "fitting"):
+        attributes.append(core.CullBinAttrib.make("fixed", 0))
+        if style == "fitting":
+            attributes.append(core.DepthOffsetAttrib.make(FITTING_DEPTH_OFFSET))
+    else:
         attributes += [
             core.CullBinAttrib.make("background", 0 if style == "backdrop" else 1),
             core.DepthTestAttrib.make(core.RenderAttrib.MNone),

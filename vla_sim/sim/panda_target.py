@@ -20,6 +20,9 @@ notify-level-egldisplay error
 audio-library-name null
 sync-video false
 textures-power-2 down
+uniquify-transforms false
+uniquify-matrix false
+transform-cache false
 """
 
 
