@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from vla_sim.core import pages
 from vla_sim.core.pages import Axes, template
+from vla_sim.core.types import Outcome
 
 PACKAGE = Path(pages.__file__).parents[2]
 TEMPLATES = sorted(PACKAGE.rglob("*.j2"))
@@ -41,3 +42,9 @@ def test_left_is_left_and_up_is_up(across, up):
     assert x == pytest.approx((50 - across) * 2, abs=0.06)
     assert y == pytest.approx(50 - up, abs=0.06)
     assert axes.line([(across, up)]) == f"{x:g},{y:g}"
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_has_a_colour_in_light_and_in_dark(outcome):
+    style = (Path(pages.__file__).parent / "style.css").read_text("utf-8")
+    assert style.count(f"--{outcome.value}: #") == 2
