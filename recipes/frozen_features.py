@@ -7,7 +7,7 @@ phrasings. Half precision: what is lost is below what the heads can tell apart.
 from __future__ import annotations
 
 import dataclasses
-import os
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vla_sim.core.files import write_whole
 from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.training.batches import Batch, Sampler
 from vla_sim.training.config import TrainConfig
@@ -49,14 +50,27 @@ class Cached:
     groups: tuple[str, ...]
 
 
+def content_key(part: Demonstrations) -> str:
+    """What tells these episodes from all others, as the name of a folder."""
+    known = hashlib.sha256(repr([list(part.texts), list(part.later), list(part.scenarios)]).encode())
+    known.update(np.ascontiguousarray(part.actions[part.mask]).tobytes())
+    known.update(np.ascontiguousarray(part.images[:, 0]).tobytes())
+    return known.hexdigest()[:16]
+
+
 def cached(
-    part: Demonstrations, encoders: Mapping[str, VlaEncoder], config: TrainConfig, folder: Path, *, variant: int
+    part: Demonstrations,
+    encoders: Mapping[str, tuple[VlaEncoder, str]],
+    config: TrainConfig,
+    folder: Path,
+    *,
+    variant: int,
 ) -> Cached:
     """Read a variant from disk, or compute it.
 
     Args:
         part: one round of demonstrations.
-        encoders: by name of the backbone.
+        encoders: by name of the backbone, each with what identifies it: what another one saw is computed again.
         config: how variants other than 0 are augmented; its seed decides them.
         folder: where this variant of this round is kept; what is missing is computed.
         variant: its number.
@@ -64,9 +78,11 @@ def cached(
     plain = {"mirror": 0.0, "jitter": 0.0, "shift_px": 0, "vary_words": 0.0} if variant == 0 else {}
     config = dataclasses.replace(config, max_steps=10**6, **plain)  # type: ignore[arg-type]
     folder.mkdir(parents=True, exist_ok=True)
-    for name, encoder in encoders.items():
-        if not (folder / f"{name}.done").exists():
+    for name, (encoder, identity) in encoders.items():
+        done = folder / f"{name}.done"
+        if not done.exists() or done.read_text("utf-8") != identity:
             _compute(part, name, encoder, config, folder, variant)
+            write_whole(done, identity.encode())
     features = {name: {key: np.load(folder / f"{name}.{key}.npy", mmap_mode="r") for key in PARTS} for name in encoders}
     actions, goals, starts = (np.load(folder / f"{key}.npy") for key in ("actions", "goals", "starts"))
     return Cached(features, actions, goals, starts, tuple(part.groups))
@@ -95,9 +111,6 @@ def _compute(
     np.save(folder / "actions.npy", np.concatenate(found["actions"]))
     np.save(folder / "goals.npy", np.concatenate(found["goals"]))
     np.save(folder / "starts.npy", np.concatenate([[0], np.concatenate(found["lengths"]).cumsum()]))
-    aside = folder / f"{name}.part"
-    aside.write_text("")
-    os.replace(aside, folder / f"{name}.done")
 
 
 def _seen(encoder: VlaEncoder, batch: Batch) -> Any:

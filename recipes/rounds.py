@@ -1,10 +1,12 @@
-"""Policies trained from new weights in rounds: expert rollouts, behaviour cloning, DAgger.
+"""Policies trained in rounds: expert rollouts, behaviour cloning, DAgger.
 
-Used by `recipes.train_shipped` and `recipes.train_turning`, which say what is driven and what is made.
+Used by `recipes.train_shipped`, `recipes.train_turning` and `recipes.train_rooms`, which say what is driven and what is
+made.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recipes.training_options import TrainingOptions, print_line, publish
+from vla_sim.core.embodiments import load_embodiment
+from vla_sim.core.errors import UserError
 from vla_sim.core.options import Folder
+from vla_sim.core.run_folder import PLAN_FILE, bind
 from vla_sim.core.types import Outcome
 from vla_sim.training.new_policies import NewPolicies
 
@@ -127,7 +132,6 @@ def _train(recipe: Recipe, options: RoundsOptions) -> None:
 
 
 def _trainer(recipe: Recipe, options: RoundsOptions) -> Trainer:
-    from vla_sim.core.embodiments import load_embodiment
     from vla_sim.training.behaviour_cloning import Trainer
     from vla_sim.training.config import TrainConfig
     from vla_sim.training.warm_start import begin_as, for_robot
@@ -166,11 +170,16 @@ def _sampler(trainer: Trainer, round_: Round, parts: Sequence[Demonstrations]) -
 
 
 def _data(recipe: Recipe, options: RoundsOptions, round_: Round, learner: Path | None) -> list[Demonstrations]:
-    """The episodes of a round, in parts that fit into memory: from disk, or collected now."""
+    """The episodes of a round, in parts that fit into memory: from disk, or collected now.
+
+    Raises:
+        UserError: the folder holds episodes of other worlds, robots or a learner that is not this one.
+    """
     from vla_sim.training.recorded import FACTS, read_round, save_round
 
     begin = time.perf_counter()
-    parts = []
+    parts: list[Demonstrations] = []
+    _bind(options.out / "data" / round_.name, recipe, round_, options, learner)
     for number, (embodiment, tasks) in enumerate(_parts(recipe, round_, options)):
         folder = options.out / "data" / round_.name / f"part_{number:03}"
         if not (folder / FACTS).exists():
@@ -185,8 +194,29 @@ def _data(recipe: Recipe, options: RoundsOptions, round_: Round, learner: Path |
     return parts
 
 
+def _bind(folder: Path, recipe: Recipe, round_: Round, options: RoundsOptions, learner: Path | None) -> None:
+    """Mark a round's folder with everything that decides its episodes, or refuse it."""
+    from vla_sim.policies.registry import policy_hash
+    from vla_sim.scenarios import load_scenario
+
+    if any(folder.glob("part_*")) and not (folder / PLAN_FILE).is_file():
+        raise UserError(f"{folder} does not say what its episodes were made from; choose a new --out")
+    plan = {
+        "worlds": {
+            robot: hashlib.sha256(repr(tasks).encode()).hexdigest()
+            for robot, tasks in zip(recipe.embodiments, round_tasks(recipe, round_, options), strict=True)
+        },
+        "robots": {robot: load_embodiment(robot).content_hash for robot in recipe.embodiments},
+        "scenarios": {name: load_scenario(name).hash for entry in round_.mix for name in _names(entry)},
+        "single": round_.single,
+        "noise_at_rest": recipe.noise_at_rest,
+        "learner": policy_hash(str(learner)) if learner else "",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    bind(folder, plan)
+
+
 def _collection(recipe: Recipe, embodiment: str, learner: Path | None) -> Collection:
-    from vla_sim.core.embodiments import load_embodiment
     from vla_sim.rollout.demonstrations import Collection
 
     names = load_embodiment(embodiment).action_names

@@ -8,7 +8,7 @@ from typing import Any
 
 from vla_sim.core.errors import UserError, suggest
 
-# As large as the shipped weights allow: forty megabytes for all policies together.
+# As large as the shipped weights allow: sixty megabytes for all policies together.
 FUSION = {"channels": 96, "readout": 12, "feature_dim": 128}
 # Queries of a resampler stand for patches, so the fusion keeps as many numbers of each.
 RESAMPLER = {"kind": "mobile", "queries": 49, "placed": True, "width": 64, "heads": 4, "dropout": 0.0}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.frozen_features import Cached, FeatureSampler, cached
+from recipes.frozen_features import Cached, FeatureSampler, cached, content_key
 from recipes.zoo import FUSION, row
 from vla_sim.datasets.demonstrations import Demonstrations
 from vla_sim.policies.folders import CONFIG, PolicyFolder
@@ -100,12 +100,12 @@ class RowTraining:
     def _variants(self, backbones: tuple[str, ...]) -> list[Cached]:
         """All variants of all rounds, those as they are first."""
         if backbones not in self._cached:
-            encoders = {name: self._encoder(name) for name in backbones}
+            encoders = {name: (self._encoder(name), self._backbone_folder(name).own_hash()) for name in backbones}
             folder = self._out / "features"
             self._cached[backbones] = [
-                cached(part, encoders, self._config, folder / f"variant_{v}" / f"round_{number}", variant=v)
+                cached(part, encoders, self._config, folder / f"variant_{v}" / content_key(part), variant=v)
                 for v in range(VARIANTS)
-                for number, part in enumerate(self._parts)
+                for part in self._parts
             ]
         return self._cached[backbones]
 

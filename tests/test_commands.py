@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+import importlib.util
 import inspect
 import re
 import shlex
@@ -50,13 +51,22 @@ def parsed(name, words):
 LINE = re.compile(r"(?:python -m vla_sim\.|\$\(RUN\) -m vla_sim\.|vla-sim )(\w+)((?: [^`\n]*)?)")
 
 
-def documented():
-    """(where, command, words) of every command line in pages, Makefile, help, messages and docstrings."""
+# A module of ours in a sentence, or behind `python -m`.
+NO_MODULES = {"vla_sim.filled", "vla_sim.jsonl", "vla_sim.policy_types"}  # a value, a file, a group of entry points
+MODULE = re.compile(r"\b(?:vla_sim|recipes|benchmarks)(?:\.[a-z_]+)+\b(?![\w.(/])")
+
+
+def told():
+    """(where, text) of all pages, the Makefile, help, messages and docstrings."""
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md"), ROOT / "Makefile"]
-    texts = [(path, path.read_text("utf-8")) for path in pages]
     sources = [*ROOT.glob("vla_sim/**/*.py"), *ROOT.glob("recipes/*.py")]
-    texts += [(path, text) for path in sources for text in strings(path)]
-    for path, text in texts:
+    texts = [(path, path.read_text("utf-8")) for path in pages]
+    return texts + [(path, text) for path in sources for text in strings(path)]
+
+
+def documented():
+    """(where, command, words) of every command line in them."""
+    for path, text in told():
         for name, rest in LINE.findall(text.replace("\\\n", " ").replace("\t", " ")):
             if name in OPTIONS and rest.strip(" .,:;") and not rest.startswith((" ...", " COMMAND", " makes", " is ")):
                 yield str(path.relative_to(ROOT)), name, words_of(rest)
@@ -89,6 +99,23 @@ def test_there_are_documented_lines_of_every_command():
 @pytest.mark.parametrize(("where", "name", "words"), DOCUMENTED, ids=lambda value: str(value)[:60])
 def test_every_line_that_we_print_or_document_can_be_typed(where, name, words):
     parsed(name, [*(NEEDED.get(name, []) if "--resume" in words else []), *words])
+
+
+def test_every_module_that_we_name_exists():
+    """The audit advised a command that there was not."""
+    named = {name: path for path, text in told() for name in MODULE.findall(text) if name not in NO_MODULES}
+    assert len(named) > 60
+    assert {name: str(path) for name, path in named.items() if not exists(name)} == {}
+
+
+def exists(name):
+    """Whether a dotted name is a module, or something in one."""
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        module, _, attribute = name.rpartition(".")
+        return "." in name and exists(module) and hasattr(importlib.import_module(module), attribute)
+    return True
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,23 @@ def test_a_training_reads_it_from_recordings(episode):
     assert [step for step, _ in later] == [episode.sentences.index(episode.sentences[-1])]
 
 
+def test_what_is_said_after_a_still_first_frame_is_what_the_training_hears():
+    episode = Episode(
+        name="e",
+        images=np.zeros((4, 32, 32, 3), np.uint8),
+        actions=np.float32([[0, 0], [0.5, 0], [0.5, 0], [0, 0]]),
+        action_names=("vx", "vy"),
+        instruction="Wait",
+        phrasings=("Wait", "Stop"),
+        step_s=0.4,
+        sentences=("Wait", "Go", "Go", "Stop now"),
+    )
+    fitted, still = fitted_episode(episode, Shape(32, ("vx", "vy"), 0.4))
+    (texts,), (later,) = as_demonstrations([fitted]).texts, as_demonstrations([fitted]).later
+    assert still
+    assert (texts, later) == (["Go"], ((2, ["Stop now"]),))
+
+
 @pytest.mark.parametrize("later", [((0, ["stop"]),), ((3, ["a"]), (2, ["b"])), ((2, []),)])
 def test_demonstrations_check_what_is_said_later(told, later):
     with pytest.raises(ValueError, match="later"):

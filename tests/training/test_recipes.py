@@ -1,6 +1,7 @@
 """Trainings in rounds: which worlds they drive, and a small one of two robots from end to end."""
 
 import dataclasses
+import functools
 import logging
 from collections import Counter
 
@@ -49,6 +50,25 @@ def test_no_evaluation_world_is_trained_on_and_robots_get_equal_shares(recipe, r
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_shares_of_a_mix_add_up(recipe):
     assert all(sum(round_.mix.values()) == pytest.approx(1.0) for round_ in recipe.rounds)
+
+
+def test_episodes_of_another_recipe_are_never_gone_on_with(tmp_path):
+    """Worlds, robots, files of scenarios and the learner decide what a round is; changed recipes used old ones."""
+    common = {"mix": {"reach_goal": 1.0}, "single": True, "batch_episodes": 2}
+    train = functools.partial(train_in_rounds, options=options(tmp_path))
+    recipe = Recipe(SMALL, ("serbot",), (Round("look", 0, 4, 1, **common),), SIZES)
+    train(recipe)
+    for changed in (
+        dataclasses.replace(recipe, rounds=(Round("look", 1, 4, 1, **common),)),
+        dataclasses.replace(recipe, embodiments=("serbot_wide",)),
+        dataclasses.replace(recipe, noise_at_rest=False),
+    ):
+        with pytest.raises(UserError, match="data/look"):
+            train(changed)
+    train(recipe)
+    (tmp_path / "run" / "data" / "look" / "plan.json").unlink()
+    with pytest.raises(UserError, match="does not say what its episodes were made from"):
+        train(recipe)
 
 
 def test_rounds_of_two_robots_make_one_policy_that_drives_both(tmp_path, monkeypatch, caplog):

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from recipes import pretrain as backbones
 from recipes import train_zoo as train_rows
 from recipes import zoo_training as row_training
 from recipes.ensembles import fitted_gate, fitted_weights, predictions, write_ensemble
+from recipes.frozen_features import cached, content_key
 from recipes.zoo import ROWS, row
 from recipes.zoo_training import RowTraining
 from vla_sim.core.errors import UserError
@@ -23,6 +25,7 @@ from vla_sim.policies.folders import PolicyError, PolicyFolder
 from vla_sim.policies.registry import load_policy
 from vla_sim.policies.weighing import Gate
 from vla_sim.training.cards import read_benchmark, write_card
+from vla_sim.training.config import TrainConfig
 from vla_sim.training.losses import action_target
 from vla_sim.training.recorded import read_round, read_rounds, save_round
 
@@ -202,19 +205,33 @@ def test_cached_features_are_those_that_the_policy_sees(out, data):
     part = read_round(data / "clone")
     drives = part.images[:, 0]
     seen = policy.encoders[0].features({"image": drives, "instruction": [texts[0] for texts in part.texts]})
-    folder = out / "features" / "variant_0" / "round_0"
+    folder = out / "features" / "variant_0" / content_key(part)
     starts = np.load(folder / "starts.npy")[:-1]
     patches = np.load(folder / "clip.patches.npy")[starts]
     np.testing.assert_allclose(patches, seen.patches.numpy(), atol=5e-3, rtol=5e-3)
 
 
 def test_the_plain_variant_is_as_recorded_and_others_are_augmented(out, data):
-    folder = out / "features"
-    plain, augmented = (np.load(folder / f"variant_{v}" / "round_0" / "actions.npy") for v in (0, 1))
-    part = read_round(data / "clone")
+    folder, part = out / "features", read_round(data / "clone")
+    plain, augmented = (np.load(folder / f"variant_{v}" / content_key(part) / "actions.npy") for v in (0, 1))
     np.testing.assert_allclose(plain, part.actions[part.mask] / 0.5, atol=1e-6)  # at full speed 1
     # Mirrored episodes drive to the other side.
     assert not np.array_equal(np.sign(plain[:, 1]), np.sign(augmented[:, 1]))
+
+
+def test_features_of_other_episodes_or_of_another_backbone_are_never_taken_for_these(out, data, tmp_path):
+    """A round that came between two others once shifted the numbers by which features were found again."""
+    part = read_round(data / "clone")
+    changed = replace(part, actions=np.where(part.mask[..., None], -part.actions, part.actions))
+    assert len({content_key(one) for one in (part, changed, read_round(data / "dagger_1"))}) == 3
+    encoder = load_policy(str(out / "policies" / "simple_clip")).encoders[0]
+    config = TrainConfig(batch_episodes=4)
+    first = np.array(cached(part, {"clip": (encoder, "one")}, config, tmp_path, variant=0).features["clip"]["image"])
+    np.save(tmp_path / "clip.image.npy", np.zeros_like(first))
+    again = cached(part, {"clip": (encoder, "one")}, config, tmp_path, variant=0)
+    assert not again.features["clip"]["image"].any()
+    other = cached(part, {"clip": (encoder, "two")}, config, tmp_path, variant=0)
+    np.testing.assert_array_equal(other.features["clip"]["image"], first)
 
 
 def test_weights_are_fitted_to_the_better_member():

@@ -267,13 +267,17 @@ def fitted_episode(episode: Episode, shape: Shape) -> tuple[Episode, bool]:
     actions = labels
     if not math.isclose(episode.step_s, shape.step_s, rel_tol=SAME_STEP):
         actions = joined(labels, shape.action_names, step_s=episode.step_s, every=every, new_step_s=shape.step_s)
+    sentences = episode.sentences[first::every][: len(actions) - first // every]
     fitted = replace(
         episode,
+        # Where the still frame is left out, the episode may begin with another sentence.
+        instruction=sentences[0] if sentences else episode.instruction,
+        phrasings=episode.phrasings if not sentences or sentences[0] == episode.instruction else (),
         images=_shrunk(images, shape.image_px),
         actions=np.ascontiguousarray(actions[first // every :]),
         action_names=shape.action_names,
         labels=None,
-        sentences=episode.sentences[first::every][: len(actions) - first // every],
+        sentences=sentences,
         states=None,
         state_names=(),
         events=None,

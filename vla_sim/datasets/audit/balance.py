@@ -234,7 +234,7 @@ def _final_stops(table: ActionTable, last: np.ndarray) -> list[Finding]:
             if severity is not Severity.NOTE
             else "Nothing shows that one stops at the goal: success can only be reaching it, not stopping there.",
             advice="Record one or two stops at the goal before an episode ends, or drive the episodes again in "
-            "simulation (vla_sim.augment, vla_sim.synthesize), where the expert stops.",
+            "simulation (vla_sim.augment, vla_sim.expand), where the expert stops.",
             weight=1 - share,
             figures={"last": int(last.sum()), "share": share},
             episodes=some(table.names(missing)),
