@@ -6,6 +6,7 @@ import pytest
 
 from vla_sim.core.types import Body, Instruction, Kind, Look, Outcome, Pose2, Role, Scene, Side, SuccessRule, Task
 from vla_sim.envs.judge import Judge, Situation
+from vla_sim.rollout.facts import reached_of
 
 RADIUS_M = 0.15
 BOX = Body("box", Kind.BOX, Role.OBSTACLE, (0.4, 0.4, 0.4), 1.0, 0.0)
@@ -78,6 +79,18 @@ def test_the_object_reached_first_is_kept_though_the_robot_drives_on():
     for place in ((1.7, 1), (1.7, 0), (1.7, -1)):
         assert judge.outcome(move(place, place)) is None
     assert judge.reached == "other"
+
+
+def test_the_object_at_which_it_ended_is_named_whatever_was_reached_before():
+    """A film once said that the goal was reached where the robot had gone on to another object."""
+    world = scene(success=SuccessRule.STOPPED)
+    judge = Judge(world, RADIUS_M, 0.4)
+    standing = move((1.7, 1), (1.7, 1), stopped=True)
+    assert judge.outcome(move((1.7, 0), (1.7, 0))) is None
+    assert [judge.outcome(standing), judge.outcome(standing)] == [None, Outcome.WRONG_GOAL]
+    named = reached_of(world, judge.reached, judge.ended_at)
+    assert named["reached_goal"]
+    assert "other" in named["reached_object"]
 
 
 def test_standing_still_for_good_before_the_goal_has_an_outcome_of_its_own():

@@ -44,6 +44,7 @@ class Judge:
     Attributes:
         reached: name of the object that the robot first came within reach of, the goal or another; "" for none yet.
             Of a task of several legs, those that were reached in their turn do not count.
+        ended_at: name of the object at which the episode ended, as a success or at the wrong one; "" for none.
         scene: what the robot is judged by, at its present leg.
         legs_done: how many legs are behind it.
     """
@@ -51,7 +52,7 @@ class Judge:
     def __init__(self, scene: Scene, robot_radius_m: float, control_s: float) -> None:
         """The episode starts; the robot has been told what the scene asks."""
         self._radius_m, self._control_s = robot_radius_m, control_s
-        self.reached = ""
+        self.reached = self.ended_at = ""
         self.legs_done = 0
         self.told(scene, scene.start)
 
@@ -107,6 +108,7 @@ class Judge:
         stopped = self._standing >= task.stop_steps or task.success is SuccessRule.REACHED
         if not stopped or (task.refuse and self._stayed(here)):
             return None
+        self.ended_at = nearest.name
         if nearest.role is not Role.GOAL or task.refuse:
             return Outcome.WRONG_GOAL
         self.legs_done = len(task.legs)

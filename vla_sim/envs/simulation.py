@@ -165,6 +165,11 @@ class Simulation:
         return self._judge.reached
 
     @property
+    def ended_at(self) -> str:
+        """See `Judge`."""
+        return self._judge.ended_at
+
+    @property
     def pose(self) -> Pose2:
         """The robot's pose in the world frame."""
         return self._robot.pose

@@ -159,6 +159,6 @@ def measures_of(ended: Ended[Job, Facts], robot_radius_m: float) -> dict[str, An
         **facts_of_path,
         "difficulty": round(difficulty(scene, corners, robot_radius_m), 3),
         **legs_of(ended.moment.simulation),
-        **reached_of(judged, ended.moment.simulation.reached),
+        **reached_of(judged, ended.moment.simulation.reached, ended.moment.simulation.ended_at),
         **sentences_of(facts.sentences, ended.moment.simulation.embodiment.control_s),
     }

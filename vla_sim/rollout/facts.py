@@ -35,23 +35,25 @@ def facts_of(planner: Planner, path: np.ndarray, reach_m: float) -> dict[str, An
     }
 
 
-def reached_of(scene: Scene, reached: str) -> dict[str, Any]:
-    """What the robot first came within reach of.
+def reached_of(scene: Scene, reached: str, ended_at: str) -> dict[str, Any]:
+    """What the robot came to.
 
     Args:
         scene: of the episode.
-        reached: name of a body; "" for none.
+        reached: name of the body that it first came within reach of; "" for none.
+        ended_at: name of the body at which the episode ended; "" for none.
 
     Returns:
-        `reached_object`: its kind and name, e.g. "cup (middle)"; "" for none.
-        `reached_goal`: whether that was the goal; standing still where that is right does not count.
+        `reached_object`: kind and name, e.g. "cup (middle)", of that at which it ended, else of the first; "" for none.
+        `reached_goal`: whether the first was the goal; standing still where that is right does not count.
     """
-    body = next((body for body in scene.bodies if body.name == reached), None)
-    if body is None:
+    bodies = {body.name: body for body in scene.bodies}
+    first, last = bodies.get(reached), bodies.get(ended_at or reached)
+    if first is None or last is None:
         return {"reached_object": "", "reached_goal": False}
-    kind = body.kind.value
-    named = kind if body.name == kind else f"{kind} ({body.name})"
-    return {"reached_object": named, "reached_goal": body.role is Role.GOAL}
+    kind = last.kind.value
+    named = kind if last.name == kind else f"{kind} ({last.name})"
+    return {"reached_object": named, "reached_goal": first.role is Role.GOAL}
 
 
 def sentences_of(sentences: Sentences, control_s: float) -> dict[str, Any]:
